@@ -1,0 +1,1 @@
+//! A credit ledger: verified webhooks become commands, commands become events, events become balances.
