@@ -1,0 +1,316 @@
+//! What happened. Events are stored for ever, so this file only ever grows: a field may be added with a
+//! default; a changed meaning is a new event.
+//!
+//! An event never holds personal data (see [`super::personal`]) and never a time of ours: `recorded_at` is a
+//! column of the log. The JSON written here is what `projections/*/apply.sql` and the auditor read.
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use super::value::{Account, Credits, Currency, PurchaseId, UserId};
+
+/// The version of every event's shape so far.
+pub const EVENT_VERSION: &str = "1.0";
+
+/// What happened to a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum UserEvent {
+    /// The identity provider said that the user signed up.
+    UserRegistered {
+        /// The plan that every new user starts on.
+        plan: String,
+        /// The profile that came with it, unless a newer one was known already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<ProfileRef>,
+    },
+    /// The credits every new user gets, once.
+    SignupBonusGranted(CreditsAdded),
+    /// The identity provider said that names or addresses changed.
+    UserProfileChanged {
+        /// The new profile.
+        profile: ProfileRef,
+    },
+    /// The identity provider said that the user is gone. Credits stay where they are.
+    UserDeleted {},
+    /// A purchase was credited.
+    CreditsPurchased {
+        /// The purchase that gave them.
+        purchase_id: PurchaseId,
+        /// What came.
+        #[serde(flatten)]
+        added: CreditsAdded,
+        /// When the credits end, seconds since 1970; absent: never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at_s: Option<i64>,
+    },
+}
+
+/// What happened to a purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum PurchaseEvent {
+    /// The provider has the money.
+    PaymentCaptured {
+        /// In the currency's minor unit.
+        amount_minor: i64,
+        /// The currency charged.
+        currency: Currency,
+        /// The provider's order, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        order_id: Option<String>,
+        /// Whom the payment names. Absent: nobody, the purchase is unclaimed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user_id: Option<UserId>,
+        /// What was bought. Absent: the payment fits nothing in the catalog, the purchase is unpriced.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        price: Option<Price>,
+        /// When the provider says it was paid, seconds since 1970.
+        paid_at_s: i64,
+        /// The salted digest of who paid, where the provider tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payer: Option<String>,
+    },
+    /// A purchase that named nobody found its user.
+    PurchaseClaimed {
+        /// Whose it is from now on.
+        user_id: UserId,
+        /// How that is known.
+        by: ClaimedBy,
+    },
+    /// A purchase that fitted nothing was understood by a later delivery.
+    PurchasePriced {
+        /// What was bought.
+        price: Price,
+    },
+}
+
+/// Credits that came, and the account after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditsAdded {
+    /// What was given.
+    pub credits: Credits,
+    /// How the balance changed.
+    pub delta: i64,
+    /// The account after it.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// Which profile an event stands for: the row of personal data beside it, and how new it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileRef {
+    /// Hex SHA-256 over the salt and the profile's bytes.
+    pub digest: String,
+    /// How new the profile is.
+    #[serde(flatten)]
+    pub version: ProfileVersion,
+}
+
+/// The order of a user's profiles, whatever order they arrive in: by the provider's own `updated_at`, and
+/// where two say the same millisecond, by the provider's event id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProfileVersion {
+    /// Milliseconds since 1970, from the provider.
+    pub updated_at_ms: i64,
+    /// The provider's event that carried it.
+    pub event_id: String,
+}
+
+/// A pack of the catalog, as it was when the purchase was priced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// The pack's name.
+    pub sku: String,
+    /// What it gives.
+    pub credits: Credits,
+    /// When the credits end, seconds since 1970; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_s: Option<i64>,
+}
+
+/// How a purchase's user became known after the capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimedBy {
+    /// A later delivery of the provider named the user.
+    Provider,
+    /// The user showed the provider's signature over order and payment.
+    CheckoutSignature,
+}
+
+impl UserEvent {
+    /// Every event type of a user, in the order of declaration.
+    pub const TYPES: [&'static str; 5] = [
+        "UserRegistered",
+        "SignupBonusGranted",
+        "UserProfileChanged",
+        "UserDeleted",
+        "CreditsPurchased",
+    ];
+
+    /// The name of the type, as in the log.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::UserRegistered { .. } => "UserRegistered",
+            Self::SignupBonusGranted(_) => "SignupBonusGranted",
+            Self::UserProfileChanged { .. } => "UserProfileChanged",
+            Self::UserDeleted {} => "UserDeleted",
+            Self::CreditsPurchased { .. } => "CreditsPurchased",
+        }
+    }
+}
+
+impl PurchaseEvent {
+    /// Every event type of a purchase, in the order of declaration.
+    pub const TYPES: [&'static str; 3] = ["PaymentCaptured", "PurchaseClaimed", "PurchasePriced"];
+
+    /// The name of the type, as in the log.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::PaymentCaptured { .. } => "PaymentCaptured",
+            Self::PurchaseClaimed { .. } => "PurchaseClaimed",
+            Self::PurchasePriced { .. } => "PurchasePriced",
+        }
+    }
+}
+
+/// An event of either aggregate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// Of a user's stream.
+    User(UserEvent),
+    /// Of a purchase's stream.
+    Purchase(PurchaseEvent),
+}
+
+impl Event {
+    /// The name of the type, as in the log.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::User(event) => event.type_name(),
+            Self::Purchase(event) => event.type_name(),
+        }
+    }
+}
+
+impl DomainEvent for UserEvent {
+    fn event_type(&self) -> String {
+        self.type_name().to_owned()
+    }
+    fn event_version(&self) -> String {
+        EVENT_VERSION.to_owned()
+    }
+}
+
+impl DomainEvent for PurchaseEvent {
+    fn event_type(&self) -> String {
+        self.type_name().to_owned()
+    }
+    fn event_version(&self) -> String {
+        EVENT_VERSION.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(balance: i64) -> CreditsAdded {
+        CreditsAdded {
+            credits: Credits::new(20).unwrap(),
+            delta: 20,
+            account: Account {
+                balance: Credits::new(balance).unwrap(),
+                ..Account::default()
+            },
+        }
+    }
+
+    /// The stored JSON of every event. A line that changes here breaks every history already written:
+    /// add a field with a default, or a new event.
+    #[test]
+    fn the_stored_shape_of_every_event() {
+        let profile = ProfileRef {
+            digest: "d1".to_owned(),
+            version: ProfileVersion {
+                updated_at_ms: 1,
+                event_id: "msg_1".to_owned(),
+            },
+        };
+        let user_id = UserId::parse("user_1").unwrap();
+        let price = Price {
+            sku: "credits_500".to_owned(),
+            credits: Credits::new(500).unwrap(),
+            expires_at_s: Some(9),
+        };
+        let user = [
+            (
+                UserEvent::UserRegistered {
+                    plan: "free".to_owned(),
+                    profile: Some(profile.clone()),
+                },
+                r#"{"type":"UserRegistered","plan":"free","profile":{"digest":"d1","updated_at_ms":1,"event_id":"msg_1"}}"#,
+            ),
+            (
+                UserEvent::SignupBonusGranted(added(20)),
+                r#"{"type":"SignupBonusGranted","credits":20,"delta":20,"balance":20}"#,
+            ),
+            (
+                UserEvent::UserProfileChanged { profile },
+                r#"{"type":"UserProfileChanged","profile":{"digest":"d1","updated_at_ms":1,"event_id":"msg_1"}}"#,
+            ),
+            (UserEvent::UserDeleted {}, r#"{"type":"UserDeleted"}"#),
+            (
+                UserEvent::CreditsPurchased {
+                    purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+                    added: added(40),
+                    expires_at_s: Some(9),
+                },
+                r#"{"type":"CreditsPurchased","purchase_id":"razorpay:pay_1","credits":20,"delta":20,"balance":40,"expires_at_s":9}"#,
+            ),
+        ];
+        let purchase = [
+            (
+                PurchaseEvent::PaymentCaptured {
+                    amount_minor: 49_900,
+                    currency: Currency::parse("INR").unwrap(),
+                    order_id: Some("order_1".to_owned()),
+                    user_id: Some(user_id.clone()),
+                    price: Some(price.clone()),
+                    paid_at_s: 3,
+                    payer: Some("d2".to_owned()),
+                },
+                r#"{"type":"PaymentCaptured","amount_minor":49900,"currency":"INR","order_id":"order_1","user_id":"user_1","price":{"sku":"credits_500","credits":500,"expires_at_s":9},"paid_at_s":3,"payer":"d2"}"#,
+            ),
+            (
+                PurchaseEvent::PurchaseClaimed {
+                    user_id,
+                    by: ClaimedBy::CheckoutSignature,
+                },
+                r#"{"type":"PurchaseClaimed","user_id":"user_1","by":"checkout_signature"}"#,
+            ),
+            (
+                PurchaseEvent::PurchasePriced { price },
+                r#"{"type":"PurchasePriced","price":{"sku":"credits_500","credits":500,"expires_at_s":9}}"#,
+            ),
+        ];
+        assert_eq!(
+            user.each_ref().map(|(e, _)| e.type_name()),
+            UserEvent::TYPES
+        );
+        assert_eq!(
+            purchase.each_ref().map(|(e, _)| e.type_name()),
+            PurchaseEvent::TYPES
+        );
+        for (event, json) in user {
+            assert_eq!(serde_json::to_string(&event).unwrap(), json);
+            assert_eq!(serde_json::from_str::<UserEvent>(json).unwrap(), event);
+        }
+        for (event, json) in purchase {
+            assert_eq!(serde_json::to_string(&event).unwrap(), json);
+            assert_eq!(serde_json::from_str::<PurchaseEvent>(json).unwrap(), event);
+        }
+    }
+}

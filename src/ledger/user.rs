@@ -1,0 +1,374 @@
+//! A user: who is known, which profile is the newest, and the account.
+//!
+//! `decide` says what follows from a command, `evolve` what an event changes. Both are all there is: no other
+//! code may change a user.
+
+use serde::{Deserialize, Serialize};
+
+use super::LedgerError;
+use super::event::{CreditsAdded, Price, ProfileRef, ProfileVersion, UserEvent};
+use super::personal::Personal;
+use super::value::{Account, Credits, PurchaseId};
+
+/// What the rules need to remember of a user. Stored beside the stream, always equal to its fold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// The identity provider said that the user signed up.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub registered: bool,
+    /// The identity provider said that the user is gone. Nothing revives one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// The newest profile seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileVersion>,
+    /// The plan, once there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Balance, held, debt.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// What one user can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserCommand {
+    /// Sign up.
+    Register {
+        /// Names and addresses.
+        profile: Personal,
+        /// How new they are.
+        version: ProfileVersion,
+        /// The plan to start on.
+        plan: String,
+        /// The credits to start with.
+        bonus: Credits,
+    },
+    /// Take over newer names and addresses.
+    ChangeProfile {
+        /// Names and addresses.
+        profile: Personal,
+        /// How new they are.
+        version: ProfileVersion,
+    },
+    /// Be gone.
+    Delete,
+    /// Take the credits of a purchase. The purchase guards that this is asked once.
+    CreditPurchase {
+        /// Which purchase.
+        purchase_id: PurchaseId,
+        /// What it gives.
+        price: Price,
+    },
+}
+
+impl User {
+    /// What follows from a command. Each event stands on the ones before it; none means: nothing new.
+    ///
+    /// # Errors
+    /// [`LedgerError::BalanceOverflow`] when the account can not hold what would come.
+    pub fn decide(&self, command: &UserCommand) -> Result<Vec<UserEvent>, LedgerError> {
+        match command {
+            UserCommand::Register {
+                profile,
+                version,
+                plan,
+                bonus,
+            } => self.register(profile, version, plan, *bonus),
+            UserCommand::ChangeProfile { profile, version } => Ok(self
+                .newer(profile, version)
+                .map_or_else(Vec::new, |profile| {
+                    vec![UserEvent::UserProfileChanged { profile }]
+                })),
+            UserCommand::Delete if self.deleted => Ok(vec![]),
+            UserCommand::Delete => Ok(vec![UserEvent::UserDeleted {}]),
+            UserCommand::CreditPurchase { purchase_id, price } => {
+                Ok(vec![UserEvent::CreditsPurchased {
+                    purchase_id: purchase_id.clone(),
+                    added: self.add(price.credits)?,
+                    expires_at_s: price.expires_at_s,
+                }])
+            }
+        }
+    }
+
+    /// What an event changes.
+    pub fn evolve(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::UserRegistered { plan, profile } => {
+                self.registered = true;
+                self.plan.get_or_insert_with(|| plan.clone());
+                if let Some(profile) = profile {
+                    self.profile = Some(profile.version.clone());
+                }
+            }
+            UserEvent::UserProfileChanged { profile } => {
+                self.profile = Some(profile.version.clone());
+            }
+            UserEvent::UserDeleted {} => self.deleted = true,
+            UserEvent::SignupBonusGranted(added) | UserEvent::CreditsPurchased { added, .. } => {
+                self.account = added.account
+            }
+        }
+    }
+
+    /// A registration is a fact of its own, booked once, also after a deletion: then it keeps no profile and
+    /// revives nothing. A second one can still bring a newer profile.
+    fn register(
+        &self,
+        profile: &Personal,
+        version: &ProfileVersion,
+        plan: &str,
+        bonus: Credits,
+    ) -> Result<Vec<UserEvent>, LedgerError> {
+        let profile = self.newer(profile, version);
+        if self.registered {
+            return Ok(profile.map_or_else(Vec::new, |profile| {
+                vec![UserEvent::UserProfileChanged { profile }]
+            }));
+        }
+        let mut events = vec![UserEvent::UserRegistered {
+            plan: plan.to_owned(),
+            profile,
+        }];
+        if !bonus.is_zero() {
+            events.push(UserEvent::SignupBonusGranted(self.add(bonus)?));
+        }
+        Ok(events)
+    }
+
+    /// The profile, if it is newer than the newest seen and the user is not gone.
+    fn newer(&self, profile: &Personal, version: &ProfileVersion) -> Option<ProfileRef> {
+        let newer = self.profile.as_ref().is_none_or(|known| version > known);
+        (newer && !self.deleted).then(|| ProfileRef {
+            digest: profile.digest().to_owned(),
+            version: version.clone(),
+        })
+    }
+
+    fn add(&self, credits: Credits) -> Result<CreditsAdded, LedgerError> {
+        let balance = self
+            .account
+            .balance
+            .checked_add(credits)
+            .ok_or(LedgerError::BalanceOverflow)?;
+        Ok(CreditsAdded {
+            credits,
+            delta: credits.get(),
+            account: Account {
+                balance,
+                ..self.account
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+    use crate::ledger::personal::{Profile, Salt};
+
+    type Rules = TestFramework<User>;
+
+    fn rules() -> Rules {
+        Rules::with(())
+    }
+
+    fn profile() -> Personal {
+        Personal::new(&Profile::default(), Salt([1; 16]))
+    }
+
+    fn version(updated_at_ms: i64, event_id: &str) -> ProfileVersion {
+        ProfileVersion {
+            updated_at_ms,
+            event_id: event_id.to_owned(),
+        }
+    }
+
+    fn profile_ref(version: ProfileVersion) -> ProfileRef {
+        ProfileRef {
+            digest: profile().digest().to_owned(),
+            version,
+        }
+    }
+
+    fn register(version: ProfileVersion) -> UserCommand {
+        UserCommand::Register {
+            profile: profile(),
+            version,
+            plan: "free".to_owned(),
+            bonus: credits(20),
+        }
+    }
+
+    fn registered(profile: Option<ProfileVersion>) -> UserEvent {
+        UserEvent::UserRegistered {
+            plan: "free".to_owned(),
+            profile: profile.map(profile_ref),
+        }
+    }
+
+    fn changed(version: ProfileVersion) -> UserEvent {
+        UserEvent::UserProfileChanged {
+            profile: profile_ref(version),
+        }
+    }
+
+    fn change(version: ProfileVersion) -> UserCommand {
+        UserCommand::ChangeProfile {
+            profile: profile(),
+            version,
+        }
+    }
+
+    fn credits(n: i64) -> Credits {
+        Credits::new(n).unwrap()
+    }
+
+    fn added(n: i64, balance: i64) -> CreditsAdded {
+        CreditsAdded {
+            credits: credits(n),
+            delta: n,
+            account: Account {
+                balance: credits(balance),
+                ..Account::default()
+            },
+        }
+    }
+
+    fn bonus(balance: i64) -> UserEvent {
+        UserEvent::SignupBonusGranted(added(20, balance))
+    }
+
+    fn purchase(n: i64) -> UserCommand {
+        UserCommand::CreditPurchase {
+            purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+            price: Price {
+                sku: "pack".to_owned(),
+                credits: credits(n),
+                expires_at_s: None,
+            },
+        }
+    }
+
+    fn purchased(n: i64, balance: i64) -> UserEvent {
+        UserEvent::CreditsPurchased {
+            purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+            added: added(n, balance),
+            expires_at_s: None,
+        }
+    }
+
+    #[test]
+    fn a_sign_up_gives_the_bonus_once() {
+        let v = version(1, "a");
+        rules()
+            .given_no_previous_events()
+            .when(register(v.clone()))
+            .then_expect_events(vec![registered(Some(v.clone())), bonus(20)]);
+        rules()
+            .given(vec![registered(Some(v.clone())), bonus(20)])
+            .when(register(v))
+            .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn no_bonus_event_where_the_bonus_is_zero() {
+        let v = version(1, "a");
+        rules()
+            .given_no_previous_events()
+            .when(UserCommand::Register {
+                profile: profile(),
+                version: v.clone(),
+                plan: "free".to_owned(),
+                bonus: Credits::ZERO,
+            })
+            .then_expect_events(vec![registered(Some(v))]);
+    }
+
+    #[test]
+    fn a_second_registration_still_brings_a_newer_profile() {
+        rules()
+            .given(vec![registered(Some(version(1, "a"))), bonus(20)])
+            .when(register(version(2, "b")))
+            .then_expect_events(vec![changed(version(2, "b"))]);
+    }
+
+    #[test]
+    fn only_a_newer_profile_replaces_one() {
+        let history = vec![registered(Some(version(5, "m")))];
+        for (newer, expected) in [
+            (version(4, "z"), false),
+            (version(5, "a"), false),
+            (version(5, "m"), false),
+            (version(5, "z"), true),
+            (version(6, "a"), true),
+        ] {
+            let events = if expected {
+                vec![changed(newer.clone())]
+            } else {
+                vec![]
+            };
+            rules()
+                .given(history.clone())
+                .when(change(newer))
+                .then_expect_events(events);
+        }
+    }
+
+    #[test]
+    fn an_update_may_come_before_the_registration() {
+        rules()
+            .given_no_previous_events()
+            .when(change(version(9, "b")))
+            .then_expect_events(vec![changed(version(9, "b"))]);
+        rules()
+            .given(vec![changed(version(9, "b"))])
+            .when(register(version(1, "a")))
+            .then_expect_events(vec![registered(None), bonus(20)]);
+    }
+
+    #[test]
+    fn nothing_revives_a_deleted_user() {
+        let gone = vec![UserEvent::UserDeleted {}];
+        rules()
+            .given(gone.clone())
+            .when(register(version(1, "a")))
+            .then_expect_events(vec![registered(None), bonus(20)]);
+        rules()
+            .given(gone.clone())
+            .when(change(version(9, "b")))
+            .then_expect_events(vec![]);
+        rules()
+            .given(gone)
+            .when(UserCommand::Delete)
+            .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn a_deletion_moves_no_credits_and_purchases_go_on() {
+        rules()
+            .given(vec![purchased(500, 500), UserEvent::UserDeleted {}])
+            .when(purchase(100))
+            .then_expect_events(vec![purchased(100, 600)]);
+    }
+
+    #[test]
+    fn credits_come_before_the_registration() {
+        rules()
+            .given(vec![purchased(500, 500)])
+            .when(register(version(1, "a")))
+            .then_expect_events(vec![registered(Some(version(1, "a"))), bonus(520)]);
+    }
+
+    #[test]
+    fn an_account_that_is_full_refuses() {
+        rules()
+            .given(vec![purchased(Credits::MAX, Credits::MAX)])
+            .when(purchase(1))
+            .then_expect_error(LedgerError::BalanceOverflow);
+    }
+}

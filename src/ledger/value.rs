@@ -1,0 +1,393 @@
+//! The ledger's values: parsed once, at the edge, into types that can not be wrong.
+//!
+//! Must never accept what the database or a reader downstream would choke on: ids hold no control
+//! characters (PostgreSQL text can not hold NUL), numbers stay exact in JSON's doubles.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a value was refused. Holds the rule, never the value: it may be personal or secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}")]
+pub struct InvalidValue {
+    /// Which value it was.
+    pub field: &'static str,
+    /// The rule that it broke.
+    pub rule: &'static str,
+}
+
+const fn invalid(field: &'static str, rule: &'static str) -> InvalidValue {
+    InvalidValue { field, rule }
+}
+
+/// The longest id in bytes. Clerk's have 32, Supabase's 36; 255 leaves room for any issuer's subject.
+const ID_MAX_BYTES: usize = 255;
+
+fn check_id(field: &'static str, id: &str) -> Result<(), InvalidValue> {
+    if id.is_empty() {
+        return Err(invalid(field, "must not be empty"));
+    }
+    if id.len() > ID_MAX_BYTES {
+        return Err(invalid(field, "must have at most 255 bytes"));
+    }
+    if id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(invalid(field, "must not hold blanks or control characters"));
+    }
+    Ok(())
+}
+
+/// Who caused a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Identity webhooks of Clerk.
+    Clerk,
+    /// Payment webhooks of Razorpay, and what its API answered.
+    Razorpay,
+    /// A call of the product's own frontend or backend.
+    Api,
+}
+
+impl Source {
+    /// Every source, in the order of their names.
+    pub const ALL: [Self; 3] = [Self::Api, Self::Clerk, Self::Razorpay];
+
+    /// The name as stored and as used in routes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clerk => "clerk",
+            Self::Razorpay => "razorpay",
+            Self::Api => "api",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A user's id: the subject of the identity provider, 1 to 255 bytes without blanks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserId(String);
+
+impl UserId {
+    /// Takes any id that can be stored and shown.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] when it is empty, too long, or holds blanks or control characters.
+    pub fn parse(id: impl Into<String>) -> Result<Self, InvalidValue> {
+        let id = id.into();
+        check_id("user_id", &id)?;
+        Ok(Self(id))
+    }
+
+    /// The id as the identity provider writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = InvalidValue;
+    fn try_from(id: String) -> Result<Self, InvalidValue> {
+        Self::parse(id)
+    }
+}
+
+impl From<UserId> for String {
+    fn from(id: UserId) -> Self {
+        id.0
+    }
+}
+
+/// A purchase's id: `<provider>:<payment id>`, for example `razorpay:pay_29QQoUBi66xm2f`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PurchaseId(String);
+
+impl PurchaseId {
+    /// The purchase that a provider's payment is.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] when the payment id can not be an id.
+    pub fn new(provider: Source, payment_id: &str) -> Result<Self, InvalidValue> {
+        check_id("payment_id", payment_id)?;
+        Self::parse(format!("{provider}:{payment_id}"))
+    }
+
+    /// Takes an id as [`PurchaseId::as_str`] gives it.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] when it is no id, or names no provider.
+    pub fn parse(id: impl Into<String>) -> Result<Self, InvalidValue> {
+        let id = id.into();
+        check_id("purchase_id", &id)?;
+        match id.split_once(':') {
+            Some((provider, payment)) if !provider.is_empty() && !payment.is_empty() => {
+                Ok(Self(id))
+            }
+            _ => Err(invalid("purchase_id", "must be <provider>:<payment id>")),
+        }
+    }
+
+    /// The id as stored and shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PurchaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for PurchaseId {
+    type Error = InvalidValue;
+    fn try_from(id: String) -> Result<Self, InvalidValue> {
+        Self::parse(id)
+    }
+}
+
+impl From<PurchaseId> for String {
+    fn from(id: PurchaseId) -> Self {
+        id.0
+    }
+}
+
+/// One stream of events: everything that happened to one user or one purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StreamId {
+    /// `user/<user id>`
+    User(UserId),
+    /// `purchase/<provider>:<payment id>`
+    Purchase(PurchaseId),
+}
+
+impl StreamId {
+    /// The aggregate type of user streams.
+    pub const USER: &'static str = "user";
+    /// The aggregate type of purchase streams.
+    pub const PURCHASE: &'static str = "purchase";
+
+    /// `user` or `purchase`.
+    pub const fn aggregate_type(&self) -> &'static str {
+        match self {
+            Self::User(_) => Self::USER,
+            Self::Purchase(_) => Self::PURCHASE,
+        }
+    }
+
+    /// The id within its type.
+    pub fn aggregate_id(&self) -> &str {
+        match self {
+            Self::User(id) => id.as_str(),
+            Self::Purchase(id) => id.as_str(),
+        }
+    }
+
+    /// The stream of a type and an id as they are stored.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] for an unknown type or an id that is none.
+    pub fn parse(aggregate_type: &str, aggregate_id: &str) -> Result<Self, InvalidValue> {
+        match aggregate_type {
+            Self::USER => UserId::parse(aggregate_id).map(Self::User),
+            Self::PURCHASE => PurchaseId::parse(aggregate_id).map(Self::Purchase),
+            _ => Err(invalid("aggregate_type", "must be user or purchase")),
+        }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.aggregate_type(), self.aggregate_id())
+    }
+}
+
+/// A number of credits, 0 to [`Credits::MAX`].
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct Credits(i64);
+
+impl Credits {
+    /// No credits.
+    pub const ZERO: Self = Self(0);
+    /// The most that an account can hold: 2^53 - 1, the largest integer that every JSON reader keeps exact.
+    pub const MAX: i64 = 9_007_199_254_740_991;
+
+    /// Takes a number in range.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] when it is negative or above [`Credits::MAX`].
+    pub const fn new(credits: i64) -> Result<Self, InvalidValue> {
+        if credits < 0 || credits > Self::MAX {
+            return Err(invalid("credits", "must be 0 to 9007199254740991"));
+        }
+        Ok(Self(credits))
+    }
+
+    /// The number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// Whether there are none.
+    pub const fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// The sum, or `None` above [`Credits::MAX`].
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0
+            .checked_add(other.0)
+            .and_then(|sum| Self::new(sum).ok())
+    }
+}
+
+impl fmt::Display for Credits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl TryFrom<i64> for Credits {
+    type Error = InvalidValue;
+    fn try_from(credits: i64) -> Result<Self, InvalidValue> {
+        Self::new(credits)
+    }
+}
+
+impl From<Credits> for i64 {
+    fn from(credits: Credits) -> Self {
+        credits.0
+    }
+}
+
+/// What a user has. `available = balance - held`; debt is what was clawed back after it was spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Account {
+    /// Credits that are the user's, held ones included.
+    pub balance: Credits,
+    /// Credits set aside for running work. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub held: Credits,
+    /// Credits owed. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub debt: Credits,
+}
+
+/// An ISO 4217 code in upper case, as Razorpay writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// Takes three letters of either case.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] for anything else.
+    pub fn parse(code: &str) -> Result<Self, InvalidValue> {
+        match code.as_bytes() {
+            [a, b, c] if [a, b, c].iter().all(|x| x.is_ascii_alphabetic()) => {
+                Ok(Self([*a, *b, *c].map(|x| x.to_ascii_uppercase())))
+            }
+            _ => Err(invalid("currency", "must be three letters")),
+        }
+    }
+
+    /// The code in upper case.
+    pub fn as_str(&self) -> &str {
+        // Three ASCII letters are always UTF-8; the fallback can not be reached.
+        std::str::from_utf8(&self.0).unwrap_or("XXX")
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl TryFrom<String> for Currency {
+    type Error = InvalidValue;
+    fn try_from(code: String) -> Result<Self, InvalidValue> {
+        Self::parse(&code)
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.as_str().to_owned()
+    }
+}
+
+/// An amount of money in the currency's minor unit, as the provider counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Money {
+    /// Minor units: paise, cents; yen and fils as the provider sends them. Never negative.
+    pub amount_minor: i64,
+    /// The currency charged.
+    pub currency: Currency,
+}
+
+impl Money {
+    /// Takes a charged amount.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] when the amount is negative.
+    pub const fn new(amount_minor: i64, currency: Currency) -> Result<Self, InvalidValue> {
+        if amount_minor < 0 {
+            return Err(invalid("amount", "must not be negative"));
+        }
+        Ok(Self {
+            amount_minor,
+            currency,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_refuse_what_the_database_can_not_hold() {
+        for bad in ["", "a b", "a\0b", "a\nb", &"x".repeat(256)] {
+            assert!(UserId::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(UserId::parse("user_3RkJ4hi245d8WxbYllUz4trG8pG").is_ok());
+        assert!(UserId::parse("auth0|5f7c8ec7c33c6c004bbafe82").is_ok());
+        for bad in ["razorpay", ":pay_1", "razorpay:", "a:b c"] {
+            assert!(PurchaseId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn credits_are_checked() {
+        assert!(Credits::new(-1).is_err());
+        let max = Credits::new(Credits::MAX).unwrap();
+        assert_eq!(max.checked_add(Credits::new(1).unwrap()), None);
+        assert_eq!(max.checked_add(Credits::ZERO), Some(max));
+        assert!(serde_json::from_str::<Credits>("-1").is_err());
+    }
+
+    #[test]
+    fn currencies_fold_case() {
+        assert_eq!(Currency::parse("usd").unwrap().as_str(), "USD");
+        for bad in ["", "us", "usdt", "u$d", "ÜS"] {
+            assert!(Currency::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}
