@@ -1,0 +1,15 @@
+-- The account after the newest event of each user. Events carry the account after them, so the last one says it all.
+-- handles: SignupBonusGranted, CreditsPurchased
+-- ignores: UserRegistered, UserProfileChanged, UserDeleted, PaymentCaptured, PurchaseClaimed, PurchasePriced
+insert into balance as known (user_id, balance, held, debt, version)
+select distinct on (aggregate_id)
+       aggregate_id,
+       (payload->>'balance')::bigint,
+       coalesce((payload->>'held')::bigint, 0),
+       coalesce((payload->>'debt')::bigint, 0),
+       sequence
+  from batch
+ order by aggregate_id, sequence desc
+    on conflict (user_id) do update
+   set balance = excluded.balance, held = excluded.held, debt = excluded.debt, version = excluded.version
+ where known.version < excluded.version

@@ -1,0 +1,10 @@
+-- One row per movement. A movement never changes, so one that is there stays.
+-- handles: SignupBonusGranted, CreditsPurchased
+-- ignores: UserRegistered, UserProfileChanged, UserDeleted, PaymentCaptured, PurchaseClaimed, PurchasePriced
+insert into entries (user_id, sequence, shard, position, type, delta, balance, purchase_id, source,
+                     provider_event_id, recorded_at)
+select aggregate_id, sequence, shard, position, event_type, (payload->>'delta')::bigint,
+       (payload->>'balance')::bigint, payload->>'purchase_id', source, provider_event_id, recorded_at
+  from batch
+ order by aggregate_id, sequence
+    on conflict (user_id, sequence) do nothing

@@ -1,0 +1,15 @@
+-- The statement that a user reads: every movement of credits with the balance after it.
+create table entries (
+  user_id text not null,
+  sequence bigint not null,
+  shard smallint not null,
+  position bigint not null,
+  type text not null,
+  delta bigint not null,
+  balance bigint not null,
+  purchase_id text,
+  source text not null,
+  provider_event_id text,
+  recorded_at timestamptz not null,
+  constraint entries_pkey primary key (user_id, sequence)
+);

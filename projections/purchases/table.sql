@@ -1,0 +1,15 @@
+-- Every payment that was captured. No user: unclaimed. No sku: unpriced.
+create table purchases (
+  purchase_id text not null,
+  user_id text,
+  status text not null,
+  amount_minor bigint not null,
+  currency text not null,
+  order_id text,
+  sku text,
+  credits bigint not null,
+  paid_at timestamptz not null,
+  recorded_at timestamptz not null,
+  constraint purchases_pkey primary key (purchase_id)
+) with (fillfactor = 90);
+create index purchases_user on purchases (user_id, recorded_at, purchase_id);

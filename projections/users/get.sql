@@ -1,0 +1,13 @@
+-- A user and the account, known by either.
+-- $1 text: user id
+select coalesce(u.registered, false) as registered,
+       coalesce(u.deleted, false) as deleted,
+       u.plan, u.email, u.first_name, u.last_name,
+       coalesce(b.balance, 0) as balance,
+       coalesce(b.held, 0) as held,
+       coalesce(b.debt, 0) as debt,
+       coalesce(b.version, 0) as version,
+       u.user_id is not null or b.user_id is not null as known
+  from (select $1::text as user_id) as asked
+  left join users u on u.user_id = asked.user_id
+  left join balance b on b.user_id = asked.user_id

@@ -1,0 +1,14 @@
+-- Who is known, with the personal data that is still there.
+create table users (
+  user_id text not null,
+  registered boolean not null,
+  deleted boolean not null,
+  plan text,
+  email text,
+  email_verified boolean not null,
+  first_name text,
+  last_name text,
+  profile_sequence bigint not null,
+  registered_at timestamptz,
+  constraint users_pkey primary key (user_id)
+) with (fillfactor = 80);

@@ -1,0 +1,252 @@
+//! The program put together: build, listen, run until stopped.
+//!
+//! The only place that asks the clock and the source of randomness; everything else is handed both.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use tokio::task::JoinHandle;
+
+use crate::access::{AccessError, ApiKeys, Sessions};
+use crate::config::Config;
+use crate::http;
+use crate::ledger::Salt;
+use crate::outbound::{RazorpayApi, SetupError};
+use crate::postgres::{Database, PoolOptions, PostgresError, Role};
+use crate::projection::rebuild;
+use crate::provider::clerk::Clerk;
+use crate::provider::razorpay::Razorpay;
+use crate::provider::{BadSecret, Provider, Providers, Rules};
+use crate::reads::Reads;
+use crate::store::{Ledger, StoreError};
+
+/// How long requests that were accepted may take to finish once the program is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What answers requests. Shared by all workers.
+pub struct App {
+    /// Where units go.
+    pub ledger: Ledger,
+    /// Where answers come from.
+    pub reads: Reads,
+    /// Who may deliver.
+    pub providers: Providers,
+    /// What a sign-up gets and what payments buy.
+    pub rules: Rules,
+    /// Whose session tokens are taken.
+    pub sessions: Sessions,
+    /// Which backends may ask.
+    pub api_keys: ApiKeys,
+    /// Razorpay's API, where its keys are set.
+    pub razorpay_api: Option<RazorpayApi>,
+    /// What Razorpay signs checkouts with.
+    pub razorpay_key_secret: Option<SecretString>,
+    /// How long verify-payment waits for the webhook.
+    pub verify_wait: Duration,
+    /// What time it is.
+    pub clock: Clock,
+    stopping: AtomicBool,
+}
+
+/// What time it is: the system's clock, or a test's.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// The system's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(Utc::now)
+}
+
+impl App {
+    /// What time it is.
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.clock)()
+    }
+
+    /// 16 random bytes.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn salt(&self) -> Result<Salt, getrandom::Error> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt)?;
+        Ok(Salt(salt))
+    }
+
+    /// Whether no new work should be sent here.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Why the program can not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No PostgreSQL, or none that can be used.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The store can not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A read model can not be built.
+    #[error(transparent)]
+    Rebuild(#[from] rebuild::RebuildError),
+    /// A setting of sessions or API keys can not be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// A webhook secret can not be used.
+    #[error("{setting}: {error}")]
+    Secret {
+        /// The setting.
+        setting: &'static str,
+        /// Why.
+        error: BadSecret,
+    },
+    /// The settings of a provider's API can not be used.
+    #[error("RAZORPAY_KEY_ID, RAZORPAY_KEY_SECRET, RAZORPAY_API_URL: {0}")]
+    Outbound(#[from] SetupError),
+    /// The address can not be listened on.
+    #[error("can not listen on {address}: {error}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// A program that listens and has not begun to answer.
+pub struct Application {
+    app: Arc<App>,
+    database: Database,
+    listener: TcpListener,
+    address: SocketAddr,
+    workers: usize,
+    lanes: Vec<JoinHandle<()>>,
+}
+
+impl Application {
+    /// Finds or starts the database, brings its schema and read models up to date, opens the lanes, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left behind.
+    pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let providers = providers(&config)?;
+        let sessions = Sessions::new(&config.sessions)?;
+        let api_keys = ApiKeys::new(&config.api_keys)?;
+        let razorpay_api = razorpay_api(&config)?;
+        let listen = |error| StartError::Listen {
+            address: config.listen,
+            error,
+        };
+        // Bound first: a second start on the same port fails before it touches the database.
+        let listener = TcpListener::bind(config.listen).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+
+        let database = Database::open(&config.database).await?;
+        database.migrate().await?;
+        rebuild::bring_up_to_date(&database).await?;
+        let pool = database.pool(Role::App, &PoolOptions::for_reads(16))?;
+        let (ledger, lanes) = Ledger::start(&database, config.store, Arc::clone(&clock)).await?;
+        let app = App {
+            ledger,
+            reads: Reads::new(pool),
+            providers,
+            rules: config.rules,
+            sessions,
+            api_keys,
+            razorpay_api,
+            razorpay_key_secret: config.razorpay_api.key_secret,
+            verify_wait: config.verify_wait,
+            clock,
+            stopping: AtomicBool::new(false),
+        };
+        Ok(Self {
+            app: Arc::new(app),
+            database,
+            listener,
+            address,
+            workers: config.workers,
+            lanes,
+        })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The database that it uses.
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Answers until `stop` is done, then finishes everything that was accepted.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run_until(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+        let Self {
+            app,
+            database,
+            listener,
+            workers,
+            lanes,
+            ..
+        } = self;
+        let server = http::serve(Arc::clone(&app), listener, workers, DRAIN)?;
+        let stopper = tokio::spawn(stop_server(Arc::clone(&app), server.handle(), stop));
+        let result = server.await;
+        stopper.abort();
+        // The last handle on the queues: the lanes finish what is in them and end.
+        drop(app);
+        for lane in lanes {
+            let _ = tokio::time::timeout(DRAIN, lane).await;
+        }
+        database.close().await;
+        result
+    }
+}
+
+/// Readiness goes first, so that a load balancer looks elsewhere; then no more is accepted and what was accepted is
+/// finished.
+async fn stop_server(app: Arc<App>, handle: ServerHandle, stop: impl Future<Output = ()>) {
+    stop.await;
+    tracing::info!("stopping: finishing what was accepted");
+    app.stopping.store(true, Ordering::Relaxed);
+    drop(app);
+    handle.stop(true).await;
+}
+
+fn providers(config: &Config) -> Result<Providers, StartError> {
+    let mut configured: Vec<Box<dyn Provider>> = Vec::new();
+    if !config.clerk_webhook_secrets.is_empty() {
+        let clerk = Clerk::new(&config.clerk_webhook_secrets);
+        configured.push(Box::new(clerk.map_err(|error| StartError::Secret {
+            setting: "CLERK_WEBHOOK_SECRET",
+            error,
+        })?));
+    }
+    if !config.razorpay_webhook_secrets.is_empty() {
+        let razorpay = Razorpay::new(&config.razorpay_webhook_secrets);
+        configured.push(Box::new(razorpay.map_err(|error| StartError::Secret {
+            setting: "RAZORPAY_WEBHOOK_SECRET",
+            error,
+        })?));
+    }
+    Ok(Providers::new(configured))
+}
+
+fn razorpay_api(config: &Config) -> Result<Option<RazorpayApi>, StartError> {
+    let settings = &config.razorpay_api;
+    match (&settings.key_id, &settings.key_secret) {
+        (Some(id), Some(secret)) => {
+            Ok(Some(RazorpayApi::new(&settings.origin, id.clone(), secret.clone())?))
+        }
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,406 @@
+//! Settings: the file, under the environment, under the flags. Read once, checked whole, before anything starts.
+//!
+//! Every setting has one name. `STRIPE_LIKE_NAME` in the environment is `stripe_like_name` in the file. Must never
+//! show a secret: errors name the setting, not its value.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::access::{ApiKeySettings, ClerkSettings, KeySource, SessionSettings, SupabaseSettings};
+use crate::ledger::Credits;
+use crate::outbound;
+use crate::postgres::DatabaseSettings;
+use crate::provider::{Catalog, Rules, Signup};
+use crate::store::LedgerSettings;
+
+/// Where settings are looked for when nobody says where.
+pub const DEFAULT_FILE: &str = "credit-ledger.toml";
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `LISTEN`: where HTTP is served. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// `DATABASE_URL`, `DATA_DIR`, `PG_BIN_DIR`.
+    pub database: DatabaseSettings,
+    /// `CLERK_WEBHOOK_SECRET`: newest first.
+    pub clerk_webhook_secrets: Vec<SecretString>,
+    /// `RAZORPAY_WEBHOOK_SECRET`: newest first.
+    pub razorpay_webhook_secrets: Vec<SecretString>,
+    /// `RAZORPAY_KEY_ID`, `RAZORPAY_KEY_SECRET`, `RAZORPAY_API_URL`.
+    pub razorpay_api: RazorpayApiSettings,
+    /// `CLERK_JWT_KEY` or `CLERK_JWKS_URL`, `CLERK_ISSUER`, `CLERK_AUTHORIZED_PARTIES`, `SUPABASE_URL`,
+    /// `SUPABASE_JWT_SECRET`.
+    pub sessions: SessionSettings,
+    /// `ADMIN_API_KEY`, `SERVICE_API_KEY`, `AUDIT_API_KEY`.
+    pub api_keys: ApiKeySettings,
+    /// `[signup]` and `[[catalog]]` of the file.
+    pub rules: Rules,
+    /// `VERIFY_WAIT_MS`: how long verify-payment waits for the webhook, 0 to 30,000 ms.
+    pub verify_wait: Duration,
+    /// `LANES`: 1 to 16.
+    pub store: LedgerSettings,
+    /// `WORKERS`: threads that serve HTTP, 1 to 64.
+    pub workers: usize,
+}
+
+/// What verify-payment needs of Razorpay's API.
+#[derive(Debug, Clone, Default)]
+pub struct RazorpayApiSettings {
+    /// `RAZORPAY_KEY_ID`. Without it the API is not asked.
+    pub key_id: Option<String>,
+    /// `RAZORPAY_KEY_SECRET`. Checkout signatures are made with it.
+    pub key_secret: Option<SecretString>,
+    /// `RAZORPAY_API_URL`: an origin without `/v1`.
+    pub origin: String,
+}
+
+/// A setting that can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can not be read.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is no TOML, or holds what no setting is called.
+    #[error("{path}: {message}")]
+    Toml {
+        /// Which.
+        path: PathBuf,
+        /// Where and what.
+        message: String,
+    },
+    /// A value can not be understood. Holds the rule, not the value.
+    #[error("{name}: {rule}")]
+    Value {
+        /// The setting.
+        name: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+/// What the file may hold besides the settings that the environment has, too.
+#[derive(Deserialize, Default)]
+struct File {
+    signup: Option<SignupTable>,
+    catalog: Option<Catalog>,
+    #[serde(flatten)]
+    settings: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignupTable {
+    bonus_credits: Option<Credits>,
+    plan: Option<String>,
+}
+
+/// Every setting that the environment, the file or a flag can give.
+pub const NAMES: [&str; 22] = [
+    "LISTEN",
+    "DATABASE_URL",
+    "DATA_DIR",
+    "PG_BIN_DIR",
+    "CLERK_WEBHOOK_SECRET",
+    "RAZORPAY_WEBHOOK_SECRET",
+    "RAZORPAY_KEY_ID",
+    "RAZORPAY_KEY_SECRET",
+    "RAZORPAY_API_URL",
+    "CLERK_JWT_KEY",
+    "CLERK_JWKS_URL",
+    "CLERK_ISSUER",
+    "CLERK_AUTHORIZED_PARTIES",
+    "SUPABASE_URL",
+    "SUPABASE_JWT_SECRET",
+    "ADMIN_API_KEY",
+    "SERVICE_API_KEY",
+    "AUDIT_API_KEY",
+    "VERIFY_WAIT_MS",
+    "LANES",
+    "QUEUE",
+    "WORKERS",
+];
+
+impl Config {
+    /// Reads the settings. `file`: the file that the caller named; without one, [`DEFAULT_FILE`] if it is there.
+    /// `get` gives what flags and environment say of a name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first setting that can not be used.
+    pub fn load(
+        file: Option<&Path>,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let (path, file) = read_file(file)?;
+        for (key, value) in &file.settings {
+            let known = NAMES.iter().any(|name| name.eq_ignore_ascii_case(key));
+            if !known || value.is_table() {
+                let message = format!("`{key}` is not a setting");
+                return Err(ConfigError::Toml { path, message });
+            }
+        }
+        let settings = Settings {
+            file: file.settings,
+            get: &get,
+        };
+        let signup = file.signup.as_ref();
+        Ok(Self {
+            listen: settings.parsed("LISTEN", "must be an address and a port")?
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            database: DatabaseSettings {
+                url: settings.secret("DATABASE_URL"),
+                data_dir: settings.text("DATA_DIR").map(PathBuf::from),
+                bin_dir: settings.text("PG_BIN_DIR").map(PathBuf::from),
+                database: None,
+            },
+            clerk_webhook_secrets: settings.secrets("CLERK_WEBHOOK_SECRET"),
+            razorpay_webhook_secrets: settings.secrets("RAZORPAY_WEBHOOK_SECRET"),
+            razorpay_api: RazorpayApiSettings {
+                key_id: settings.text("RAZORPAY_KEY_ID"),
+                key_secret: settings.secret("RAZORPAY_KEY_SECRET"),
+                origin: settings
+                    .text("RAZORPAY_API_URL")
+                    .unwrap_or_else(|| outbound::razorpay::DEFAULT_ORIGIN.to_owned()),
+            },
+            sessions: settings.sessions()?,
+            api_keys: ApiKeySettings {
+                admin: settings.secret("ADMIN_API_KEY"),
+                service: settings.secret("SERVICE_API_KEY"),
+                audit: settings.secret("AUDIT_API_KEY"),
+            },
+            rules: Rules {
+                signup: Signup {
+                    bonus_credits: signup
+                        .and_then(|table| table.bonus_credits)
+                        .map_or_else(|| Credits::new(20), Ok)
+                        .map_err(|_| value("signup.bonus_credits", "is out of range"))?,
+                    plan: signup
+                        .and_then(|table| table.plan.clone())
+                        .unwrap_or_else(|| "free".to_owned()),
+                },
+                catalog: file.catalog.unwrap_or_default(),
+            },
+            verify_wait: Duration::from_millis(
+                settings.number("VERIFY_WAIT_MS", 0, 30_000, "must be 0 to 30000")?.unwrap_or(3000),
+            ),
+            store: settings.store()?,
+            workers: settings.size("WORKERS", 64, "must be 1 to 64")?.unwrap_or_else(cores),
+        })
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(64)
+}
+
+const fn value(name: &'static str, rule: &'static str) -> ConfigError {
+    ConfigError::Value { name, rule }
+}
+
+fn read_file(named: Option<&Path>) -> Result<(PathBuf, File), ConfigError> {
+    let path = named.map_or_else(|| PathBuf::from(DEFAULT_FILE), Path::to_owned);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok((path, File::default()));
+        }
+        Err(error) => return Err(ConfigError::File { path, error }),
+    };
+    match toml::from_str(&text) {
+        Ok(file) => Ok((path, file)),
+        Err(error) => {
+            // The whole error would print the line, and the line may hold a secret.
+            let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+            let message = format!("line {line}: {}", error.message());
+            Err(ConfigError::Toml { path, message })
+        }
+    }
+}
+
+/// Values by name: flags and environment before the file. A blank value is none.
+struct Settings<'a> {
+    file: BTreeMap<String, toml::Value>,
+    get: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl fmt::Debug for Settings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Settings(..)")
+    }
+}
+
+impl Settings<'_> {
+    fn text(&self, name: &'static str) -> Option<String> {
+        let from_file = || {
+            self.file.get(&name.to_lowercase()).map(|value| match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Array(items) => items
+                    .iter()
+                    .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+                    .collect::<Vec<_>>()
+                    .join(","),
+                other => other.to_string(),
+            })
+        };
+        (self.get)(name)
+            .or_else(from_file)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+    }
+
+    fn secret(&self, name: &'static str) -> Option<SecretString> {
+        self.text(name).map(SecretString::from)
+    }
+
+    /// A comma-separated list, newest first.
+    fn secrets(&self, name: &'static str) -> Vec<SecretString> {
+        self.list(name).into_iter().map(SecretString::from).collect()
+    }
+
+    fn list(&self, name: &'static str) -> Vec<String> {
+        self.text(name)
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn parsed<T: FromStr>(
+        &self,
+        name: &'static str,
+        rule: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        self.text(name).map(|text| text.parse().map_err(|_| value(name, rule))).transpose()
+    }
+
+    fn number(
+        &self,
+        name: &'static str,
+        least: u64,
+        most: u64,
+        rule: &'static str,
+    ) -> Result<Option<u64>, ConfigError> {
+        match self.parsed(name, rule)? {
+            Some(number) if !(least..=most).contains(&number) => Err(value(name, rule)),
+            number => Ok(number),
+        }
+    }
+
+    fn size(
+        &self,
+        name: &'static str,
+        most: u64,
+        rule: &'static str,
+    ) -> Result<Option<usize>, ConfigError> {
+        let number = self.number(name, 1, most, rule)?;
+        number.map(|n| usize::try_from(n).map_err(|_| value(name, rule))).transpose()
+    }
+
+    fn store(&self) -> Result<LedgerSettings, ConfigError> {
+        let default = LedgerSettings::default();
+        Ok(LedgerSettings {
+            lanes: self.size("LANES", 16, "must be 1 to 16")?.unwrap_or(default.lanes),
+            queue: self.size("QUEUE", 65_536, "must be 1 to 65536")?.unwrap_or(default.queue),
+        })
+    }
+
+    fn sessions(&self) -> Result<SessionSettings, ConfigError> {
+        let keys = match (self.text("CLERK_JWT_KEY"), self.text("CLERK_JWKS_URL")) {
+            (Some(_), Some(_)) => {
+                return Err(value("CLERK_JWKS_URL", "must not be set beside CLERK_JWT_KEY"));
+            }
+            (Some(pem), None) => Some(KeySource::Pem(pem)),
+            (None, Some(url)) => Some(KeySource::Jwks(url)),
+            (None, None) => None,
+        };
+        Ok(SessionSettings {
+            clerk: keys.map(|keys| ClerkSettings {
+                keys,
+                issuer: self.text("CLERK_ISSUER"),
+                authorized_parties: self.list("CLERK_AUTHORIZED_PARTIES"),
+            }),
+            supabase: self.text("SUPABASE_URL").map(|url| SupabaseSettings {
+                url,
+                jwt_secret: self.secret("SUPABASE_JWT_SECRET"),
+            }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let unique = format!("credit-ledger-config-{:p}-{}.toml", toml, std::process::id());
+        let path = std::env::temp_dir().join(unique);
+        std::fs::write(&path, toml).unwrap();
+        let config = Config::load(Some(&path), |name| {
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        });
+        std::fs::remove_file(&path).unwrap();
+        config
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let config = load("listen = \"127.0.0.1:1\"\nlanes = 3", &[("LISTEN", "127.0.0.1:2")]).unwrap();
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!(config.store.lanes, 3);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let config = load("", &[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.rules.signup.bonus_credits.get(), 20);
+        assert_eq!(config.rules.signup.plan, "free");
+        assert_eq!(config.verify_wait, Duration::from_secs(3));
+        assert!(config.rules.catalog.packs().is_empty());
+    }
+
+    #[test]
+    fn the_catalog_is_read_and_checked() {
+        let pack = "[[catalog]]\nsku = \"a\"\ncredits = 5\nprices = [ { currency = \"INR\", amount_minor = 100 } ]\n";
+        assert_eq!(load(pack, &[]).unwrap().rules.catalog.packs().len(), 1);
+        assert!(load(&pack.repeat(2), &[]).is_err());
+    }
+
+    #[test]
+    fn secrets_may_be_several_and_are_never_shown() {
+        let config = load("", &[("CLERK_WEBHOOK_SECRET", "whsec_bmV3, whsec_b2xk")]).unwrap();
+        assert_eq!(config.clerk_webhook_secrets.len(), 2);
+        assert!(!format!("{config:?}").contains("whsec"));
+    }
+
+    #[test]
+    fn mistakes_are_named_without_their_values() {
+        for (toml, env, says) in [
+            ("lissten = 1", vec![], "`lissten` is not a setting"),
+            ("[signup]\nbonus = 1", vec![], "unknown field"),
+            ("[signup]\nbonus_credits = -1", vec![], "credits"),
+            ("", vec![("VERIFY_WAIT_MS", "40000")], "VERIFY_WAIT_MS"),
+            ("", vec![("LANES", "0")], "LANES"),
+            ("", vec![("LISTEN", "here")], "LISTEN"),
+            ("admin_api_key = \"hunter2\" x", vec![], "line 1"),
+        ] {
+            let error = load(toml, &env).unwrap_err().to_string();
+            assert!(error.contains(says), "{toml:?} gave {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

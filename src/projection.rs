@@ -1,0 +1,135 @@
+//! The read models: which there are, and how they follow the log.
+//!
+//! A read model is a folder in `projections/`: `table.sql`, `apply.sql` and its reads. `apply.sql` is one set-based
+//! statement over a relation called `batch`, which only this module supplies: live it is the events being appended,
+//! in the same transaction; in a rebuild it is a chunk of history. Same statement, other batch.
+//!
+//! No rule may ever read a read model. [`rebuild`] replaces one while the service runs.
+
+pub mod rebuild;
+
+use sha2::{Digest as _, Sha256};
+
+/// The relation `batch`, live: the columns of the events being appended, one array each.
+///
+/// `$1` shards, `$2` positions, `$3` aggregate ids, `$4` sequences, `$5` event types, `$6` payloads, `$7` times,
+/// `$8` sources, `$9` provider event ids, `$10` profiles.
+const LIVE_BATCH: &str = "\
+with batch as (
+  select shard, position, aggregate_id, sequence, event_type, payload::json as payload, recorded_at, source,
+         provider_event_id, profile::json as profile
+    from unnest($1::smallint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
+                $8::text[], $9::text[], $10::text[])
+         as item(shard, position, aggregate_id, sequence, event_type, payload, recorded_at, source,
+                 provider_event_id, profile))
+";
+
+/// The relation `batch`, in a rebuild: a range of positions of one shard, exact because positions are dense.
+///
+/// `$1` shard, `$2` and `$3` first and last position, `$4` event types.
+const HISTORY_BATCH: &str = "\
+with batch as (
+  select e.shard, e.position, e.aggregate_id, e.sequence, e.event_type, e.payload, e.recorded_at, e.source,
+         e.provider_event_id, p.profile
+    from events e
+    left join personal p
+      on p.aggregate_type = e.aggregate_type and p.aggregate_id = e.aggregate_id and p.sequence = e.sequence
+   where e.shard = $1 and e.position between $2 and $3 and e.event_type = any($4::text[]))
+";
+
+/// A table that can always be made again from the log.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadModel {
+    /// Its name, its table's and its folder's.
+    pub name: &'static str,
+    /// What makes the table.
+    pub table_sql: &'static str,
+    /// What a batch of events does to it.
+    pub apply_sql: &'static str,
+}
+
+macro_rules! read_model {
+    ($name:literal) => {
+        ReadModel {
+            name: $name,
+            table_sql: include_str!(concat!("../projections/", $name, "/table.sql")),
+            apply_sql: include_str!(concat!("../projections/", $name, "/apply.sql")),
+        }
+    };
+}
+
+/// Every read model that is written in the transaction of the append.
+pub const READ_MODELS: [ReadModel; 4] = [
+    read_model!("balance"),
+    read_model!("purchases"),
+    read_model!("users"),
+    read_model!("entries"),
+];
+
+impl ReadModel {
+    /// The read model of that name.
+    pub fn find(name: &str) -> Option<Self> {
+        READ_MODELS.into_iter().find(|model| model.name == name)
+    }
+
+    /// The event types that it follows, as its `apply.sql` says after `-- handles:`.
+    pub fn handles(&self) -> Vec<&'static str> {
+        header_list(self.apply_sql, "-- handles:")
+    }
+
+    /// The event types that it passes over, as its `apply.sql` says after `-- ignores:`.
+    pub fn ignores(&self) -> Vec<&'static str> {
+        header_list(self.apply_sql, "-- ignores:")
+    }
+
+    /// The statement that the append runs; its parameters are those of [`LIVE_BATCH`].
+    pub fn live_sql(&self) -> String {
+        format!("{LIVE_BATCH}{}", self.apply_sql)
+    }
+
+    /// The statement that a rebuild runs; its parameters are those of [`HISTORY_BATCH`].
+    pub fn history_sql(&self) -> String {
+        format!("{HISTORY_BATCH}{}", self.apply_sql)
+    }
+
+    /// Changes whenever the table or what feeds it does.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.table_sql);
+        hash.update([0]);
+        hash.update(self.apply_sql);
+        hex::encode(hash.finalize())
+    }
+}
+
+fn header_list(sql: &'static str, header: &str) -> Vec<&'static str> {
+    sql.lines()
+        .filter_map(|line| line.strip_prefix(header))
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ledger::{PurchaseEvent, UserEvent};
+
+    /// A new event must be handled or ignored by every read model, on purpose.
+    #[test]
+    fn every_read_model_names_every_event_once() {
+        let known: BTreeSet<&str> = UserEvent::TYPES
+            .into_iter()
+            .chain(PurchaseEvent::TYPES)
+            .collect();
+        for model in READ_MODELS {
+            let (handles, ignores) = (model.handles(), model.ignores());
+            let named: BTreeSet<&str> = handles.iter().chain(&ignores).copied().collect();
+            assert_eq!(named, known, "{}", model.name);
+            assert_eq!(named.len(), handles.len() + ignores.len(), "{}", model.name);
+        }
+    }
+}

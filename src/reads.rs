@@ -1,0 +1,243 @@
+//! Reads of the read models: one prepared `SELECT` each, from a pool of their own.
+//!
+//! The texts live with the tables, in `projections/`. Nothing here may write, and no rule may depend on it.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Object, Pool, PoolError};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+/// The database can not answer now.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No connection in time.
+    #[error("no connection: {0}")]
+    Pool(#[from] PoolError),
+    /// The query failed.
+    #[error("the query failed: {0}")]
+    Query(#[from] tokio_postgres::Error),
+}
+
+/// Reads with the service's role.
+#[derive(Clone)]
+pub struct Reads {
+    pool: Pool,
+}
+
+/// A user with the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRow {
+    /// Whether anything is known of the user.
+    pub known: bool,
+    /// Whether the identity provider said that the user signed up.
+    pub registered: bool,
+    /// Whether the identity provider said that the user is gone.
+    pub deleted: bool,
+    /// The plan.
+    pub plan: Option<String>,
+    /// The primary e-mail address.
+    pub email: Option<String>,
+    /// Given name.
+    pub first_name: Option<String>,
+    /// Family name.
+    pub last_name: Option<String>,
+    /// The account.
+    pub balance: BalanceRow,
+}
+
+/// An account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BalanceRow {
+    /// Credits that are the user's.
+    pub balance: i64,
+    /// Credits set aside.
+    pub held: i64,
+    /// Credits owed.
+    pub debt: i64,
+    /// The place in the user's stream of the event that changed it last; 0: none did.
+    pub version: i64,
+}
+
+/// A movement of credits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryRow {
+    /// Its place in the user's stream.
+    pub sequence: i64,
+    /// Its shard.
+    pub shard: i16,
+    /// Its place in the shard.
+    pub position: i64,
+    /// The event's type.
+    pub event_type: String,
+    /// How the balance changed.
+    pub delta: i64,
+    /// The balance after it.
+    pub balance: i64,
+    /// The purchase that it is about.
+    pub purchase_id: Option<String>,
+    /// Who caused it.
+    pub source: String,
+    /// The provider's event behind it.
+    pub provider_event_id: Option<String>,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// A purchase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurchaseRow {
+    /// `<provider>:<payment id>`.
+    pub purchase_id: String,
+    /// Whose it is; none: unclaimed.
+    pub user_id: Option<String>,
+    /// What has become of the payment.
+    pub status: String,
+    /// What was charged, in minor units.
+    pub amount_minor: i64,
+    /// The currency charged.
+    pub currency: String,
+    /// The provider's order.
+    pub order_id: Option<String>,
+    /// What was bought; none: unpriced.
+    pub sku: Option<String>,
+    /// What it gives.
+    pub credits: i64,
+    /// When it was paid.
+    pub paid_at: DateTime<Utc>,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl Reads {
+    /// Reads through this pool.
+    pub const fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), ReadError> {
+        self.query("select 1", &[]).await.map(|_| ())
+    }
+
+    /// A user and the account; `known` is false when there is neither.
+    pub async fn user(&self, user_id: &str) -> Result<UserRow, ReadError> {
+        let rows = self.query(include_str!("../projections/users/get.sql"), &[&user_id]).await?;
+        let row = rows.first().ok_or_else(missing_row)?;
+        Ok(UserRow {
+            known: row.try_get("known")?,
+            registered: row.try_get("registered")?,
+            deleted: row.try_get("deleted")?,
+            plan: row.try_get("plan")?,
+            email: row.try_get("email")?,
+            first_name: row.try_get("first_name")?,
+            last_name: row.try_get("last_name")?,
+            balance: balance(row)?,
+        })
+    }
+
+    /// A user's account; `None`: the user never had credits.
+    pub async fn balance(&self, user_id: &str) -> Result<Option<BalanceRow>, ReadError> {
+        let rows = self.query(include_str!("../projections/balance/get.sql"), &[&user_id]).await?;
+        rows.first().map(balance).transpose()
+    }
+
+    /// A user's movements before a place in the stream, newest first.
+    pub async fn entries(
+        &self,
+        user_id: &str,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<EntryRow>, ReadError> {
+        let sql = include_str!("../projections/entries/page.sql");
+        let rows = self.query(sql, &[&user_id, &before, &limit]).await?;
+        rows.iter().map(entry).collect()
+    }
+
+    /// One purchase.
+    pub async fn purchase(&self, purchase_id: &str) -> Result<Option<PurchaseRow>, ReadError> {
+        let sql = include_str!("../projections/purchases/get.sql");
+        let rows = self.query(sql, &[&purchase_id]).await?;
+        rows.first().map(purchase).transpose()
+    }
+
+    /// A user's purchases before a time and an id, newest first.
+    pub async fn purchases(
+        &self,
+        user_id: &str,
+        before: (DateTime<Utc>, &str),
+        limit: i64,
+    ) -> Result<Vec<PurchaseRow>, ReadError> {
+        let sql = include_str!("../projections/purchases/page.sql");
+        let rows = self.query(sql, &[&user_id, &before.0, &before.1, &limit]).await?;
+        rows.iter().map(purchase).collect()
+    }
+
+    /// A connection may have died while it was idle: then one more is tried. Reads may be repeated.
+    async fn query(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, ReadError> {
+        let connection = self.pool.get().await?;
+        match run(&connection, sql, params).await {
+            Err(error) if error.is_closed() => {
+                drop(connection);
+                Ok(run(&self.pool.get().await?, sql, params).await?)
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+async fn run(
+    connection: &Object,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let statement = connection.prepare_cached(sql).await?;
+    connection.query(&statement, params).await
+}
+
+/// `users/get.sql` always gives one row; if not, the connection is of no use.
+fn missing_row() -> ReadError {
+    ReadError::Pool(PoolError::Closed)
+}
+
+fn balance(row: &Row) -> Result<BalanceRow, ReadError> {
+    Ok(BalanceRow {
+        balance: row.try_get("balance")?,
+        held: row.try_get("held")?,
+        debt: row.try_get("debt")?,
+        version: row.try_get("version")?,
+    })
+}
+
+fn entry(row: &Row) -> Result<EntryRow, ReadError> {
+    Ok(EntryRow {
+        sequence: row.try_get("sequence")?,
+        shard: row.try_get("shard")?,
+        position: row.try_get("position")?,
+        event_type: row.try_get("type")?,
+        delta: row.try_get("delta")?,
+        balance: row.try_get("balance")?,
+        purchase_id: row.try_get("purchase_id")?,
+        source: row.try_get("source")?,
+        provider_event_id: row.try_get("provider_event_id")?,
+        recorded_at: row.try_get("recorded_at")?,
+    })
+}
+
+fn purchase(row: &Row) -> Result<PurchaseRow, ReadError> {
+    Ok(PurchaseRow {
+        purchase_id: row.try_get("purchase_id")?,
+        user_id: row.try_get("user_id")?,
+        status: row.try_get("status")?,
+        amount_minor: row.try_get("amount_minor")?,
+        currency: row.try_get("currency")?,
+        order_id: row.try_get("order_id")?,
+        sku: row.try_get("sku")?,
+        credits: row.try_get("credits")?,
+        paid_at: row.try_get("paid_at")?,
+        recorded_at: row.try_get("recorded_at")?,
+    })
+}

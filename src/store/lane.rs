@@ -1,0 +1,235 @@
+//! A lane: one connection that commits what is queued for its shards, batch after batch.
+//!
+//! The lane owns the commit: a caller that goes away can not cut one in half. Batches form by themselves: while one
+//! is being committed the next one queues up; a lone unit goes at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_postgres::Client;
+
+use super::append::append;
+use super::batch::{self, Planned};
+use super::load::load;
+use super::statements::{StatementError, Statements};
+use super::unit::{Origin, Outcome, StoreError, Unit, Work};
+use crate::postgres::{ConnectOptions, Database, Role};
+
+/// The most units in one batch.
+const BATCH_UNITS: usize = 256;
+/// The most bytes of bodies in one batch, so that one transaction stays small whatever is sent.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How often a batch is run before its units are told that the database is not available.
+const BATCH_ATTEMPTS: u8 = 4;
+/// How often a unit may leave a batch because it needs more than it knew. Each time teaches it one stream or one
+/// home; three are the most that any command has.
+const ROUNDS: u8 = 8;
+/// How long one attempt may take before its connection is given up and its outcome counts as unknown.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A unit with whoever waits for it.
+pub(super) struct Pending {
+    pub(super) planned: Planned,
+    pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+}
+
+pub(super) struct Lane {
+    pub(super) queue: mpsc::Receiver<Pending>,
+    pub(super) database: Database,
+    pub(super) shards: u16,
+    pub(super) clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    pub(super) connection: Option<Connection>,
+}
+
+pub(super) struct Connection {
+    client: Client,
+    statements: Statements,
+}
+
+impl Lane {
+    /// Works until the queue is closed and empty.
+    pub(super) async fn run(mut self) {
+        let mut waiting = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                match self.queue.recv().await {
+                    Some(pending) => waiting.push_back(pending),
+                    None => return,
+                }
+            }
+            while waiting.len() < BATCH_UNITS {
+                match self.queue.try_recv() {
+                    Ok(pending) => waiting.push_back(pending),
+                    Err(_) => break,
+                }
+            }
+            let batch = take_batch(&mut waiting);
+            let again = self.commit(batch).await;
+            // They were here first, and they know now what they need.
+            for pending in again.into_iter().rev() {
+                waiting.push_front(pending);
+            }
+        }
+    }
+
+    /// Commits a batch and answers its units. Returns those that must be planned again.
+    async fn commit(&mut self, mut batch: Vec<Pending>) -> Vec<Pending> {
+        let mut error = StatementError::Busy("not tried".to_owned());
+        for _ in 0..BATCH_ATTEMPTS {
+            match self.attempt(&mut batch).await {
+                Ok(outcomes) => return answer(batch, outcomes),
+                Err(StatementError::Data(state, message)) => {
+                    return self.isolate(batch, &state, message).await;
+                }
+                Err(StatementError::Busy(reason)) => {
+                    error = StatementError::Busy(reason);
+                    break;
+                }
+                Err(retry @ (StatementError::Lost(_) | StatementError::KeyTaken)) => error = retry,
+            }
+        }
+        tracing::warn!(units = batch.len(), %error, "a batch was not committed");
+        for pending in batch {
+            let _ = pending.reply.send(Err(StoreError::Unavailable(error.to_string())));
+        }
+        vec![]
+    }
+
+    /// Runs the units one by one, so that the one that can not be stored harms no other. If it is a delivery, its
+    /// bytes are kept and it waits for somebody who understands it.
+    async fn isolate(&mut self, batch: Vec<Pending>, state: &str, message: String) -> Vec<Pending> {
+        let mut again = Vec::new();
+        if batch.len() > 1 {
+            for pending in batch {
+                again.extend(Box::pin(self.commit(vec![pending])).await);
+            }
+            return again;
+        }
+        for mut pending in batch {
+            let unit = &mut pending.planned.unit;
+            tracing::error!(origin = ?unit.origin, state, "a unit can not be stored");
+            let delivery = matches!(unit.origin, Origin::Delivery(_));
+            if delivery && matches!(unit.work, Work::Apply(_)) {
+                unit.work = Work::Park {
+                    reason: format!("database_refused {state}"),
+                };
+                again.push(pending);
+            } else {
+                let _ = pending.reply.send(Err(StoreError::Failed(message.clone())));
+            }
+        }
+        again
+    }
+
+    /// One transaction over the batch. On an error nothing was committed, except that after
+    /// [`StatementError::Lost`] it may have been.
+    async fn attempt(
+        &mut self,
+        batch: &mut [Pending],
+    ) -> Result<Vec<Option<Outcome>>, StatementError> {
+        let connection = match self.connection.take() {
+            Some(connection) if !connection.client.is_closed() => connection,
+            _ => connect(&self.database).await?,
+        };
+        let now = (self.clock)();
+        let run = transact(&connection, batch, self.shards, now);
+        let result = match timeout(ATTEMPT_TIMEOUT, run).await {
+            Ok(result) => result,
+            Err(_) => Err(StatementError::Lost("no answer in time".to_owned())),
+        };
+        match &result {
+            Ok(_) => self.connection = Some(connection),
+            Err(StatementError::Lost(_)) => {}
+            Err(_) => {
+                // The transaction is over or aborted; end it either way before the next one.
+                if connection.client.batch_execute("rollback").await.is_ok() {
+                    self.connection = Some(connection);
+                }
+            }
+        }
+        result
+    }
+}
+
+async fn transact(
+    connection: &Connection,
+    batch: &mut [Pending],
+    shards: u16,
+    now: DateTime<Utc>,
+) -> Result<Vec<Option<Outcome>>, StatementError> {
+    let Connection { client, statements } = connection;
+    let plan = batch::plan(batch.iter().map(|pending| &pending.planned), shards);
+    let loaded = load(client, statements, &plan).await?;
+    let mut units: Vec<&mut Planned> =
+        batch.iter_mut().map(|pending| &mut pending.planned).collect();
+    let settled = batch::settle(&mut units, &plan, loaded, now)?;
+    append(client, statements, &settled.append).await?;
+    Ok(settled.outcomes)
+}
+
+fn answer(batch: Vec<Pending>, outcomes: Vec<Option<Outcome>>) -> Vec<Pending> {
+    let mut again = Vec::new();
+    for (pending, outcome) in batch.into_iter().zip(outcomes) {
+        match outcome {
+            // Whoever asked may be gone; what was committed stays.
+            Some(outcome) => {
+                let _ = pending.reply.send(Ok(outcome));
+            }
+            None if pending.planned.rounds < ROUNDS => again.push(pending),
+            None => {
+                let reason = "needs more streams than any command has".to_owned();
+                let _ = pending.reply.send(Err(StoreError::Failed(reason)));
+            }
+        }
+    }
+    again
+}
+
+fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
+    let mut bytes = 0;
+    let mut batch = Vec::with_capacity(waiting.len().min(BATCH_UNITS));
+    while let Some(next) = waiting.front() {
+        bytes += body_bytes(&next.planned.unit);
+        let full = batch.len() == BATCH_UNITS || (bytes > BATCH_BYTES && !batch.is_empty());
+        if full {
+            break;
+        }
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}
+
+fn body_bytes(unit: &Unit) -> usize {
+    match &unit.origin {
+        Origin::Delivery(delivered) => delivered.body.len(),
+        Origin::Session { .. } => 0,
+    }
+}
+
+/// Connects as the service's role and prepares everything.
+///
+/// A paused or cut-off instance must not hold a shard: the server ends a session that idles in a transaction, and
+/// gives up on one that does not answer. There is no statement time-out: it could cut a commit whose outcome would
+/// then not be known. All statements look up keys, so plans are pinned to the indexes: a plan made while a table was
+/// small must not stay when it is big.
+pub(super) async fn connect(database: &Database) -> Result<Connection, StatementError> {
+    let options = ConnectOptions::new("credit-ledger lane")
+        .setting("lock_timeout", "5s")
+        .setting("idle_in_transaction_session_timeout", "3s")
+        .setting("plan_cache_mode", "force_generic_plan")
+        .setting("enable_seqscan", "off")
+        .setting("enable_bitmapscan", "off")
+        .setting("enable_hashjoin", "off")
+        .setting("enable_mergejoin", "off")
+        .setting("jit", "off");
+    let client = database
+        .connect(Role::App, &options)
+        .await
+        .map_err(|error| StatementError::Busy(error.to_string()))?;
+    let statements = Statements::prepare(&client).await?;
+    Ok(Connection { client, statements })
+}

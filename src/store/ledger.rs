@@ -1,0 +1,118 @@
+//! The queue in front of the lanes: what the rest of the program calls.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::batch::Planned;
+use super::home;
+use super::lane::{self, Lane, Pending};
+use super::unit::{Origin, Outcome, StoreError, Unit};
+use crate::postgres::{ConnectOptions, Database, Role};
+
+/// How the lanes are laid out.
+#[derive(Debug, Clone, Copy)]
+pub struct LedgerSettings {
+    /// Lanes of this instance, 1 to 16: connections that commit side by side.
+    pub lanes: usize,
+    /// How many units may wait in front of each lane before more are refused.
+    pub queue: usize,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self {
+            lanes: 2,
+            queue: 1024,
+        }
+    }
+}
+
+/// The log, as the rest of the program sees it: hand in a unit, get what became of it.
+pub struct Ledger {
+    lanes: Vec<mpsc::Sender<Pending>>,
+    shards: u16,
+}
+
+impl Ledger {
+    /// Opens the lanes. They end, after finishing what was accepted, when the `Ledger` is dropped; the returned
+    /// handles say when that is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer or was made by another program.
+    pub async fn start(
+        database: &Database,
+        settings: LedgerSettings,
+        clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    ) -> Result<(Self, Vec<JoinHandle<()>>), StoreError> {
+        let shards = read_shards(database).await?;
+        // The log keeps microseconds; a finer time would hash differently than it is stored.
+        let clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync> =
+            Arc::new(move || clock().trunc_subsecs(6));
+        let mut lanes = Vec::new();
+        let mut ended = Vec::new();
+        for _ in 0..settings.lanes.clamp(1, 16) {
+            let (sender, queue) = mpsc::channel(settings.queue.max(1));
+            let lane = Lane {
+                queue,
+                database: database.clone(),
+                shards,
+                clock: Arc::clone(&clock),
+                connection: lane::connect(database).await.ok(),
+            };
+            lanes.push(sender);
+            ended.push(tokio::spawn(lane.run()));
+        }
+        Ok((Self { lanes, shards }, ended))
+    }
+
+    /// Commits a unit, together with whatever else is waiting, and says what became of it. Dropping the future
+    /// does not undo the unit.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not committed, or not known to be. The same unit may be handed in again at any time.
+    pub async fn execute(&self, unit: Unit) -> Result<Outcome, StoreError> {
+        let planned = Planned::new(unit);
+        let lane = self.lane_of(&planned);
+        let (reply, answer) = oneshot::channel();
+        self.lanes[lane]
+            .try_send(Pending { planned, reply })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Stopping,
+            })?;
+        answer.await.unwrap_or(Err(StoreError::Stopping))
+    }
+
+    /// A lane serves some shards, so that two lanes of an instance seldom wait for each other. What touches no
+    /// shard goes where its twins go.
+    fn lane_of(&self, planned: &Planned) -> usize {
+        let shards = planned.streams(self.shards).into_iter();
+        let first = shards.map(|(_, shard)| usize::try_from(shard).unwrap_or(0)).min();
+        let number = first.unwrap_or_else(|| match &planned.unit.origin {
+            Origin::Delivery(delivered) => usize::from(delivered.body_sha256[0]),
+            Origin::Session { .. } => 0,
+        });
+        number % self.lanes.len()
+    }
+}
+
+async fn read_shards(database: &Database) -> Result<u16, StoreError> {
+    let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
+    let client = database
+        .connect(Role::App, &ConnectOptions::new("credit-ledger start"))
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let row = client
+        .query_one(include_str!("sql/select_ledger.sql"), &[])
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let (shards, home_function): (i16, i16) = (row.get("shards"), row.get("home_function"));
+    if home_function != home::HOME_FUNCTION {
+        let reason = format!("this database routes by rule {home_function}, this program by 1");
+        return Err(StoreError::Failed(reason));
+    }
+    u16::try_from(shards).map_err(|error| StoreError::Failed(error.to_string()))
+}

@@ -1,0 +1,150 @@
+//! Round trip (a): lock the ends of the shards, then read everything that the batch decides on.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join3;
+use tokio_postgres::{Client, Row};
+
+use super::batch::Plan;
+use super::chain::Hash;
+use super::home::Shard;
+use super::statements::{StatementError, Statements};
+use crate::ledger::{PurchaseId, StreamId};
+
+/// The end of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) position: i64,
+    pub(super) hash: Hash,
+    pub(super) recorded_at: DateTime<Utc>,
+}
+
+/// A stream as it is stored.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) version: i64,
+    pub(super) state: String,
+}
+
+/// All that was read, under the locks of `heads`.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) heads: HashMap<Shard, Head>,
+    pub(super) homes: HashMap<PurchaseId, Shard>,
+    /// Source and key of deliveries that are stored.
+    pub(super) inbox: HashSet<(String, String)>,
+    /// Streams by where they were found.
+    pub(super) streams: HashMap<(StreamId, Shard), Stored>,
+}
+
+/// Begins the transaction, locks, reads.
+pub(super) async fn load(
+    client: &Client,
+    statements: &Statements,
+    plan: &Plan,
+) -> Result<Loaded, StatementError> {
+    let (types, ids): (Vec<&str>, Vec<&str>) = plan
+        .streams
+        .iter()
+        .map(|stream| (stream.aggregate_type(), stream.aggregate_id()))
+        .unzip();
+    let purchases: Vec<&str> = plan
+        .streams
+        .iter()
+        .filter_map(|stream| match stream {
+            StreamId::Purchase(id) => Some(id.as_str()),
+            StreamId::User(_) => None,
+        })
+        .collect();
+    let (sources, keys): (Vec<&str>, Vec<&str>) =
+        plan.inbox.iter().map(|(s, k)| (s.as_str(), k.as_str())).unzip();
+    let shards: Vec<Shard> = plan.shards.iter().copied().collect();
+
+    // Polled in this order, so sent in this order, in one go: each later statement sees what was committed before
+    // the locks were taken.
+    let begin_and_lock = async {
+        let begin = client.batch_execute("begin");
+        let lock = async {
+            if shards.is_empty() {
+                Ok(vec![])
+            } else {
+                client.query(&statements.lock_heads, &[&shards]).await
+            }
+        };
+        let (began, heads) = futures_util::future::join(begin, lock).await;
+        began?;
+        heads
+    };
+    let guards = async {
+        let homes = async {
+            if purchases.is_empty() {
+                Ok(vec![])
+            } else {
+                client.query(&statements.select_homes, &[&purchases]).await
+            }
+        };
+        let inbox = async {
+            if keys.is_empty() {
+                Ok(vec![])
+            } else {
+                client.query(&statements.select_inbox, &[&sources, &keys]).await
+            }
+        };
+        futures_util::future::try_join(homes, inbox).await
+    };
+    let streams = async {
+        if ids.is_empty() {
+            Ok(vec![])
+        } else {
+            client.query(&statements.select_streams, &[&types, &ids]).await
+        }
+    };
+    let (heads, guards, streams) = join3(begin_and_lock, guards, streams).await;
+    let heads = heads?;
+    let (homes, inbox) = guards?;
+    read(&heads, &homes, &inbox, &streams?)
+}
+
+fn read(
+    heads: &[Row],
+    homes: &[Row],
+    inbox: &[Row],
+    streams: &[Row],
+) -> Result<Loaded, StatementError> {
+    let mut loaded = Loaded::default();
+    for row in heads {
+        let head = Head {
+            position: row.try_get("position")?,
+            hash: hash(row.try_get("hash")?)?,
+            recorded_at: row.try_get("recorded_at")?,
+        };
+        loaded.heads.insert(row.try_get("shard")?, head);
+    }
+    for row in homes {
+        let id: String = row.try_get("purchase_id")?;
+        loaded.homes.insert(PurchaseId::parse(id).map_err(corrupt)?, row.try_get("shard")?);
+    }
+    for row in inbox {
+        loaded.inbox.insert((row.try_get("source")?, row.try_get("key")?));
+    }
+    for row in streams {
+        let stream =
+            StreamId::parse(row.try_get("aggregate_type")?, row.try_get("aggregate_id")?)
+                .map_err(corrupt)?;
+        let stored = Stored {
+            version: row.try_get("version")?,
+            state: row.try_get("state")?,
+        };
+        loaded.streams.insert((stream, row.try_get("shard")?), stored);
+    }
+    Ok(loaded)
+}
+
+fn hash(bytes: &[u8]) -> Result<Hash, StatementError> {
+    bytes.try_into().map_err(corrupt)
+}
+
+fn corrupt(error: impl std::fmt::Display) -> StatementError {
+    StatementError::Data("stored value".to_owned(), error.to_string())
+}

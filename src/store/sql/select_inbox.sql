@@ -1,0 +1,5 @@
+-- Which deliveries are stored already.
+-- $1 text[], $2 text[]: sources and keys, pairwise
+select i.source, i.key, i.outcome
+  from unnest($1::text[], $2::text[]) as asked(source, key)
+  join inbox i on i.source = asked.source and i.key = asked.key

@@ -1,0 +1,2 @@
+-- How this database was made.
+select shards, home_function from ledger

@@ -1,0 +1,98 @@
+//! The prepared statements of one lane connection, and what their errors mean.
+//!
+//! The texts live in `sql/`, one statement per file.
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, Statement};
+
+use crate::projection::READ_MODELS;
+
+/// Everything that a batch runs, prepared once per connection.
+pub(super) struct Statements {
+    pub(super) lock_heads: Statement,
+    pub(super) select_homes: Statement,
+    pub(super) select_inbox: Statement,
+    pub(super) select_streams: Statement,
+    pub(super) insert_inbox: Statement,
+    pub(super) count_deliveries: Statement,
+    pub(super) insert_homes: Statement,
+    pub(super) insert_events: Statement,
+    pub(super) insert_personal: Statement,
+    pub(super) upsert_streams: Statement,
+    pub(super) update_heads: Statement,
+    pub(super) read_models: Vec<ApplyStatement>,
+}
+
+/// The statement of one read model, and which events concern it.
+pub(super) struct ApplyStatement {
+    pub(super) handles: Vec<&'static str>,
+    pub(super) statement: Statement,
+}
+
+impl Statements {
+    pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
+        let mut read_models = Vec::with_capacity(READ_MODELS.len());
+        for model in READ_MODELS {
+            read_models.push(ApplyStatement {
+                handles: model.handles(),
+                statement: client.prepare(&model.live_sql()).await?,
+            });
+        }
+        Ok(Self {
+            lock_heads: client.prepare(include_str!("sql/lock_heads.sql")).await?,
+            select_homes: client.prepare(include_str!("sql/select_homes.sql")).await?,
+            select_inbox: client.prepare(include_str!("sql/select_inbox.sql")).await?,
+            select_streams: client.prepare(include_str!("sql/select_streams.sql")).await?,
+            insert_inbox: client.prepare(include_str!("sql/insert_inbox.sql")).await?,
+            count_deliveries: client.prepare(include_str!("sql/count_deliveries.sql")).await?,
+            insert_homes: client.prepare(include_str!("sql/insert_homes.sql")).await?,
+            insert_events: client.prepare(include_str!("sql/insert_events.sql")).await?,
+            insert_personal: client.prepare(include_str!("sql/insert_personal.sql")).await?,
+            upsert_streams: client.prepare(include_str!("sql/upsert_streams.sql")).await?,
+            update_heads: client.prepare(include_str!("sql/update_heads.sql")).await?,
+            read_models,
+        })
+    }
+}
+
+/// What a failed statement means for its batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StatementError {
+    /// The connection is gone. After a `commit` was sent, the outcome is not known.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// Another shard wrote this key in the same moment. Run the batch again: the key answers.
+    #[error("another shard took a key")]
+    KeyTaken,
+    /// The database can not take the batch now: a lock was held too long, it is starting or stopping, it is full.
+    #[error("the database is busy: {0}")]
+    Busy(String),
+    /// The database refuses the batch: something in it can not be stored. `0` is the SQLSTATE.
+    #[error("SQLSTATE {0}: {1}")]
+    Data(String, String),
+}
+
+impl From<Error> for StatementError {
+    fn from(error: Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            return Self::Lost(error.to_string());
+        };
+        let state = db.code();
+        let taken = matches!(db.constraint(), Some("inbox_pkey" | "homes_pkey"));
+        if *state == SqlState::UNIQUE_VIOLATION && taken {
+            return Self::KeyTaken;
+        }
+        match state.code() {
+            // Terminated by an operator, a crash, or our own idle limit: the session is gone.
+            "57P01" | "57P02" | "57P03" | "25P03" | "57P05" => Self::Lost(db.message().to_owned()),
+            // Aborted by an earlier statement of the pipeline, whose own error says why.
+            "25P02" => Self::Busy("an earlier statement failed".to_owned()),
+            // Locks, deadlocks, resources, disk full, read-only while a standby takes over.
+            "55P03" | "40P01" | "40001" | "25006" | "57014" => Self::Busy(db.message().to_owned()),
+            code if code.starts_with("53") || code.starts_with("58") => {
+                Self::Busy(db.message().to_owned())
+            }
+            code => Self::Data(code.to_owned(), db.message().to_owned()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What goes into the store and what comes back.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::ledger::{Command, LedgerError, Source};
+
+/// What one delivery or one call wants committed, all or nothing.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Who caused it.
+    pub origin: Origin,
+    /// What is to be done.
+    pub work: Work,
+}
+
+/// Who caused a unit. Every event it leads to says so.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A verified delivery of a provider. Its inbox row is written in the same transaction, and a delivery whose
+    /// row is there already is a duplicate.
+    Delivery(Arc<Delivered>),
+    /// A call of a signed-in user; guarded by the aggregates alone.
+    Session {
+        /// The user who asked.
+        user_id: String,
+    },
+}
+
+/// A verified delivery, as the inbox keeps it.
+#[derive(Clone)]
+pub struct Delivered {
+    /// Whose.
+    pub source: Source,
+    /// What the inbox knows it by: signed by the provider, and equal on every delivery of the same event.
+    pub key: String,
+    /// The provider's own id of the event.
+    pub provider_event_id: String,
+    /// The very bytes.
+    pub body: Vec<u8>,
+    /// SHA-256 of the bytes.
+    pub body_sha256: [u8; 32],
+    /// The signature headers, as a JSON object.
+    pub headers_json: String,
+    /// The fingerprint of the secret that matched.
+    pub secret: String,
+    /// When it was received.
+    pub received_at: DateTime<Utc>,
+}
+
+impl std::fmt::Debug for Delivered {
+    /// Shows what may be logged: never the body or the headers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivered")
+            .field("source", &self.source)
+            .field("provider_event_id", &self.provider_event_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a unit does.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// Decide a command and append its events.
+    Apply(Command),
+    /// Keep the delivery, and that it concerns nothing here.
+    Ignore {
+        /// Why.
+        reason: String,
+    },
+    /// Keep the delivery, which can not be applied yet.
+    Park {
+        /// What it waits for.
+        reason: String,
+    },
+}
+
+/// What became of a unit. All of these are durable when they are returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its events are in the log.
+    Recorded,
+    /// It added nothing to what was known.
+    Duplicate,
+    /// It is kept, and concerns nothing here.
+    Ignored,
+    /// It is kept, and waits.
+    Parked,
+    /// A rule said no. A refused delivery is parked instead.
+    Refused(LedgerError),
+}
+
+/// Why there is no outcome. Nothing was committed, or it is not known; asking again is always safe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The queue is full.
+    #[error("too much is waiting")]
+    Overloaded,
+    /// The database could not be reached, or was lost on the way.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The service is stopping.
+    #[error("the service is stopping")]
+    Stopping,
+    /// The database said something that this version does not understand.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
