@@ -74,7 +74,7 @@ enum Keys {
 
 impl Clerk {
     /// Checks the settings.
-    pub fn new(settings: ClerkSettings) -> Result<Self, AccessError> {
+    pub fn new(settings: &ClerkSettings) -> Result<Self, AccessError> {
         let given_issuer = settings
             .issuer
             .as_deref()

@@ -38,10 +38,10 @@ pub struct Sessions {
 
 impl Sessions {
     /// Checks the settings. Fetches nothing yet: public keys are fetched with the first token that needs them.
-    pub fn new(settings: SessionSettings) -> Result<Self, AccessError> {
+    pub fn new(settings: &SessionSettings) -> Result<Self, AccessError> {
         Ok(Self {
-            clerk: settings.clerk.map(Clerk::new).transpose()?,
-            supabase: settings.supabase.map(Supabase::new).transpose()?,
+            clerk: settings.clerk.as_ref().map(Clerk::new).transpose()?,
+            supabase: settings.supabase.as_ref().map(Supabase::new).transpose()?,
         })
     }
 

@@ -45,7 +45,7 @@ pub(super) struct Supabase {
 
 impl Supabase {
     /// Checks the settings.
-    pub fn new(settings: SupabaseSettings) -> Result<Self, AccessError> {
+    pub fn new(settings: &SupabaseSettings) -> Result<Self, AccessError> {
         const SETTING: &str = "SUPABASE_URL";
         let url = provider_url(SETTING, &settings.url)?;
         if url.path() != "/" {

@@ -106,11 +106,11 @@ async fn times_are_judged_by_the_time_passed_in_with_5_s_of_leeway() {
     let early = Err(SessionError::Invalid(InvalidToken::NotYetValid));
     let late = Err(SessionError::Expired);
     let cases = [
-        (NOW_S - 1000, early.clone()),
+        (NOW_S - 1000, early),
         (NOW_S - 6, early),
         (NOW_S - 5, Ok(())),
         (NOW_S + 64, Ok(())),
-        (NOW_S + 65, late.clone()),
+        (NOW_S + 65, late),
         (NOW_S + 1_000_000, late),
     ];
     for (seconds, expected) in cases {
@@ -295,7 +295,7 @@ async fn public_keys_are_read_in_every_form_people_have() {
 #[test]
 fn settings_that_can_not_work_are_refused() {
     let build = |clerk| {
-        Sessions::new(SessionSettings {
+        Sessions::new(&SessionSettings {
             clerk: Some(clerk),
             supabase: None,
         })
@@ -372,7 +372,7 @@ fn a_short_rsa_key_is_refused() {
     der.extend([0xff; 128]);
     der.extend([2, 3, 1, 0, 1]);
     let clerk = Some(clerk_settings(KeySource::Pem(pem("RSA PUBLIC KEY", &der))));
-    let error = Sessions::new(SessionSettings {
+    let error = Sessions::new(&SessionSettings {
         clerk,
         supabase: None,
     })

@@ -51,7 +51,7 @@ async fn garbage_is_refused() {
 
 #[tokio::test]
 async fn with_no_provider_every_token_meets_the_same_answer() {
-    let sessions = Sessions::new(SessionSettings::default()).unwrap();
+    let sessions = Sessions::new(&SessionSettings::default()).unwrap();
     for token in [
         String::new(),
         MINT.sign(&clerk_header(), &clerk_claims()).unwrap(),

@@ -48,11 +48,14 @@ fn base64url(bytes: impl AsRef<[u8]>) -> String {
 /// `value` with these members set; `null` takes a member away.
 fn with(mut value: Value, changes: Value) -> Value {
     let members = value.as_object_mut().unwrap();
-    for (name, change) in changes.as_object().unwrap() {
+    let Value::Object(changes) = changes else {
+        panic!("changes are members")
+    };
+    for (name, change) in changes {
         if change.is_null() {
-            members.remove(name);
+            members.remove(&name);
         } else {
-            members.insert(name.clone(), change.clone());
+            members.insert(name, change);
         }
     }
     value
@@ -107,7 +110,7 @@ fn clerk_settings(keys: KeySource) -> ClerkSettings {
 }
 
 fn clerk_sessions(settings: ClerkSettings) -> Sessions {
-    Sessions::new(SessionSettings {
+    Sessions::new(&SessionSettings {
         clerk: Some(settings),
         supabase: None,
     })
@@ -133,7 +136,7 @@ fn supabase_sessions(url: &str, jwt_secret: Option<&str>) -> Sessions {
         url: url.to_owned(),
         jwt_secret: jwt_secret.map(Into::into),
     };
-    Sessions::new(SessionSettings {
+    Sessions::new(&SessionSettings {
         clerk: None,
         supabase: Some(supabase),
     })

@@ -237,7 +237,7 @@ async fn clerk_and_supabase_stand_side_by_side() {
         url: format!("{URL}/"),
         jwt_secret: Some(SECRET.into()),
     });
-    let sessions = Sessions::new(SessionSettings { clerk, supabase }).unwrap();
+    let sessions = Sessions::new(&SessionSettings { clerk, supabase }).unwrap();
     let of_clerk = MINT.sign(&clerk_header(), &clerk_claims()).unwrap();
     assert_eq!(
         sessions.verify(&of_clerk, now()).await.unwrap().user_id,
@@ -264,7 +264,7 @@ fn settings_that_can_not_work_are_refused() {
             url: url.to_owned(),
             jwt_secret: secret.map(Into::into),
         };
-        Sessions::new(SessionSettings {
+        Sessions::new(&SessionSettings {
             clerk: None,
             supabase: Some(supabase),
         })
