@@ -89,7 +89,7 @@ enum FetchError {
 }
 
 impl Jwks {
-    /// Prepares the client. Fetches nothing yet.
+    /// Prepares the client. Fetches nothing yet. A proxy named in the environment (`HTTPS_PROXY`) is used.
     pub fn new(url: Url) -> Result<Self, AccessError> {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)

@@ -168,12 +168,15 @@ async fn keys_at_hand_outlive_a_failing_server() {
     serve(&server, keys(&[rsa_jwk(&MINT, "a")])).await;
     let sessions = sessions(&server);
     assert_eq!(check(&sessions, &server, "a", now()).await, Ok(()));
+    // A good key set, but for its length.
+    let good = json!({ "keys": [rsa_jwk(&MINT, "b")] }).to_string();
+    let too_long = format!("{good}{}", " ".repeat(MAX_RESPONSE_BYTES + 1 - good.len()));
     for failure in [
         ResponseTemplate::new(500),
         ResponseTemplate::new(302).insert_header("location", "/elsewhere"),
         ResponseTemplate::new(200).set_body_string("<html>"),
         ResponseTemplate::new(200).set_body_string("{}"),
-        ResponseTemplate::new(200).set_body_string(" ".repeat(MAX_RESPONSE_BYTES + 1)),
+        ResponseTemplate::new(200).set_body_string(too_long),
     ] {
         serve(&server, failure).await;
         let mut later = now() + ASK_FIRST;
