@@ -1,3 +1,4 @@
 //! A credit ledger: verified webhooks become commands, commands become events, events become balances.
 
+pub mod access;
 pub mod ledger;
