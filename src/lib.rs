@@ -1,3 +1,5 @@
 //! A credit ledger: verified webhooks become commands, commands become events, events become balances.
 
 pub mod ledger;
+pub mod outbound;
+pub mod provider;
