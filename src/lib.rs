@@ -2,3 +2,5 @@
 
 pub mod access;
 pub mod ledger;
+pub mod outbound;
+pub mod provider;

@@ -1,0 +1,129 @@
+//! Tolerant reading of a provider's JSON: one level at a time, every member on its own.
+//!
+//! A member that is absent, null or of another type reads as "not there"; what is never asked for is never
+//! looked into. So a number that no machine can hold, in metadata that a user may write, spoils nothing.
+//! Must never fail on a whole payload because of one member.
+
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
+/// The largest integer that every JSON reader keeps exact: 2^53 - 1.
+const MAX_EXACT: i64 = 9_007_199_254_740_991;
+
+/// The members of one JSON object. Of a name that comes twice the last one counts, as in most readers.
+#[derive(Default)]
+pub(super) struct Object<'a>(HashMap<String, &'a RawValue>);
+
+impl<'a> Object<'a> {
+    /// Reads a text that is one JSON object.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok().map(Self)
+    }
+
+    fn member(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(|raw| raw.get())
+    }
+
+    /// A member that is an object.
+    pub fn object(&self, name: &str) -> Option<Self> {
+        self.member(name).and_then(Self::parse)
+    }
+
+    /// Those elements of an array that are objects.
+    pub fn objects(&self, name: &str) -> Vec<Self> {
+        let elements: Option<Vec<&RawValue>> = self
+            .member(name)
+            .and_then(|text| serde_json::from_str(text).ok());
+        elements
+            .into_iter()
+            .flatten()
+            .filter_map(|raw| Self::parse(raw.get()))
+            .collect()
+    }
+
+    /// A member that is a text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.member(name)
+            .and_then(|text| serde_json::from_str(text).ok())
+    }
+
+    /// A member that is a whole number.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        self.member(name)
+            .and_then(|text| serde_json::from_str(text).ok())
+    }
+
+    /// A member that is a point in time since 1970, in whatever unit: positive and exact.
+    pub fn time(&self, name: &str) -> Option<i64> {
+        self.integer(name).filter(|t| (1..=MAX_EXACT).contains(t))
+    }
+}
+
+/// A text fit to be stored and shown: without control characters (`PostgreSQL` holds no NUL), without blanks
+/// around it, cut to a length at a character's boundary. `None` when nothing is left.
+pub(super) fn clean(text: &str, max_bytes: usize) -> Option<String> {
+    let visible: String = text.chars().filter(|c| !c.is_control()).collect();
+    let visible = visible.trim();
+    let cut = &visible[..visible.floor_char_boundary(max_bytes)];
+    let cut = cut.trim_end();
+    (!cut.is_empty()).then(|| cut.to_owned())
+}
+
+/// The longest e-mail address in bytes: 64 before the `@`, 255 after it (RFC 5321, 4.5.3.1).
+const EMAIL_MAX_BYTES: usize = 320;
+
+/// An e-mail address fit to be stored. One that is too long is left out: cut, it would be somebody else's.
+pub(super) fn clean_email(text: &str) -> Option<String> {
+    clean(text, usize::MAX).filter(|email| email.len() <= EMAIL_MAX_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_can_not_be_read_spoil_nothing_else() {
+        let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        let text = format!(
+            r#"{{"huge":1e999,"half":"\ud83d","deep":{deep},"id":"a","n":7,"o":{{"id":"b"}},"l":[1,{{"id":"c"}},null]}}"#
+        );
+        let object = Object::parse(&text).unwrap();
+        assert_eq!(object.text("id").as_deref(), Some("a"));
+        assert_eq!(object.integer("n"), Some(7));
+        assert_eq!(object.integer("huge"), None);
+        assert_eq!(object.text("half"), None);
+        assert!(object.object("deep").is_none());
+        assert_eq!(object.object("o").unwrap().text("id").as_deref(), Some("b"));
+        let list = object.objects("l");
+        assert_eq!(list.len(), 1);
+        assert_eq!(list[0].text("id").as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_none() {
+        for text in ["", "[]", "null", "1", "\"a\"", "{} x", "\u{feff}{}", "{"] {
+            assert!(Object::parse(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_positive_and_exact() {
+        let object = Object::parse(r#"{"a":0,"b":-1,"c":1,"d":9007199254740992,"e":1.5,"f":"1"}"#).unwrap();
+        for name in ["a", "b", "d", "e", "f", "none"] {
+            assert_eq!(object.time(name), None, "{name}");
+        }
+        assert_eq!(object.time("c"), Some(1));
+    }
+
+    #[test]
+    fn texts_are_cleaned() {
+        assert_eq!(clean(" A\0sha\n ", 255).as_deref(), Some("Asha"));
+        assert_eq!(clean("\0\n ", 255), None);
+        assert_eq!(clean("éé", 3).as_deref(), Some("é"));
+        assert_eq!(clean("a b", 2).as_deref(), Some("a"));
+        assert_eq!(clean("é", 1), None);
+        assert_eq!(clean_email(&format!("{}@x.example", "a".repeat(320))), None);
+        assert_eq!(clean_email("a@x.example\n").as_deref(), Some("a@x.example"));
+    }
+}

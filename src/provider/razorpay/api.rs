@@ -1,0 +1,98 @@
+//! The answer of Razorpay's `GET /v1/payments/{id}`: what has become of a payment.
+//!
+//! Must read a captured payment exactly as the webhook does, so that both come to the same command.
+
+use super::payment::{Context, capture, is_payment_id, order_id};
+use crate::ledger::command::CapturePayment;
+use crate::ledger::{Salt, UserId};
+use crate::provider::Rules;
+use crate::provider::json::{Object, clean};
+
+/// The longest unknown status that is repeated, in bytes.
+const STATUS_MAX_BYTES: usize = 40;
+
+/// A payment as the API tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiPayment {
+    /// Its id. The caller must see that it is the one that was asked for.
+    pub payment_id: String,
+    /// Its order, if it has one. The caller must see that it is the one that the signature is over.
+    pub order_id: Option<String>,
+    /// What has become of it.
+    pub status: ApiStatus,
+}
+
+/// The status of a payment (razorpay.com/docs/api/payments/entity).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiStatus {
+    /// Begun. It may still become anything.
+    Created,
+    /// The money is reserved, not ours yet.
+    Authorized,
+    /// The money is ours: this is what to record.
+    Captured(Box<CapturePayment>),
+    /// It failed. It may still be authorized late, up to days after.
+    Failed,
+    /// The money went back.
+    Refunded,
+    /// A status that this program does not know.
+    Other(String),
+}
+
+/// The API's answer can not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadAnswer {
+    /// It is no JSON object.
+    #[error("the answer is not a JSON object")]
+    NotJson,
+    /// A field that must be there is absent or of no use.
+    #[error("the answer has no usable {0}")]
+    MissingField(&'static str),
+}
+
+/// Reads the payment that the API answered. `asked_at_s` (seconds since 1970) stands in for a missing time of
+/// payment; `claimant` is the user who showed the checkout's signature; the salt must be fresh.
+///
+/// # Errors
+/// [`BadAnswer`] when it is no JSON object, or lacks its id, its status or, captured, its amount or currency.
+pub fn capture_from_api(
+    entity_json: &[u8],
+    claimant: Option<UserId>,
+    asked_at_s: i64,
+    rules: &Rules,
+    salt: Salt,
+) -> Result<ApiPayment, BadAnswer> {
+    let text = std::str::from_utf8(entity_json).map_err(|_| BadAnswer::NotJson)?;
+    let payment = Object::parse(text).ok_or(BadAnswer::NotJson)?;
+    let payment_id = payment
+        .text("id")
+        .filter(|id| is_payment_id(id))
+        .ok_or(BadAnswer::MissingField("id"))?;
+    let status = payment
+        .text("status")
+        .ok_or(BadAnswer::MissingField("status"))?;
+    let status = match status.as_str() {
+        "created" => ApiStatus::Created,
+        "authorized" => ApiStatus::Authorized,
+        "captured" => {
+            let context = Context {
+                order: None,
+                claimant,
+                fallback_s: asked_at_s,
+                rules,
+                salt,
+            };
+            let capture = capture(&payment, context)
+                .map_err(|unreadable| BadAnswer::MissingField(unreadable.field))?;
+            ApiStatus::Captured(Box::new(capture))
+        }
+        "failed" => ApiStatus::Failed,
+        "refunded" => ApiStatus::Refunded,
+        other => ApiStatus::Other(clean(other, STATUS_MAX_BYTES).unwrap_or_default()),
+    };
+    Ok(ApiPayment {
+        payment_id,
+        order_id: order_id(&payment),
+        status,
+    })
+}

@@ -1,0 +1,130 @@
+//! Razorpay's payment entity, which webhooks carry and the API answers, read into one command.
+//!
+//! Must never read how many credits a payment buys from its notes: the browser that paid may have written them.
+
+use crate::ledger::command::CapturePayment;
+use crate::ledger::{Currency, Money, Personal, Profile, PurchaseId, Salt, Source, UserId};
+use crate::provider::Rules;
+use crate::provider::json::{Object, clean, clean_email};
+
+/// The longest part of an id after its prefix, in bytes. Today all have 14.
+const ID_TAIL_MAX_BYTES: usize = 64;
+
+/// Whether a text is a prefix and letters and digits, like `pay_29QQoUBi66xm2f`.
+pub(super) fn has_id_shape(id: &str, prefix: &str) -> bool {
+    id.strip_prefix(prefix).is_some_and(|tail| {
+        (1..=ID_TAIL_MAX_BYTES).contains(&tail.len())
+            && tail.bytes().all(|b| b.is_ascii_alphanumeric())
+    })
+}
+
+/// Whether a text has the shape of a payment's id: `pay_`, then letters and digits. Safe in a URL's path.
+pub fn is_payment_id(id: &str) -> bool {
+    has_id_shape(id, "pay_")
+}
+
+/// What goes into the command besides the payment itself.
+pub(super) struct Context<'a> {
+    /// The order that came along, for its notes.
+    pub order: Option<&'a Object<'a>>,
+    /// Who brought the checkout's signature.
+    pub claimant: Option<UserId>,
+    /// The time to take when the payment has none, seconds since 1970.
+    pub fallback_s: i64,
+    pub rules: &'a Rules,
+    pub salt: Salt,
+}
+
+/// A field that a capture can not go without.
+pub(super) struct Unreadable {
+    pub field: &'static str,
+    pub webhook_path: &'static str,
+}
+
+/// Reads a payment whose status is `captured`.
+pub(super) fn capture(
+    payment: &Object<'_>,
+    context: Context<'_>,
+) -> Result<CapturePayment, Unreadable> {
+    let payment_id = payment
+        .text("id")
+        .filter(|id| is_payment_id(id))
+        .ok_or(Unreadable {
+            field: "id",
+            webhook_path: "payload.payment.entity.id",
+        })?;
+    let purchase_id =
+        PurchaseId::new(Source::Razorpay, &payment_id).map_err(|_| Unreadable {
+            field: "id",
+            webhook_path: "payload.payment.entity.id",
+        })?;
+    let currency = payment
+        .text("currency")
+        .and_then(|code| Currency::parse(&code).ok())
+        .ok_or(Unreadable {
+            field: "currency",
+            webhook_path: "payload.payment.entity.currency",
+        })?;
+    let money = payment
+        .integer("amount")
+        .and_then(|amount_minor| Money::new(amount_minor, currency).ok())
+        .ok_or(Unreadable {
+            field: "amount",
+            webhook_path: "payload.payment.entity.amount",
+        })?;
+    let paid_at_s = payment.time("created_at").unwrap_or(context.fallback_s);
+    let notes = Notes::of(payment, context.order);
+    let user_id = notes.find("user_id", |id| UserId::parse(id).ok());
+    let sku = notes.find("sku", |sku| clean(&sku, usize::MAX));
+    Ok(CapturePayment {
+        purchase_id,
+        user_id,
+        claimant: context.claimant,
+        money,
+        order_id: order_id(payment),
+        price: context
+            .rules
+            .catalog
+            .price(sku.as_deref(), money, paid_at_s),
+        paid_at_s,
+        payer: payer(payment, context.salt),
+    })
+}
+
+/// The payment's order, if it has one.
+pub(super) fn order_id(payment: &Object<'_>) -> Option<String> {
+    payment
+        .text("order_id")
+        .filter(|id| has_id_shape(id, "order_"))
+}
+
+fn payer(payment: &Object<'_>, salt: Salt) -> Option<Personal> {
+    let email = clean_email(&payment.text("email")?)?;
+    let profile = Profile {
+        email: Some(email),
+        ..Profile::default()
+    };
+    Some(Personal::new(&profile, salt))
+}
+
+/// The notes of the payment, then those of its order. Notes are an object; `[]` or null when there are none.
+struct Notes<'a>(Vec<Object<'a>>);
+
+impl<'a> Notes<'a> {
+    fn of(payment: &Object<'a>, order: Option<&Object<'a>>) -> Self {
+        let all = [Some(payment), order];
+        Self(
+            all.into_iter()
+                .flatten()
+                .filter_map(|entity| entity.object("notes"))
+                .collect(),
+        )
+    }
+
+    /// The first note of a name that can be read; one that can not counts as absent.
+    fn find<T>(&self, name: &str, read: impl Fn(String) -> Option<T>) -> Option<T> {
+        self.0
+            .iter()
+            .find_map(|notes| notes.text(name).and_then(&read))
+    }
+}

@@ -1,0 +1,185 @@
+//! Sample payloads: small, shaped like the providers' own, for local testing, the demo and tests.
+//!
+//! Must hold nothing of a real person.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+/// A user as Clerk would tell of one.
+#[derive(Debug, Clone)]
+pub struct SampleUser {
+    /// `user_…`
+    pub user_id: String,
+    /// The primary address, verified; `None` for one who signed up by phone.
+    pub email: Option<String>,
+    /// Given name.
+    pub first_name: Option<String>,
+    /// Family name.
+    pub last_name: Option<String>,
+    /// When it was changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The body of Clerk's `user.created`.
+pub fn clerk_user_created(user: &SampleUser) -> Value {
+    clerk_event("user.created", &clerk_user(user), user.updated_at)
+}
+
+/// The body of Clerk's `user.updated`.
+pub fn clerk_user_updated(user: &SampleUser) -> Value {
+    clerk_event("user.updated", &clerk_user(user), user.updated_at)
+}
+
+/// The body of Clerk's `user.deleted`, which says no more than the id.
+pub fn clerk_user_deleted(user_id: &str, deleted_at: DateTime<Utc>) -> Value {
+    let data = json!({ "deleted": true, "id": user_id, "object": "user" });
+    clerk_event("user.deleted", &data, deleted_at)
+}
+
+fn clerk_event(event_type: &str, data: &Value, at: DateTime<Utc>) -> Value {
+    json!({
+        "data": data,
+        "object": "event",
+        "type": event_type,
+        "timestamp": at.timestamp_millis(),
+        "instance_id": "ins_sample",
+    })
+}
+
+fn clerk_user(user: &SampleUser) -> Value {
+    let at_ms = user.updated_at.timestamp_millis();
+    let address_id = user.email.as_ref().map(|_| "idn_sample");
+    let addresses: Vec<Value> = user
+        .email
+        .iter()
+        .map(|email| {
+            json!({
+                "id": address_id,
+                "object": "email_address",
+                "email_address": email,
+                "verification": { "status": "verified", "strategy": "email_code" },
+                "linked_to": [],
+            })
+        })
+        .collect();
+    json!({
+        "id": user.user_id,
+        "object": "user",
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "username": null,
+        "primary_email_address_id": address_id,
+        "email_addresses": addresses,
+        "phone_numbers": [],
+        "external_accounts": [],
+        "external_id": null,
+        "public_metadata": {},
+        "private_metadata": {},
+        "unsafe_metadata": {},
+        "banned": false,
+        "locked": false,
+        "created_at": at_ms,
+        "updated_at": at_ms,
+    })
+}
+
+/// A payment as Razorpay would tell of one.
+#[derive(Debug, Clone)]
+pub struct SamplePayment {
+    /// `pay_…`
+    pub payment_id: String,
+    /// `order_…`
+    pub order_id: Option<String>,
+    /// In the currency's minor unit.
+    pub amount_minor: i64,
+    /// ISO 4217, upper case.
+    pub currency: String,
+    /// The note `user_id`.
+    pub user_id: Option<String>,
+    /// The note `sku`.
+    pub sku: Option<String>,
+    /// Who paid.
+    pub email: Option<String>,
+    /// When it was paid.
+    pub created_at: DateTime<Utc>,
+}
+
+impl SamplePayment {
+    /// `[]` when there are none, as Razorpay writes it.
+    fn notes(&self) -> Value {
+        let notes: serde_json::Map<String, Value> = [("user_id", &self.user_id), ("sku", &self.sku)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+            .collect();
+        if notes.is_empty() {
+            json!([])
+        } else {
+            Value::Object(notes)
+        }
+    }
+}
+
+/// A payment entity of a status: also what `GET /v1/payments/{id}` answers.
+pub fn razorpay_payment(payment: &SamplePayment, status: &str) -> Value {
+    json!({
+        "id": payment.payment_id,
+        "entity": "payment",
+        "amount": payment.amount_minor,
+        "currency": payment.currency,
+        "status": status,
+        "order_id": payment.order_id,
+        "invoice_id": null,
+        "international": false,
+        "method": "upi",
+        "amount_refunded": 0,
+        "refund_status": null,
+        "captured": status == "captured",
+        "description": null,
+        "email": payment.email,
+        "contact": "+919000090000",
+        "notes": payment.notes(),
+        "fee": null,
+        "tax": null,
+        "error_code": null,
+        "acquirer_data": {},
+        "created_at": payment.created_at.timestamp(),
+    })
+}
+
+/// The body of Razorpay's `payment.captured`.
+pub fn razorpay_payment_captured(payment: &SamplePayment) -> Value {
+    json!({
+        "entity": "event",
+        "account_id": "acc_sample",
+        "event": "payment.captured",
+        "contains": ["payment"],
+        "payload": { "payment": { "entity": razorpay_payment(payment, "captured") } },
+        "created_at": payment.created_at.timestamp(),
+    })
+}
+
+/// The body of Razorpay's `order.paid`: the same money, and the order with it.
+pub fn razorpay_order_paid(payment: &SamplePayment) -> Value {
+    json!({
+        "entity": "event",
+        "account_id": "acc_sample",
+        "event": "order.paid",
+        "contains": ["payment", "order"],
+        "payload": {
+            "payment": { "entity": razorpay_payment(payment, "captured") },
+            "order": { "entity": {
+                "id": payment.order_id,
+                "entity": "order",
+                "amount": payment.amount_minor,
+                "amount_paid": payment.amount_minor,
+                "amount_due": 0,
+                "currency": payment.currency,
+                "status": "paid",
+                "attempts": 1,
+                "notes": payment.notes(),
+                "created_at": payment.created_at.timestamp(),
+            } },
+        },
+        "created_at": payment.created_at.timestamp(),
+    })
+}

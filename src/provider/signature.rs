@@ -1,0 +1,119 @@
+//! What the signature schemes share: keys, a body's code under them, and the comparison in constant time.
+//!
+//! Must never show a secret: a key keeps only the prepared hash state and a short fingerprint.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+
+/// Why a configured secret is of no use. Never holds the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadSecret {
+    /// The list of secrets is empty.
+    #[error("no secret is given")]
+    None,
+    /// A secret is empty or blank: anybody could sign with it.
+    #[error("the secret is empty")]
+    Empty,
+    /// A secret of Svix is not base64 with padding after the optional `whsec_`.
+    #[error("the secret is not base64 (expected whsec_ and base64 with its padding)")]
+    NotBase64,
+    /// A secret holds control characters, most likely the line end of the file that it came from.
+    #[error("the secret holds a line end or another control character")]
+    ControlCharacter,
+}
+
+/// A secret, ready to sign and to verify.
+#[derive(Clone)]
+pub(super) struct Key {
+    mac: Hmac<Sha256>,
+    fingerprint: String,
+}
+
+impl Key {
+    /// A key whose bytes are the secret's text itself.
+    pub fn of_text(secret: &SecretString) -> Result<Self, BadSecret> {
+        let text = usable(secret)?;
+        Self::new(text.as_bytes(), text)
+    }
+
+    /// A key whose bytes were read from the secret's text.
+    pub fn decoded(
+        secret: &SecretString,
+        decode: impl FnOnce(&str) -> Result<Vec<u8>, BadSecret>,
+    ) -> Result<Self, BadSecret> {
+        let text = usable(secret)?;
+        Self::new(&decode(text)?, text)
+    }
+
+    fn new(key: &[u8], text: &str) -> Result<Self, BadSecret> {
+        if key.is_empty() {
+            return Err(BadSecret::Empty);
+        }
+        Ok(Self {
+            // HMAC takes keys of any length, so this can not fail.
+            mac: Hmac::new_from_slice(key).map_err(|_| BadSecret::Empty)?,
+            fingerprint: hex::encode(&Sha256::digest(text)[..4]),
+        })
+    }
+
+    /// The first 8 hex digits of the SHA-256 of the secret's text.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The code of a message given in parts.
+    pub fn code(&self, parts: &[&[u8]]) -> Code {
+        let mut mac = self.mac.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        Code(mac)
+    }
+}
+
+fn usable(secret: &SecretString) -> Result<&str, BadSecret> {
+    let text = secret.expose_secret();
+    if text.trim().is_empty() {
+        return Err(BadSecret::Empty);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(BadSecret::ControlCharacter);
+    }
+    Ok(text)
+}
+
+/// All the keys of a receiver, newest first.
+pub(super) fn keys(
+    secrets: &[SecretString],
+    key: impl Fn(&SecretString) -> Result<Key, BadSecret>,
+) -> Result<Vec<Key>, BadSecret> {
+    if secrets.is_empty() {
+        return Err(BadSecret::None);
+    }
+    secrets.iter().map(key).collect()
+}
+
+/// The code that a message has under a key.
+pub(super) struct Code(Hmac<Sha256>);
+
+impl Code {
+    /// Whether a candidate is this code. Takes the same time wherever they differ.
+    pub fn is(&self, candidate: &[u8]) -> bool {
+        self.0.clone().verify_slice(candidate).is_ok()
+    }
+
+    /// The code's bytes, for the sender's side.
+    pub fn bytes(self) -> Vec<u8> {
+        self.0.finalize().into_bytes().to_vec()
+    }
+}
+
+/// Reads a code written as 64 lower-case hex digits; any other spelling is none.
+pub(super) fn lower_hex(text: &str) -> Option<[u8; 32]> {
+    let plain = text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let mut code = [0; 32];
+    (plain && hex::decode_to_slice(text, &mut code).is_ok()).then_some(code)
+}
