@@ -1,0 +1,172 @@
+//! What a session is told when it starts. Owns the start-up parameters and the spawning of connections; never
+//! decides which server.
+
+use std::{fmt::Write as _, time::Duration};
+
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Settings of one session. They travel in the start-up packet (`options`), so they hold from the first statement
+/// on, and cost no round trip. A pooler between us and the server must pass them on: `DATABASE_URL` should name the
+/// server itself, or a pooler in session mode that does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// Seen in `pg_stat_activity`.
+    pub application_name: String,
+    /// The longest a statement may run. `None`: as the server is set.
+    pub statement_timeout: Option<Duration>,
+    /// The longest a statement may wait for a lock. `None`: as the server is set.
+    pub lock_timeout: Option<Duration>,
+    /// The longest a transaction may do nothing before the server ends the session. `None`: as the server is set.
+    pub idle_in_transaction_session_timeout: Option<Duration>,
+    /// The longest to wait for a connection, TLS and log-in included.
+    pub connect_timeout: Duration,
+    /// The longest that sent bytes may stay unacknowledged before the kernel gives the connection up. TCP only.
+    pub tcp_user_timeout: Option<Duration>,
+    /// When an idle connection is first probed. TCP only.
+    pub keepalives_idle: Duration,
+    /// How often it is probed after that. TCP only.
+    pub keepalives_interval: Duration,
+    /// How many probes may stay unanswered. TCP only.
+    pub keepalives_retries: u32,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            application_name: "credit-ledger".to_owned(),
+            statement_timeout: None,
+            lock_timeout: None,
+            idle_in_transaction_session_timeout: None,
+            connect_timeout: Duration::from_secs(5),
+            tcp_user_timeout: Some(Duration::from_secs(10)),
+            keepalives_idle: Duration::from_secs(30),
+            keepalives_interval: Duration::from_secs(10),
+            keepalives_retries: 3,
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// Puts these settings, and the role, on top of what the URL says.
+    pub(super) fn apply(&self, config: &mut Config, role: Option<&str>) {
+        config
+            .application_name(&self.application_name)
+            .connect_timeout(self.connect_timeout)
+            .keepalives_idle(self.keepalives_idle)
+            .keepalives_interval(self.keepalives_interval)
+            .keepalives_retries(self.keepalives_retries);
+        if let Some(timeout) = self.tcp_user_timeout {
+            config.tcp_user_timeout(timeout);
+        }
+        let mut options = config.get_options().unwrap_or_default().to_owned();
+        for (name, value) in self.session_settings(role) {
+            // Writing to a String can not fail. Later settings win over those of the URL.
+            let _ = write!(options, " -c {name}={value}");
+        }
+        if !options.is_empty() {
+            config.options(options.trim_start());
+        }
+    }
+
+    /// Names and values; none needs escaping: numbers, and role names of ours.
+    pub(super) fn session_settings(&self, role: Option<&str>) -> Vec<(&'static str, String)> {
+        [
+            ("statement_timeout", self.statement_timeout),
+            ("lock_timeout", self.lock_timeout),
+            (
+                "idle_in_transaction_session_timeout",
+                self.idle_in_transaction_session_timeout,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, timeout)| Some((name, timeout?.as_millis().to_string())))
+        .chain(role.map(|role| ("role", role.to_owned())))
+        .collect()
+    }
+}
+
+/// Settings of a pool of sessions.
+#[derive(Debug, Clone)]
+pub struct PoolOptions {
+    /// The most connections the pool opens.
+    pub max_size: usize,
+    /// The longest to wait for a free connection.
+    pub wait_timeout: Duration,
+    /// Of each session. Its `connect_timeout` also bounds the making of a connection.
+    pub connect: ConnectOptions,
+}
+
+impl PoolOptions {
+    /// For short reads: nobody waits long, no statement runs long, no transaction is left open.
+    pub fn for_reads(max_size: usize) -> Self {
+        Self {
+            max_size,
+            wait_timeout: Duration::from_secs(5),
+            connect: ConnectOptions {
+                statement_timeout: Some(Duration::from_secs(10)),
+                idle_in_transaction_session_timeout: Some(Duration::from_secs(30)),
+                ..ConnectOptions::default()
+            },
+        }
+    }
+}
+
+/// Connects, and gives the connection a task of its own that ends when the client is dropped.
+pub(super) async fn connect(
+    config: &Config,
+    tls: Option<&MakeRustlsConnect>,
+) -> Result<Client, tokio_postgres::Error> {
+    Ok(if let Some(tls) = tls {
+        let (client, connection) = config.connect(tls.clone()).await?;
+        tokio::spawn(drive(connection));
+        client
+    } else {
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(drive(connection));
+        client
+    })
+}
+
+async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
+    if let Err(error) = connection.await {
+        // Whoever uses the client gets an error of its own.
+        tracing::debug!(
+            error = super::error_chain(&error),
+            "a database connection ended"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::ConnectOptions;
+
+    #[test]
+    fn settings_follow_those_of_the_url_so_that_they_win() {
+        let mut config = tokio_postgres::Config::new();
+        config.options("-c search_path=x");
+        let options = ConnectOptions {
+            lock_timeout: Some(Duration::from_secs(5)),
+            statement_timeout: Some(Duration::from_millis(250)),
+            ..ConnectOptions::default()
+        };
+        options.apply(&mut config, Some("credit_ledger_app"));
+        assert_eq!(
+            config.get_options(),
+            Some(
+                "-c search_path=x -c statement_timeout=250 -c lock_timeout=5000 -c role=credit_ledger_app"
+            )
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_when_nothing_is_set() {
+        let mut config = tokio_postgres::Config::new();
+        ConnectOptions::default().apply(&mut config, None);
+        assert_eq!(config.get_options(), None);
+        assert_eq!(config.get_application_name(), Some("credit-ledger"));
+    }
+}
