@@ -214,22 +214,19 @@ fn body_bytes(unit: &Unit) -> usize {
 ///
 /// A paused or cut-off instance must not hold a shard: the server ends a session that idles in a transaction, and
 /// gives up on one that does not answer. There is no statement time-out: it could cut a commit whose outcome would
-/// then not be known. All statements look up keys, so plans are pinned to the indexes: a plan made while a table was
-/// small must not stay when it is big.
+/// then not be known.
 pub(super) async fn connect(database: &Database) -> Result<Connection, StatementError> {
-    let options = ConnectOptions::new("credit-ledger lane")
-        .setting("lock_timeout", "5s")
-        .setting("idle_in_transaction_session_timeout", "3s")
-        .setting("plan_cache_mode", "force_generic_plan")
-        .setting("enable_seqscan", "off")
-        .setting("enable_bitmapscan", "off")
-        .setting("enable_hashjoin", "off")
-        .setting("enable_mergejoin", "off")
-        .setting("jit", "off");
+    let options = ConnectOptions {
+        application_name: "credit-ledger lane".to_owned(),
+        lock_timeout: Some(Duration::from_secs(5)),
+        idle_in_transaction_session_timeout: Some(Duration::from_secs(3)),
+        ..ConnectOptions::default()
+    };
     let client = database
         .connect(Role::App, &options)
         .await
         .map_err(|error| StatementError::Busy(error.to_string()))?;
+    client.batch_execute(include_str!("sql/set_session.sql")).await?;
     let statements = Statements::prepare(&client).await?;
     Ok(Connection { client, statements })
 }

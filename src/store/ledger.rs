@@ -102,7 +102,7 @@ impl Ledger {
 async fn read_shards(database: &Database) -> Result<u16, StoreError> {
     let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
     let client = database
-        .connect(Role::App, &ConnectOptions::new("credit-ledger start"))
+        .connect(Role::App, &ConnectOptions::default())
         .await
         .map_err(|error| unavailable(&error))?;
     let row = client

@@ -1,0 +1,97 @@
+//! How users, accounts, movements and purchases are shown. One shape for the user's own view and for the backend's.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::page::Page;
+use super::problem::Problem;
+use crate::app::App;
+use crate::reads::{BalanceRow, EntryRow, PurchaseRow, UserRow};
+
+/// A user with the account.
+pub fn user(user_id: &str, row: &UserRow) -> Value {
+    let account = row.balance;
+    json!({
+        "user_id": user_id,
+        "registered": row.registered,
+        "email": row.email,
+        "first_name": row.first_name,
+        "last_name": row.last_name,
+        "plan": row.plan,
+        "balance": account.balance,
+        "held": account.held,
+        "available": account.balance - account.held,
+        "debt": account.debt,
+    })
+}
+
+/// An account. `version` is the place in the user's stream of the event that changed it last.
+pub fn balance(user_id: &str, row: &BalanceRow) -> Value {
+    json!({
+        "user_id": user_id,
+        "balance": row.balance,
+        "held": row.held,
+        "available": row.balance - row.held,
+        "debt": row.debt,
+        "version": row.version,
+    })
+}
+
+/// A page of a user's movements. An entry's id is its place in the log: `<shard>-<position>`.
+pub async fn entries(app: &App, user_id: &str, page: &Page<i64>) -> Result<Value, Problem> {
+    let before = page.cursor.unwrap_or(i64::MAX);
+    let rows = app.reads.entries(user_id, before, page.fetch()).await?;
+    Ok(page.answer(rows, entry, |row| row.sequence))
+}
+
+fn entry(row: &EntryRow) -> Value {
+    json!({
+        "entry_id": format!("{}-{}", row.shard, row.position),
+        "type": row.event_type,
+        "delta": row.delta,
+        "balance": row.balance,
+        "purchase_id": row.purchase_id,
+        "source": row.source,
+        "provider_event_id": row.provider_event_id,
+        "recorded_at": time(row.recorded_at),
+    })
+}
+
+/// Where a page of purchases ends: microseconds since 1970, and the purchase id.
+pub type PurchaseCursor = (i64, String);
+
+/// A page of a user's purchases.
+pub async fn purchases(
+    app: &App,
+    user_id: &str,
+    page: &Page<PurchaseCursor>,
+) -> Result<Value, Problem> {
+    let (micros, id) = page.cursor.clone().unwrap_or((LATEST_MICROS, String::new()));
+    let before = DateTime::from_timestamp_micros(micros)
+        .ok_or_else(|| super::body::invalid("cursor", "is not one that was given out"))?;
+    let rows = app.reads.purchases(user_id, (before, &id), page.fetch()).await?;
+    Ok(page.answer(rows, purchase, |row| {
+        (row.recorded_at.timestamp_micros(), row.purchase_id.clone())
+    }))
+}
+
+/// Later than anything recorded: the year 9999.
+const LATEST_MICROS: i64 = 253_402_300_799_000_000;
+
+fn purchase(row: &PurchaseRow) -> Value {
+    json!({
+        "purchase_id": row.purchase_id,
+        "status": row.status,
+        "amount_minor": row.amount_minor,
+        "currency": row.currency,
+        "order_id": row.order_id,
+        "sku": row.sku,
+        "credits": row.credits,
+        "paid_at": time(row.paid_at),
+        "recorded_at": time(row.recorded_at),
+    })
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}

@@ -1,0 +1,93 @@
+//! Request bodies: bounded in size and in time, and read as JSON without guessing.
+
+use std::time::Duration;
+
+use actix_web::web::{Bytes, Payload};
+use serde_json::{Map, Value};
+
+use super::problem::{Code, Problem};
+
+/// The largest webhook taken: 1 MiB. Providers' own limits are far below.
+pub const WEBHOOK_BYTES_MAX: usize = 1024 * 1024;
+/// The largest body of any other request.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// The raw bytes of a body.
+///
+/// # Errors
+/// `payload_too_large`, `request_timeout`, or `malformed` when the connection breaks off.
+pub async fn read(payload: Payload, bytes_max: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(ARRIVAL, payload.to_bytes_limited(bytes_max)).await {
+        Err(_) => {
+            let seconds = ARRIVAL.as_secs();
+            Err(Code::RequestTimeout.because(format!("the body must come within {seconds} s")))
+        }
+        Ok(Err(_)) => {
+            Err(Code::PayloadTooLarge.because(format!("at most {bytes_max} bytes are taken")))
+        }
+        Ok(Ok(Err(_))) => Err(Code::Malformed.because("the body ended too early")),
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+    }
+}
+
+/// A JSON object whose members are taken out one by one; what is left over at the end is a mistake of the caller.
+pub struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// The body as a JSON object.
+    ///
+    /// # Errors
+    /// `malformed` for anything else.
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(_) => Err(Code::Malformed.because("the body must be a JSON object")),
+            Err(error) => Err(Code::Malformed.because(format!(
+                "the body is not JSON (line {}, column {})",
+                error.line(),
+                error.column()
+            ))),
+        }
+    }
+
+    /// Whether there is such a member.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// A text that must be there.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn text(&mut self, name: &str) -> Result<String, Problem> {
+        match self.0.remove(name) {
+            Some(Value::String(text)) if !text.trim().is_empty() => Ok(text),
+            Some(Value::String(_)) => Err(invalid(name, "must not be empty")),
+            Some(_) => Err(invalid(name, "must be a text")),
+            None => Err(invalid(name, "is missing")),
+        }
+    }
+
+    /// Refuses members that nobody asked for.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the first.
+    pub fn finish(self) -> Result<(), Problem> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(invalid(&shown(name), "is not a field of this request")),
+        }
+    }
+}
+
+/// A field is not as it must be.
+pub fn invalid(field: &str, rule: &str) -> Problem {
+    Code::InvalidRequest.because(format!("{field} {rule}"))
+}
+
+/// A name that the caller made up, short and without control characters.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(40).collect()
+}

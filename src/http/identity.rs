@@ -1,0 +1,68 @@
+//! Who is asking, as the handlers want to know it: a signed-in user, or a backend with a scope.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+
+use super::problem::{Code, Problem, insufficient_scope};
+use crate::access::{Principal, Scope};
+use crate::app::App;
+use crate::ledger::UserId;
+
+/// The user of a session token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn {
+    /// Who.
+    pub user_id: UserId,
+    /// The operator who acts as this user, if one does.
+    pub impersonated_by: Option<String>,
+}
+
+/// The user whose session token came with the request.
+///
+/// # Errors
+/// `unauthenticated` without a valid token.
+pub async fn signed_in(app: &App, request: &HttpRequest) -> Result<SignedIn, Problem> {
+    let session = app.sessions.verify(bearer(request)?, app.now()).await?;
+    let user_id = UserId::parse(session.user_id)
+        .map_err(|_| Code::Unauthenticated.because("the session names no usable user id"))?;
+    Ok(SignedIn {
+        user_id,
+        impersonated_by: session.impersonated_by,
+    })
+}
+
+/// The principal whose API key came with the request, if it has the scope.
+///
+/// # Errors
+/// `unauthenticated` without a known key, `insufficient_scope` where it may not do this.
+pub fn backend<'a>(
+    app: &'a App,
+    request: &HttpRequest,
+    scope: Scope,
+) -> Result<&'a Principal, Problem> {
+    let principal = app
+        .api_keys
+        .find(bearer(request)?)
+        .ok_or_else(|| Code::Unauthenticated.because("the API key is not known"))?;
+    if principal.allows(scope) {
+        Ok(principal)
+    } else {
+        Err(insufficient_scope(scope))
+    }
+}
+
+/// The token after `Bearer `. Two such headers are none: two readers could take two.
+fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
+    let missing = || Code::Unauthenticated.because("send `Authorization: Bearer <token>`, once");
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let header = headers.next().ok_or_else(missing)?;
+    if headers.next().is_some() {
+        return Err(missing());
+    }
+    let text = header.to_str().map_err(|_| missing())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
+        return Err(missing());
+    }
+    Ok(token.trim())
+}

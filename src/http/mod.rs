@@ -1,0 +1,140 @@
+//! HTTP: the whole URL map, and what is the same for every request.
+//!
+//! Handlers extract, call and reply. No rule and no SQL text may be in this module; statuses are known in [`problem`]
+//! only.
+
+mod account;
+mod body;
+mod health;
+mod identity;
+mod me;
+mod page;
+mod payments;
+pub mod problem;
+mod users;
+mod webhooks;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::DefaultHeaders;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpServer, Route};
+
+use crate::access::Scope;
+use crate::app::App;
+use crate::store::{Outcome, Unit};
+use problem::{Code, Problem};
+
+/// How long a request waits for its unit. Providers give up after 5 to 15 s; the unit goes on, and a retry finds it.
+const COMMIT_WAIT: Duration = Duration::from_secs(10);
+/// How long the head of a request may take to arrive.
+const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Connections of one worker that are open at once; more wait to be accepted.
+const CONNECTIONS_PER_WORKER: usize = 10_000;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone.
+    Open,
+    /// Whoever holds a provider's secret.
+    ProviderSignature,
+    /// A signed-in user.
+    Session,
+    /// A backend whose key has the scope.
+    ApiKey(Scope),
+}
+
+/// One line of the URL map.
+pub struct Entry {
+    /// The only method of the path.
+    pub method: &'static str,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// Who may use it.
+    pub access: Access,
+    handler: fn() -> Route,
+}
+
+const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
+    Entry { method: "GET", path, access, handler }
+}
+
+const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
+    Entry { method: "POST", path, access, handler }
+}
+
+/// The whole URL map.
+pub const ROUTES: [Entry; 12] = [
+    post("/webhooks/{provider}", Access::ProviderSignature, || web::post().to(webhooks::receive)),
+    post("/v1/payments/verify", Access::Session, || web::post().to(payments::verify)),
+    get("/v1/me", Access::Session, || web::get().to(me::me)),
+    get("/v1/me/balance", Access::Session, || web::get().to(me::balance)),
+    get("/v1/me/entries", Access::Session, || web::get().to(me::entries)),
+    get("/v1/me/purchases", Access::Session, || web::get().to(me::purchases)),
+    get("/v1/users/{user_id}", READ, || web::get().to(users::user)),
+    get("/v1/users/{user_id}/balance", READ, || web::get().to(users::balance)),
+    get("/v1/users/{user_id}/entries", READ, || web::get().to(users::entries)),
+    get("/v1/users/{user_id}/purchases", READ, || web::get().to(users::purchases)),
+    get("/health/live", Access::Open, || web::get().to(health::live)),
+    get("/health/ready", Access::Open, || web::get().to(health::ready)),
+];
+
+const READ: Access = Access::ApiKey(Scope::CreditsRead);
+
+/// Answers on this listener until the server's handle stops it.
+///
+/// # Errors
+/// When the listener can not be used.
+pub fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    workers: usize,
+    drain: Duration,
+) -> std::io::Result<Server> {
+    let server = HttpServer::new(move || {
+        let headers = DefaultHeaders::new()
+            .add((CACHE_CONTROL, "no-store"))
+            .add((X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        actix_web::App::new()
+            .app_data(Data::from(Arc::clone(&app)))
+            .wrap(headers)
+            .configure(routes)
+    })
+    .workers(workers)
+    .client_request_timeout(HEAD_ARRIVAL)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(CONNECTIONS_PER_WORKER)
+    .shutdown_timeout(drain.as_secs())
+    .disable_signals()
+    .listen(listener)?;
+    Ok(server.run())
+}
+
+fn routes(config: &mut ServiceConfig) {
+    for entry in &ROUTES {
+        let method = entry.method;
+        let other = move || async move { Err::<&str, _>(not_allowed(method)) };
+        let resource = web::resource(entry.path).route((entry.handler)());
+        config.service(resource.default_service(web::to(other)));
+    }
+    config.default_service(web::to(|| async { Err::<&str, _>(Code::NotFound.because("no such route")) }));
+}
+
+fn not_allowed(method: &'static str) -> Problem {
+    Code::MethodNotAllowed(method).because(format!("only {method} is answered here"))
+}
+
+/// Hands a unit to the store and waits, for a while, for what becomes of it.
+async fn submit(app: &App, unit: Unit) -> Result<Outcome, Problem> {
+    match tokio::time::timeout(COMMIT_WAIT, app.ledger.execute(unit)).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Code::Unavailable.because("it takes too long; asking again is safe")),
+    }
+}

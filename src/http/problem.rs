@@ -1,0 +1,243 @@
+//! Every answer that is not a success: RFC 9457 problems with a stable `code`. The only place that knows which error
+//! has which status.
+//!
+//! A problem says what the caller can do about it. It must never hold a secret, a body, personal data or a message of
+//! the database; what went wrong inside is logged once, here.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::json;
+
+use crate::access::{Scope, SessionError};
+use crate::ledger::LedgerError;
+use crate::provider::Rejected;
+use crate::reads::ReadError;
+use crate::store::StoreError;
+
+/// What a caller is told when something can not be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", .0.code(), .1)]
+pub struct Problem(Code, String);
+
+/// The stable codes, each with one status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The signature of a delivery or a checkout does not hold.
+    InvalidSignature,
+    /// The body is not a JSON object in UTF-8.
+    Malformed,
+    /// A field, parameter or path segment is missing, of the wrong type or out of range.
+    InvalidRequest,
+    /// No or no valid session token or API key.
+    Unauthenticated,
+    /// The API key may not do this.
+    InsufficientScope,
+    /// The purchase is another user's.
+    NotYourPurchase,
+    /// The session's user was deleted.
+    UserDeleted,
+    /// An operator who acts as the user may not do this.
+    ImpersonationRefused,
+    /// No such route.
+    NotFound,
+    /// No provider of that name.
+    UnknownProvider,
+    /// Nothing is known of that user.
+    UserNotFound,
+    /// The route has no such method. Holds those that it has.
+    MethodNotAllowed(&'static str),
+    /// The body did not come in time.
+    RequestTimeout,
+    /// The body is larger than is taken.
+    PayloadTooLarge,
+    /// The provider's secrets are not set.
+    ProviderNotConfigured,
+    /// The service can not do it now.
+    Unavailable,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 17] = [
+        Self::InvalidSignature,
+        Self::Malformed,
+        Self::InvalidRequest,
+        Self::Unauthenticated,
+        Self::InsufficientScope,
+        Self::NotYourPurchase,
+        Self::UserDeleted,
+        Self::ImpersonationRefused,
+        Self::NotFound,
+        Self::UnknownProvider,
+        Self::UserNotFound,
+        Self::MethodNotAllowed("GET"),
+        Self::RequestTimeout,
+        Self::PayloadTooLarge,
+        Self::ProviderNotConfigured,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// What programs compare. Never changes.
+    pub const fn code(self) -> &'static str {
+        self.facts().1
+    }
+
+    /// The status.
+    pub const fn status(self) -> StatusCode {
+        self.facts().0
+    }
+
+    const fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::InvalidSignature => (S::BAD_REQUEST, "invalid_signature", "The signature does not hold"),
+            Self::Malformed => (S::BAD_REQUEST, "malformed", "The body is not a JSON object"),
+            Self::InvalidRequest => (S::BAD_REQUEST, "invalid_request", "The request can not be understood"),
+            Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "Nobody known is asking"),
+            Self::InsufficientScope => (S::FORBIDDEN, "insufficient_scope", "The API key may not do this"),
+            Self::NotYourPurchase => (S::FORBIDDEN, "not_your_purchase", "The purchase is another user's"),
+            Self::UserDeleted => (S::FORBIDDEN, "user_deleted", "The user was deleted"),
+            Self::ImpersonationRefused => {
+                (S::FORBIDDEN, "impersonation_refused", "Only the user may do this")
+            }
+            Self::NotFound => (S::NOT_FOUND, "not_found", "There is nothing here"),
+            Self::UnknownProvider => (S::NOT_FOUND, "unknown_provider", "No such provider"),
+            Self::UserNotFound => (S::NOT_FOUND, "user_not_found", "Nothing is known of this user"),
+            Self::MethodNotAllowed(_) => {
+                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The method is not allowed here")
+            }
+            Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request_timeout", "The body did not come in time"),
+            Self::PayloadTooLarge => (S::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large"),
+            Self::ProviderNotConfigured => {
+                (S::SERVICE_UNAVAILABLE, "provider_not_configured", "The provider is not set up here")
+            }
+            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Not possible now, try again"),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "A fault of the service"),
+        }
+    }
+
+    /// A problem of this code.
+    pub fn because(self, detail: impl Into<String>) -> Problem {
+        Problem(self, detail.into())
+    }
+}
+
+impl Problem {
+    /// Its code.
+    pub const fn code(&self) -> Code {
+        self.0
+    }
+
+    fn retry_after_s(&self) -> Option<u32> {
+        match self.0 {
+            Code::Unavailable => Some(1),
+            Code::ProviderNotConfigured => Some(60),
+            _ => None,
+        }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, code, title) = self.0.facts();
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/problem+json");
+        if let Some(seconds) = self.retry_after_s() {
+            response.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        match self.0 {
+            Code::MethodNotAllowed(allowed) => {
+                response.insert_header((ALLOW, HeaderValue::from_static(allowed)));
+            }
+            Code::Unauthenticated => {
+                response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+            }
+            Code::PayloadTooLarge | Code::RequestTimeout => {
+                // The rest of the body is not read, so the connection can not be used again.
+                response.force_close();
+            }
+            _ => {}
+        }
+        let body = json!({
+            "type": "about:blank",
+            "title": title,
+            "status": status.as_u16(),
+            "code": code,
+            "detail": self.1,
+        });
+        response.body(body.to_string())
+    }
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        let code = if rejected.is_malformed() { Code::Malformed } else { Code::InvalidSignature };
+        code.because(rejected.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Overloaded => Code::Unavailable.because("too much is waiting"),
+            StoreError::Stopping => Code::Unavailable.because("the service is stopping"),
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "nothing was stored");
+                Code::Unavailable.because("the database does not answer")
+            }
+            StoreError::Failed(_) => {
+                tracing::error!(%error, "nothing was stored");
+                Code::Internal.because("the request could not be stored")
+            }
+        }
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::NotYourPurchase => Code::NotYourPurchase.because(error.to_string()),
+            LedgerError::UnknownPurchase | LedgerError::BalanceOverflow => {
+                Code::InvalidRequest.because(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        tracing::warn!(%error, "a read failed");
+        Code::Unavailable.because("the database does not answer")
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::KeysUnavailable => Code::Unavailable.because(error.to_string()),
+            SessionError::NotConfigured | SessionError::Invalid(_) | SessionError::Expired => {
+                Code::Unauthenticated.because(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<getrandom::Error> for Problem {
+    fn from(error: getrandom::Error) -> Self {
+        tracing::error!(%error, "no randomness");
+        Code::Unavailable.because("the system has no randomness")
+    }
+}
+
+/// The API key lacks a scope.
+pub fn insufficient_scope(needed: Scope) -> Problem {
+    Code::InsufficientScope.because(format!("scope {needed} is needed"))
+}

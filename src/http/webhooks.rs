@@ -1,0 +1,96 @@
+//! `POST /webhooks/{provider}`: raw bytes in; an answer only when what they say is durable.
+
+use std::sync::Arc;
+
+use actix_web::http::header::HeaderName;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use sha2::{Digest as _, Sha256};
+
+use super::body;
+use super::problem::{Code, Problem};
+use super::submit;
+use crate::app::App;
+use crate::provider::{Delivery, Headers, Lookup, Translated, Verified};
+use crate::store::{Delivered, Origin, Outcome, Unit, Work};
+
+/// Says that nothing new was done, on any answer that only repeats an earlier one.
+pub const IDEMPOTENCY_HIT: HeaderName = HeaderName::from_static("idempotency-hit");
+
+/// Takes a delivery.
+///
+/// # Errors
+/// The problems of the contract; none of them is ever the answer to something that was stored.
+pub async fn receive(
+    app: Data<App>,
+    path: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let provider = match app.providers.find(&path) {
+        Lookup::Found(provider) => provider,
+        Lookup::NotConfigured => {
+            return Err(Code::ProviderNotConfigured.because("no webhook secret is set for it"));
+        }
+        Lookup::Unknown => return Err(Code::UnknownProvider.because("no such provider")),
+    };
+    let received_at = app.now();
+    let bytes = body::read(payload, body::WEBHOOK_BYTES_MAX).await?;
+    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let verified = provider
+        .verify(&Delivery {
+            headers: Headers::new(headers),
+            body: &bytes,
+            received_at,
+        })
+        .inspect_err(|rejected| {
+            tracing::info!(provider = %provider.source(), verdict = rejected.verdict(), "delivery refused");
+        })?;
+    let work = match provider.translate(&verified, &app.rules, app.salt()?) {
+        Translated::Apply(command) => Work::Apply(command),
+        Translated::Ignore(reason) => Work::Ignore { reason },
+        Translated::Park(reason) => Work::Park {
+            reason: reason.to_string(),
+        },
+    };
+    let event_id = verified.provider_event_id().to_owned();
+    let outcome = submit(&app, unit(verified, work)).await?;
+    Ok(answer(&outcome, &event_id))
+}
+
+fn unit(verified: Verified, work: Work) -> Unit {
+    let headers: serde_json::Map<String, serde_json::Value> = verified
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_str().into()))
+        .collect();
+    let delivered = Delivered {
+        source: verified.source(),
+        key: verified.key().to_owned(),
+        provider_event_id: verified.provider_event_id().to_owned(),
+        body_sha256: Sha256::digest(verified.body()).into(),
+        headers_json: serde_json::Value::Object(headers).to_string(),
+        secret: verified.secret_fingerprint().to_owned(),
+        received_at: verified.received_at(),
+        body: verified.into_body().into_bytes(),
+    };
+    Unit {
+        origin: Origin::Delivery(Arc::new(delivered)),
+        work,
+    }
+}
+
+fn answer(outcome: &Outcome, event_id: &str) -> HttpResponse {
+    let status = match outcome {
+        Outcome::Recorded => "recorded",
+        Outcome::Duplicate => {
+            return HttpResponse::Ok().insert_header((IDEMPOTENCY_HIT, "true")).json(
+                serde_json::json!({ "status": "duplicate", "event_id": event_id, "idempotent": true }),
+            );
+        }
+        Outcome::Ignored => "ignored",
+        // The store parks a delivery that a rule refuses, so that nothing is lost.
+        Outcome::Parked | Outcome::Refused(_) => "parked",
+    };
+    HttpResponse::Ok().json(serde_json::json!({ "status": status, "event_id": event_id }))
+}
