@@ -102,7 +102,11 @@ fn parse_origin(text: &str) -> Result<Url, SetupError> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    if plain { Ok(url) } else { Err(SetupError::BadOrigin) }
+    if plain {
+        Ok(url)
+    } else {
+        Err(SetupError::BadOrigin)
+    }
 }
 
 /// Razorpay answers 400, not 404, for an id that it does not know (docs, "Fetch a payment", error codes).
@@ -120,7 +124,11 @@ fn bad_request(answer: &[u8]) -> OutboundError {
 
 async fn read_bounded(mut response: Response) -> Result<Vec<u8>, OutboundError> {
     let mut answer = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unavailable(&error))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| unavailable(&error))?
+    {
         if answer.len() + chunk.len() > ANSWER_MAX_BYTES {
             return Err(OutboundError::TooLarge);
         }
@@ -178,7 +186,10 @@ mod tests {
     #[tokio::test]
     async fn an_answer_may_have_256_kib_and_no_more() {
         let fits = ResponseTemplate::new(200).set_body_bytes(vec![b' '; ANSWER_MAX_BYTES]);
-        assert_eq!(fetch_from(fits).await.map(|b| b.len()), Ok(ANSWER_MAX_BYTES));
+        assert_eq!(
+            fetch_from(fits).await.map(|b| b.len()),
+            Ok(ANSWER_MAX_BYTES)
+        );
         let large = ResponseTemplate::new(200).set_body_bytes(vec![b' '; ANSWER_MAX_BYTES + 1]);
         assert_eq!(fetch_from(large).await, Err(OutboundError::TooLarge));
     }
@@ -193,7 +204,11 @@ mod tests {
             (400, error("Something else"), OutboundError::Refused(400)),
             (400, json!([]), OutboundError::Refused(400)),
             (401, json!({}), OutboundError::Refused(401)),
-            (429, json!({}), OutboundError::Unavailable("too many requests")),
+            (
+                429,
+                json!({}),
+                OutboundError::Unavailable("too many requests"),
+            ),
             (500, json!({}), OutboundError::Unavailable("server error")),
             (204, json!({}), OutboundError::Refused(204)),
         ] {
@@ -229,7 +244,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_payment_id_is_never_asked_for() {
         let server = MockServer::start().await;
-        for id in ["", "pay_", "pay_1/../../orders", "order_1", "pay_1?x=1", "pay_é"] {
+        for id in [
+            "",
+            "pay_",
+            "pay_1/../../orders",
+            "order_1",
+            "pay_1?x=1",
+            "pay_é",
+        ] {
             let error = api(&server.uri()).fetch_payment(id).await;
             assert_eq!(error, Err(OutboundError::NotFound), "{id}");
         }
@@ -252,7 +274,11 @@ mod tests {
             "https://user:word@api.razorpay.com",
             "https://api.razorpay.com?x=1",
         ] {
-            assert_eq!(new(origin, "a", "b"), Some(SetupError::BadOrigin), "{origin}");
+            assert_eq!(
+                new(origin, "a", "b"),
+                Some(SetupError::BadOrigin),
+                "{origin}"
+            );
         }
     }
 

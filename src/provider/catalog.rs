@@ -40,7 +40,9 @@ pub struct Catalog(Vec<Pack>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCatalog {
     /// A sku is empty, too long, or holds control characters or blanks around it.
-    #[error("catalog: sku {0:?} must be 1 to 255 bytes without control characters or blanks around it")]
+    #[error(
+        "catalog: sku {0:?} must be 1 to 255 bytes without control characters or blanks around it"
+    )]
     BadSku(String),
     /// Two packs have one sku.
     #[error("catalog: sku {0:?} comes twice")]
@@ -189,7 +191,10 @@ mod tests {
         let catalog = load(TWO_PACKS).unwrap();
         let sku = |sku, money| catalog.price(sku, money, 1000).map(|price| price.sku);
         let found = |name: &str| Some(name.to_owned());
-        assert_eq!(sku(Some("team_500"), money("INR", 49900)), found("team_500"));
+        assert_eq!(
+            sku(Some("team_500"), money("INR", 49900)),
+            found("team_500")
+        );
         assert_eq!(sku(Some("team_500"), money("INR", 49901)), None);
         assert_eq!(sku(Some("team_500"), money("USD", 599)), None);
         assert_eq!(sku(Some("nothing"), money("USD", 599)), None);
@@ -216,7 +221,9 @@ mod tests {
     #[test]
     fn a_catalog_that_breaks_a_rule_is_refused() {
         let pack = |sku: &str, credits: &str, prices: &str, more: &str| {
-            format!("[[catalog]]\nsku = \"{sku}\"\ncredits = {credits}\nprices = [{prices}]\n{more}\n")
+            format!(
+                "[[catalog]]\nsku = \"{sku}\"\ncredits = {credits}\nprices = [{prices}]\n{more}\n"
+            )
         };
         let price = r#"{ currency = "INR", amount_minor = 100 }"#;
         let good = pack("a", "1", price, "");
@@ -228,12 +235,30 @@ mod tests {
             (pack("a", "0", price, ""), "credits must be at least 1"),
             (pack("a", "-1", price, ""), "credits"),
             (pack("a", "1", "", ""), "needs at least one price"),
-            (pack("a", "1", &format!("{price},{price}"), ""), "a price comes twice"),
-            (pack("a", "1", &price.replace("100", "0"), ""), "amount_minor must be at least 1"),
-            (pack("a", "1", &price.replace("100", "-1"), ""), "amount_minor must be at least 1"),
-            (pack("a", "1", &price.replace("INR", "rupee"), ""), "three letters"),
-            (pack("a", "1", price, "expires_after_days = 0"), "expires_after_days"),
-            (pack("a", "1", price, "expires_after_days = 36501"), "expires_after_days"),
+            (
+                pack("a", "1", &format!("{price},{price}"), ""),
+                "a price comes twice",
+            ),
+            (
+                pack("a", "1", &price.replace("100", "0"), ""),
+                "amount_minor must be at least 1",
+            ),
+            (
+                pack("a", "1", &price.replace("100", "-1"), ""),
+                "amount_minor must be at least 1",
+            ),
+            (
+                pack("a", "1", &price.replace("INR", "rupee"), ""),
+                "three letters",
+            ),
+            (
+                pack("a", "1", price, "expires_after_days = 0"),
+                "expires_after_days",
+            ),
+            (
+                pack("a", "1", price, "expires_after_days = 36501"),
+                "expires_after_days",
+            ),
             (pack("a", "1", price, "expires_after = 3"), "unknown field"),
         ] {
             let error = load(&bad).unwrap_err();

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn times_are_positive_and_exact() {
-        let object = Object::parse(r#"{"a":0,"b":-1,"c":1,"d":9007199254740992,"e":1.5,"f":"1"}"#).unwrap();
+        let object =
+            Object::parse(r#"{"a":0,"b":-1,"c":1,"d":9007199254740992,"e":1.5,"f":"1"}"#).unwrap();
         for name in ["a", "b", "d", "e", "f", "none"] {
             assert_eq!(object.time(name), None, "{name}");
         }

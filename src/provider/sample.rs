@@ -107,10 +107,11 @@ pub struct SamplePayment {
 impl SamplePayment {
     /// `[]` when there are none, as Razorpay writes it.
     fn notes(&self) -> Value {
-        let notes: serde_json::Map<String, Value> = [("user_id", &self.user_id), ("sku", &self.sku)]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
-            .collect();
+        let notes: serde_json::Map<String, Value> =
+            [("user_id", &self.user_id), ("sku", &self.sku)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+                .collect();
         if notes.is_empty() {
             json!([])
         } else {

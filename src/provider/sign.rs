@@ -33,13 +33,8 @@ pub fn svix(
 ) -> Result<SignedDelivery, BadSecret> {
     let body = body.into();
     let timestamp = sent_at.timestamp().to_string();
-    let code = svix_key(secret)?.code(&[
-        event_id.as_bytes(),
-        b".",
-        timestamp.as_bytes(),
-        b".",
-        &body,
-    ]);
+    let code =
+        svix_key(secret)?.code(&[event_id.as_bytes(), b".", timestamp.as_bytes(), b".", &body]);
     let signature = format!("v1,{}", STANDARD.encode(code.bytes()));
     Ok(SignedDelivery {
         headers: vec![

@@ -1,1 +1,129 @@
+//! The providers against recorded facts: signature vectors that the official libraries agreed on, one payload of
+//! every kind with what it must come to, and every quirk by itself.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeZone as _, Utc};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::catalog::Pack;
+use super::clerk::Clerk;
+use super::razorpay::{ApiStatus, BadAnswer, Razorpay, capture_from_api};
+use super::sign::SignedDelivery;
+use super::*;
+use crate::ledger::command::CapturePayment;
+use crate::ledger::{Currency, Money, Personal, Profile, UserId};
+
+mod clerk;
+mod deliveries;
+mod fixtures;
+mod razorpay;
+mod robust;
+mod vectors;
+
+const CLERK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const RAZORPAY_SECRET: &str = "webhook-secret";
+const SALT: Salt = Salt([5; 16]);
+
+fn secret(text: &str) -> SecretString {
+    SecretString::from(text)
+}
+
+fn clerk() -> Clerk {
+    Clerk::new(&[secret(CLERK_SECRET)]).unwrap()
+}
+
+fn razorpay() -> Razorpay {
+    Razorpay::new(&[secret(RAZORPAY_SECRET)]).unwrap()
+}
+
+fn now() -> DateTime<Utc> {
+    Utc.timestamp_opt(1_795_000_300, 0).unwrap()
+}
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).join(path)
+}
+
+fn read_json(path: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(fixture(path)).unwrap()).unwrap()
+}
+
+fn money(amount_minor: i64, currency: &str) -> Money {
+    Money::new(amount_minor, Currency::parse(currency).unwrap()).unwrap()
+}
+
+fn pack(sku: &str, credits: i64, price: Money, expires_after_days: Option<u32>) -> Pack {
+    Pack {
+        sku: sku.to_owned(),
+        credits: Credits::new(credits).unwrap(),
+        prices: vec![price],
+        expires_after_days,
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        signup: Signup {
+            bonus_credits: Credits::new(20).unwrap(),
+            plan: "free".to_owned(),
+        },
+        catalog: Catalog::new(vec![
+            pack("credits_500", 500, money(49_900, "INR"), Some(365)),
+            pack("credits_500_kwd", 500, money(15_250, "KWD"), None),
+        ])
+        .unwrap(),
+    }
+}
+
+fn verify(provider: &dyn Provider, signed: &SignedDelivery) -> Result<Verified, Rejected> {
+    let headers = signed
+        .headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_bytes()));
+    provider.verify(&Delivery {
+        headers: Headers::new(headers),
+        body: &signed.body,
+        received_at: now(),
+    })
+}
+
+fn clerk_says(body: &Value) -> Translated {
+    let signed = sign::svix(&secret(CLERK_SECRET), "msg_1", now(), body.to_string()).unwrap();
+    let verified = verify(&clerk(), &signed).unwrap();
+    clerk().translate(&verified, &rules(), SALT)
+}
+
+fn razorpay_says(body: &Value) -> Translated {
+    let signed =
+        sign::razorpay_webhook(&secret(RAZORPAY_SECRET), "evt_1", body.to_string()).unwrap();
+    let verified = verify(&razorpay(), &signed).unwrap();
+    razorpay().translate(&verified, &rules(), SALT)
+}
+
+fn profile_of(personal: &Personal) -> Profile {
+    serde_json::from_str(personal.profile_json()).unwrap()
+}
+
+fn capture_in(translated: Translated) -> CapturePayment {
+    match translated {
+        Translated::Apply(Command::CapturePayment(capture)) => capture,
+        other => panic!("no capture: {other:?}"),
+    }
+}
+
+fn parked(field: &'static str) -> Translated {
+    Translated::Park(ParkReason::MissingFields { field })
+}
+
+fn with(mut object: Value, name: &str, value: Value) -> Value {
+    object[name] = value;
+    object
+}
+
+fn without(mut object: Value, name: &str) -> Value {
+    object.as_object_mut().unwrap().remove(name);
+    object
+}

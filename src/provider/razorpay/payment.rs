@@ -53,11 +53,10 @@ pub(super) fn capture(
             field: "id",
             webhook_path: "payload.payment.entity.id",
         })?;
-    let purchase_id =
-        PurchaseId::new(Source::Razorpay, &payment_id).map_err(|_| Unreadable {
-            field: "id",
-            webhook_path: "payload.payment.entity.id",
-        })?;
+    let purchase_id = PurchaseId::new(Source::Razorpay, &payment_id).map_err(|_| Unreadable {
+        field: "id",
+        webhook_path: "payload.payment.entity.id",
+    })?;
     let currency = payment
         .text("currency")
         .and_then(|code| Currency::parse(&code).ok())

@@ -1,0 +1,269 @@
+//! Every quirk of Razorpay's payments by itself, from its webhooks and from its API.
+
+use super::super::razorpay::{CheckoutRejected, CheckoutSignature};
+use super::super::sample::{self, SamplePayment};
+use super::*;
+
+fn payment() -> Value {
+    json!({ "id": "pay_1", "amount": 49_900, "currency": "INR", "status": "captured", "created_at": 5 })
+}
+
+fn captured(payment: &Value) -> Value {
+    json!({ "event": "payment.captured", "payload": { "payment": { "entity": payment } }, "created_at": 9 })
+}
+
+#[test]
+fn the_status_decides_and_not_the_flag() {
+    let says = |payment: Value| razorpay_says(&captured(&payment));
+    for flag in [json!(true), json!(false), json!("1"), json!(null)] {
+        let body = captured(&with(payment(), "captured", flag));
+        assert_eq!(
+            capture_in(razorpay_says(&body)).purchase_id.as_str(),
+            "razorpay:pay_1"
+        );
+    }
+    let authorized = with(
+        with(payment(), "status", json!("authorized")),
+        "captured",
+        json!(true),
+    );
+    assert_eq!(
+        says(authorized),
+        Translated::Ignore("payment status authorized".to_owned())
+    );
+    let strange = with(payment(), "status", json!("a new\u{0} word"));
+    assert_eq!(
+        says(strange),
+        Translated::Ignore("payment status a new word".to_owned())
+    );
+}
+
+#[test]
+fn a_payment_that_can_not_be_read_is_parked() {
+    let park = |payment: Value, field| {
+        assert_eq!(
+            razorpay_says(&captured(&payment)),
+            parked(field),
+            "{payment}"
+        );
+    };
+    park(json!(null), "payload.payment.entity");
+    park(
+        without(payment(), "status"),
+        "payload.payment.entity.status",
+    );
+    for id in [
+        json!(null),
+        json!(""),
+        json!("pay_"),
+        json!("order_1"),
+        json!("pay_1|2"),
+        json!("pay_é"),
+        json!("PAY_1"),
+    ] {
+        park(with(payment(), "id", id), "payload.payment.entity.id");
+    }
+    for amount in [
+        json!(null),
+        json!(-1),
+        json!(1.5),
+        json!("49900"),
+        json!(u64::MAX),
+    ] {
+        park(
+            with(payment(), "amount", amount),
+            "payload.payment.entity.amount",
+        );
+    }
+    for currency in [json!(null), json!(""), json!("RUPEE"), json!(356)] {
+        park(
+            with(payment(), "currency", currency),
+            "payload.payment.entity.currency",
+        );
+    }
+    assert_eq!(
+        razorpay_says(&json!({"event": "order.paid"})),
+        parked("payload.payment.entity")
+    );
+    assert_eq!(razorpay_says(&json!({"payload": {}})), parked("event"));
+}
+
+#[test]
+fn the_user_and_the_sku_come_from_the_payments_notes_then_the_orders() {
+    let named = |payment_notes: Value, order_notes: Value| {
+        let body = json!({"event": "order.paid", "payload": {
+            "payment": {"entity": with(payment(), "notes", payment_notes)},
+            "order": {"entity": {"id": "1", "notes": order_notes}},
+        }});
+        let capture = capture_in(razorpay_says(&body));
+        (
+            capture.user_id.map(String::from),
+            capture.price.map(|p| p.sku),
+        )
+    };
+    let both = |user: &str| (Some(user.to_owned()), Some("credits_500".to_owned()));
+    let order = json!({"user_id": "order_user", "sku": "credits_500"});
+    assert_eq!(named(json!({"user_id": "u"}), order.clone()), both("u"));
+    for none in [
+        json!([]),
+        json!(null),
+        json!({}),
+        json!({"user_id": "a b", "sku": 7}),
+        json!("x"),
+    ] {
+        assert_eq!(
+            named(none.clone(), order.clone()),
+            both("order_user"),
+            "{none}"
+        );
+    }
+    assert_eq!(
+        named(json!([]), json!([])),
+        (None, Some("credits_500".to_owned()))
+    );
+    let unknown = json!({"user_id": "u", "sku": "credits_9000"});
+    assert_eq!(named(unknown, order), (Some("u".to_owned()), None));
+}
+
+#[test]
+fn credits_are_never_read_from_notes() {
+    let notes = json!({"user_id": "u", "credits": "1000000", "pack": "credits_9000"});
+    let body = captured(&with(with(payment(), "notes", notes), "amount", json!(100)));
+    assert_eq!(capture_in(razorpay_says(&body)).price, None);
+}
+
+#[test]
+fn the_time_of_payment_falls_back() {
+    let paid_at = |body: &Value| capture_in(razorpay_says(body)).paid_at_s;
+    assert_eq!(paid_at(&captured(&payment())), 5);
+    let body = captured(&without(payment(), "created_at"));
+    assert_eq!(paid_at(&body), 9);
+    let body = without(body, "created_at");
+    assert_eq!(paid_at(&body), now().timestamp());
+}
+
+#[test]
+fn the_life_of_credits_begins_at_the_time_of_payment() {
+    let price = capture_in(razorpay_says(&captured(&payment())))
+        .price
+        .unwrap();
+    assert_eq!(price.expires_at_s, Some(5 + 365 * 86_400));
+}
+
+#[test]
+fn the_payer_is_kept_beside_and_a_strange_order_left_out() {
+    let entity = with(payment(), "email", json!("payer@x.example"));
+    let capture = capture_in(razorpay_says(&captured(&with(
+        entity,
+        "order_id",
+        json!("order_1"),
+    ))));
+    let payer = profile_of(&capture.payer.unwrap());
+    assert_eq!(payer.email.as_deref(), Some("payer@x.example"));
+    assert!(!payer.email_verified);
+    assert_eq!(capture.order_id.as_deref(), Some("order_1"));
+    for strange in [json!(null), json!(""), json!("plink_1|ref|paid"), json!(7)] {
+        let entity = with(
+            with(payment(), "order_id", strange.clone()),
+            "email",
+            strange,
+        );
+        let capture = capture_in(razorpay_says(&captured(&entity)));
+        assert_eq!(capture.order_id, None);
+    }
+}
+
+#[test]
+fn the_api_and_the_webhook_come_to_one_command() {
+    let webhook: Value = read_json("razorpay/payment.captured.notes_object.json");
+    let entity = webhook["payload"]["payment"]["entity"].to_string();
+    let user = UserId::parse("user_session").unwrap();
+    let told = capture_from_api(entity.as_bytes(), Some(user.clone()), 7, &rules(), SALT).unwrap();
+    assert_eq!(told.payment_id, "pay_Rf1DLxPeMKIsXE");
+    assert_eq!(told.order_id.as_deref(), Some("order_RYq85MF90MFRV9"));
+    let ApiStatus::Captured(capture) = told.status else {
+        panic!("not captured");
+    };
+    let expected = CapturePayment {
+        claimant: Some(user),
+        ..capture_in(razorpay_says(&webhook))
+    };
+    assert_eq!(*capture, expected);
+}
+
+#[test]
+fn the_api_tells_every_status() {
+    let ask =
+        |entity: &Value| capture_from_api(entity.to_string().as_bytes(), None, 7, &rules(), SALT);
+    for (text, status) in [
+        ("created", ApiStatus::Created),
+        ("authorized", ApiStatus::Authorized),
+        ("failed", ApiStatus::Failed),
+        ("refunded", ApiStatus::Refunded),
+        ("on_hold", ApiStatus::Other("on_hold".to_owned())),
+    ] {
+        // Only a captured payment needs its amount.
+        let entity = json!({"id": "pay_1", "status": text, "amount": null});
+        assert_eq!(ask(&entity).unwrap().status, status);
+    }
+    let timeless = ask(&without(payment(), "created_at")).unwrap();
+    assert!(matches!(timeless.status, ApiStatus::Captured(c) if c.paid_at_s == 7));
+    for name in ["id", "status", "amount", "currency"] {
+        assert_eq!(
+            ask(&without(payment(), name)),
+            Err(BadAnswer::MissingField(name))
+        );
+    }
+    assert_eq!(ask(&json!([])), Err(BadAnswer::NotJson));
+}
+
+#[test]
+fn the_samples_are_read_like_the_real_ones() {
+    let payment = SamplePayment {
+        payment_id: "pay_1".to_owned(),
+        order_id: Some("order_1".to_owned()),
+        amount_minor: 49_900,
+        currency: "INR".to_owned(),
+        user_id: Some("user_1".to_owned()),
+        sku: Some("credits_500".to_owned()),
+        email: None,
+        created_at: now(),
+    };
+    let one = capture_in(razorpay_says(&sample::razorpay_payment_captured(&payment)));
+    let other = capture_in(razorpay_says(&sample::razorpay_order_paid(&payment)));
+    assert_eq!(one, other);
+    assert_eq!(one.user_id.unwrap().as_str(), "user_1");
+    assert_eq!(one.price.unwrap().credits.get(), 500);
+}
+
+#[test]
+fn a_checkout_needs_ids_of_the_right_kind_and_the_right_spelling() {
+    let key = secret("key");
+    let judge = |order: &str, payment: &str, signature: &str| {
+        CheckoutSignature::verify(&key, order, payment, signature)
+    };
+    // Signed over exactly these texts, so nothing but the check of the ids can refuse them.
+    for (order, payment, wanted) in [
+        ("order_1", "pay_1", "ok"),
+        ("", "pay_1", "missing_param"),
+        ("order_1", "", "missing_param"),
+        ("pay_1", "sub_1", "bad_id_prefix"),
+        ("plink_1|ref|paid", "pay_1", "bad_id_prefix"),
+        ("order_1|ref|paid", "pay_1", "no_match"),
+        ("order_", "pay_1", "no_match"),
+        ("order_1", "pay_1 ", "no_match"),
+    ] {
+        let signature = sign::razorpay_checkout(&key, order, payment).unwrap();
+        let verdict =
+            judge(order, payment, &signature).map_or_else(CheckoutRejected::verdict, |()| "ok");
+        assert_eq!(verdict, wanted, "{order}|{payment}");
+    }
+    let signature = sign::razorpay_checkout(&key, "order_1", "pay_1").unwrap();
+    let upper = signature.to_uppercase();
+    assert_eq!(
+        judge("order_1", "pay_1", &upper),
+        Err(CheckoutRejected::NoMatch)
+    );
+    let missing = CheckoutRejected::MissingParam("razorpay_signature");
+    assert_eq!(judge("order_1", "pay_1", ""), Err(missing));
+}
