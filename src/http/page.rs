@@ -74,7 +74,8 @@ impl<C: DeserializeOwned + Serialize> Page<C> {
 /// # Errors
 /// `invalid_request` for a query that can not be read or has one twice.
 pub fn query(request: &HttpRequest) -> Result<HashMap<String, String>, Problem> {
-    let pairs: Vec<(String, String)> = actix_web::web::Query::from_query(request.query_string())
+    type Pairs = Vec<(String, String)>;
+    let pairs = actix_web::web::Query::<Pairs>::from_query(request.query_string())
         .map_err(|_| invalid("query", "can not be read"))?
         .into_inner();
     let count = pairs.len();

@@ -126,18 +126,31 @@ impl Verification<'_> {
             biased;
             purchase = &mut webhook => match purchase? {
                 Some(purchase) => self.settle(purchase, true).await,
-                None => Ok(pending()),
+                // The wait is over; the provider's answer has a limit of its own and may still come.
+                None => match asked.await? {
+                    Asked::Unknown => Ok(pending()),
+                    answer => self.answer(answer).await,
+                },
             },
             asked = &mut asked => match asked? {
-                Asked::Failed => Ok(HttpResponse::Ok().json(json!({ "success": false, "status": "failed" }))),
-                Asked::Recorded(by_this_call) => match self.find().await? {
-                    Some(purchase) => self.settle(purchase, !by_this_call).await,
-                    None => Ok(pending()),
-                },
                 Asked::Unknown => match webhook.await? {
                     Some(purchase) => self.settle(purchase, true).await,
                     None => Ok(pending()),
                 },
+                answer => self.answer(answer).await,
+            },
+        }
+    }
+
+    async fn answer(&self, asked: Asked) -> Result<HttpResponse, Problem> {
+        match asked {
+            Asked::Failed => {
+                Ok(HttpResponse::Ok().json(json!({ "success": false, "status": "failed" })))
+            }
+            Asked::Unknown => Ok(pending()),
+            Asked::Recorded(by_this_call) => match self.find().await? {
+                Some(purchase) => self.settle(purchase, !by_this_call).await,
+                None => Ok(pending()),
             },
         }
     }

@@ -72,7 +72,7 @@ fn unit(verified: Verified, work: Work) -> Unit {
         headers_json: serde_json::Value::Object(headers).to_string(),
         secret: verified.secret_fingerprint().to_owned(),
         received_at: verified.received_at(),
-        body: verified.into_body().into_bytes(),
+        body: verified.into_body(),
     };
     Unit {
         origin: Origin::Delivery(Arc::new(delivered)),

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::{READ_MODELS, ReadModel};
 use crate::postgres::{ConnectOptions, Database, PostgresError, Role, grant_privileges};
@@ -135,7 +135,7 @@ impl Progress {
     }
 }
 
-async fn ends(client: &impl deadpool_postgres::GenericClient) -> Result<Vec<(i16, i64)>, RebuildError> {
+async fn ends(client: &impl GenericClient) -> Result<Vec<(i16, i64)>, RebuildError> {
     let rows = client.query("select shard, position from heads order by shard", &[]).await?;
     Ok(rows.iter().map(|row| (row.get("shard"), row.get("position"))).collect())
 }

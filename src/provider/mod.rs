@@ -120,6 +120,11 @@ impl Verified {
         &self.body
     }
 
+    /// The raw body, given up.
+    pub fn into_body(self) -> Vec<u8> {
+        self.body.into_bytes()
+    }
+
     /// The headers that the verdict stands on, to be kept as evidence.
     pub fn headers(&self) -> &[(String, String)] {
         &self.headers

@@ -1,0 +1,63 @@
+//! `audit`: check the history.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{exit, progress_bar, with_database};
+use crate::audit::replay::{self, Report};
+use crate::config::Config;
+
+/// How many differences are listed; all are counted.
+const LISTED: usize = 100;
+
+/// Flags of `audit`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    check: Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum Check {
+    /// Tell the whole history again through postgres-es and compare it with everything that is stored.
+    Replay,
+}
+
+pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
+    match arguments.check {
+        Check::Replay => {
+            let report = with_database(&config, |database| async move {
+                let bar = progress_bar("replaying");
+                let report = replay::replay(&database, &mut |seen, of| {
+                    bar.set_length(of);
+                    bar.set_position(seen);
+                })
+                .await;
+                bar.finish_and_clear();
+                Ok(report?)
+            })
+            .await?;
+            print(&report);
+            Ok(exit(report.differences.is_empty()))
+        }
+    }
+}
+
+/// Says what was seen and what does not agree.
+pub fn print(report: &Report) {
+    for difference in report.differences.iter().take(LISTED) {
+        println!("{difference}");
+    }
+    println!(
+        "{} events, {} users, {} purchases: {}",
+        report.events,
+        report.users,
+        report.purchases,
+        match report.differences.len() {
+            0 => "the history agrees with everything that is stored".to_owned(),
+            1 => "1 difference".to_owned(),
+            n => format!("{n} differences"),
+        }
+    );
+}

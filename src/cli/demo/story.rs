@@ -1,0 +1,232 @@
+//! The demo's story: what is sent, what must come back, and how it is told.
+
+use std::net::SocketAddr;
+
+use chrono::Utc;
+use reqwest::{Client, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+
+use super::ISSUER;
+use super::razorpay_stand_in::RazorpayStandIn;
+use crate::access::mint::TokenMint;
+use crate::audit::replay;
+use crate::cli::audit::print;
+use crate::cli::send::{new_id, post};
+use crate::config::Config;
+use crate::ledger::Source;
+use crate::postgres::Database;
+use crate::provider::sample::{self, SamplePayment, SampleUser};
+use crate::provider::sign::{self, SignedDelivery};
+
+/// How long the demo's session tokens live, so that there is time to try things out.
+const TOKEN_TTL_S: u32 = 3600;
+/// Who signs up and pays.
+const USER: &str = "user_2demoDemoDemoDemoDemoDemo00";
+
+/// The throw-away secrets of one demo.
+pub struct Secrets {
+    clerk: SecretString,
+    razorpay_webhook: SecretString,
+    razorpay_key: SecretString,
+    service_key: SecretString,
+    mint: TokenMint,
+}
+
+impl Secrets {
+    pub fn of(config: &Config, mint: TokenMint) -> anyhow::Result<Self> {
+        let first = |secrets: &[SecretString]| {
+            secrets.first().cloned().ok_or_else(|| anyhow::anyhow!("a demo secret is missing"))
+        };
+        let some = |secret: &Option<SecretString>| {
+            secret.clone().ok_or_else(|| anyhow::anyhow!("a demo secret is missing"))
+        };
+        Ok(Self {
+            clerk: first(&config.clerk_webhook_secrets)?,
+            razorpay_webhook: first(&config.razorpay_webhook_secrets)?,
+            razorpay_key: some(&config.razorpay_api.key_secret)?,
+            service_key: some(&config.api_keys.service)?,
+            mint,
+        })
+    }
+
+    fn token(&self) -> anyhow::Result<String> {
+        Ok(self.mint.clerk_token(USER, ISSUER, None, Utc::now(), TOKEN_TTL_S)?)
+    }
+}
+
+pub struct Story {
+    origin: String,
+    client: Client,
+    secrets: Secrets,
+    razorpay: RazorpayStandIn,
+    database: Database,
+}
+
+/// What came back, and whether it is what had to.
+struct Answer {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Story {
+    pub fn new(
+        address: SocketAddr,
+        secrets: Secrets,
+        razorpay: RazorpayStandIn,
+        database: Database,
+    ) -> anyhow::Result<Self> {
+        let client = Client::builder().no_proxy().timeout(std::time::Duration::from_secs(15)).build()?;
+        Ok(Self {
+            origin: format!("http://{address}"),
+            client,
+            secrets,
+            razorpay,
+            database,
+        })
+    }
+
+    /// Tells it all. `false`: something came out otherwise than it must.
+    pub async fn tell(&self) -> anyhow::Result<bool> {
+        println!("Serving on {}\n", self.origin);
+        let mut good = true;
+        let sign_up = self.sign_up()?;
+        good &= self.webhook("A user signs up at Clerk", Source::Clerk, &sign_up, 200, &json!({"status": "recorded"})).await?;
+        good &= self.webhook("Clerk delivers the same event again", Source::Clerk, &sign_up, 200, &json!({"status": "duplicate", "idempotent": true})).await?;
+        good &= self.me("The user has the signup bonus", &json!({"registered": true, "balance": 20})).await?;
+
+        let paid = payment()?;
+        let captured = self.captured(&paid)?;
+        good &= self.webhook("The user pays; Razorpay says payment.captured", Source::Razorpay, &captured, 200, &json!({"status": "recorded"})).await?;
+        let order_paid = self.order_paid(&paid)?;
+        good &= self.webhook("Razorpay says order.paid of the same money", Source::Razorpay, &order_paid, 200, &json!({"status": "duplicate"})).await?;
+        let expected = json!({"success": true, "credits_added": 500, "balance": 520, "already_processed": true});
+        good &= self.verify("The browser returns from checkout after the webhook", &paid, 200, &expected).await?;
+
+        let early = payment()?;
+        self.razorpay.knows(&sample::razorpay_payment(&early, "captured"));
+        let expected = json!({"success": true, "credits_added": 500, "balance": 1020, "already_processed": false});
+        good &= self.verify("The user pays again; this time the browser is faster", &early, 200, &expected).await?;
+        let late = self.captured(&early)?;
+        good &= self.webhook("The webhook of that payment arrives late", Source::Razorpay, &late, 200, &json!({"status": "duplicate", "idempotent": true})).await?;
+
+        let mut tampered = self.captured(&payment()?)?;
+        tampered.body = String::from_utf8_lossy(&tampered.body).replace("49900", "99900").into_bytes();
+        good &= self.webhook("Somebody changes the amount of a delivery", Source::Razorpay, &tampered, 400, &json!({"code": "invalid_signature"})).await?;
+        good &= self.me("The user has what was paid for, once", &json!({"balance": 1020, "available": 1020})).await?;
+
+        println!("The auditor tells the history again with postgres-es:");
+        let report = replay::replay(&self.database, &mut |_, _| {}).await?;
+        print!("   ");
+        print(&report);
+        good &= report.differences.is_empty();
+        println!("\n{}", if good { "All as it must be." } else { "Something is NOT as it must be." });
+        Ok(good)
+    }
+
+    /// Says how to go on by hand.
+    pub fn invite(&self) -> anyhow::Result<()> {
+        println!("\nStill serving, until Ctrl-C. The user's own view:\n");
+        println!("  curl -s {}/v1/me -H 'Authorization: Bearer {}'\n", self.origin, self.secrets.token()?);
+        println!("The backend's view:\n");
+        println!(
+            "  curl -s {}/v1/users/{USER}/entries -H 'Authorization: Bearer {}'",
+            self.origin,
+            self.secrets.service_key.expose_secret()
+        );
+        Ok(())
+    }
+
+    fn sign_up(&self) -> anyhow::Result<SignedDelivery> {
+        let user = SampleUser {
+            user_id: USER.to_owned(),
+            email: Some("demo@example.com".to_owned()),
+            first_name: Some("Demo".to_owned()),
+            last_name: None,
+            updated_at: Utc::now(),
+        };
+        let body = sample::clerk_user_created(&user).to_string();
+        Ok(sign::svix(&self.secrets.clerk, &new_id("msg_")?, Utc::now(), body)?)
+    }
+
+    fn captured(&self, payment: &SamplePayment) -> anyhow::Result<SignedDelivery> {
+        let body = sample::razorpay_payment_captured(payment).to_string();
+        Ok(sign::razorpay_webhook(&self.secrets.razorpay_webhook, &new_id("")?, body)?)
+    }
+
+    fn order_paid(&self, payment: &SamplePayment) -> anyhow::Result<SignedDelivery> {
+        let body = sample::razorpay_order_paid(payment).to_string();
+        Ok(sign::razorpay_webhook(&self.secrets.razorpay_webhook, &new_id("")?, body)?)
+    }
+
+    async fn webhook(
+        &self,
+        what: &str,
+        source: Source,
+        delivery: &SignedDelivery,
+        status: u16,
+        expected: &Value,
+    ) -> anyhow::Result<bool> {
+        let (got, body) = post(&self.client, &self.origin, source, delivery).await?;
+        let answer = Answer { status: got, body: serde_json::from_str(&body)? };
+        Ok(told(what, &format!("POST /webhooks/{source}"), &answer, status, expected))
+    }
+
+    async fn verify(
+        &self,
+        what: &str,
+        payment: &SamplePayment,
+        status: u16,
+        expected: &Value,
+    ) -> anyhow::Result<bool> {
+        let order_id = payment.order_id.clone().unwrap_or_default();
+        let key = &self.secrets.razorpay_key;
+        let signature = sign::razorpay_checkout(key, &order_id, &payment.payment_id)?;
+        let body = json!({
+            "razorpay_order_id": order_id,
+            "razorpay_payment_id": payment.payment_id,
+            "razorpay_signature": signature,
+        });
+        let request = self.client.post(format!("{}/v1/payments/verify", self.origin)).json(&body);
+        let answer = self.ask(request).await?;
+        Ok(told(what, "POST /v1/payments/verify", &answer, status, expected))
+    }
+
+    async fn me(&self, what: &str, expected: &Value) -> anyhow::Result<bool> {
+        let answer = self.ask(self.client.get(format!("{}/v1/me", self.origin))).await?;
+        Ok(told(what, "GET /v1/me", &answer, 200, expected))
+    }
+
+    /// Asks as the signed-in user.
+    async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
+        let response = request.bearer_auth(self.secrets.token()?).send().await?;
+        Ok(Answer { status: response.status(), body: response.json().await? })
+    }
+}
+
+/// A payment of the pack for the user.
+fn payment() -> anyhow::Result<SamplePayment> {
+    Ok(SamplePayment {
+        payment_id: new_id("pay_")?,
+        order_id: Some(new_id("order_")?),
+        amount_minor: 49_900,
+        currency: "INR".to_owned(),
+        user_id: Some(USER.to_owned()),
+        sku: Some("credits_500".to_owned()),
+        email: Some("demo@example.com".to_owned()),
+        created_at: Utc::now(),
+    })
+}
+
+/// Prints a step and whether it came out as it must.
+fn told(what: &str, request: &str, answer: &Answer, status: u16, expected: &Value) -> bool {
+    let wanted = expected.as_object().into_iter().flatten();
+    let good = answer.status == status && wanted.into_iter().all(|(name, value)| answer.body[name] == *value);
+    println!("{what}");
+    println!("   {request} → {} {}", answer.status.as_u16(), answer.body);
+    if !good {
+        println!("   EXPECTED {status} with {expected}");
+    }
+    println!();
+    good
+}

@@ -1,0 +1,156 @@
+//! The command line: one file per command, all reading the same settings.
+//!
+//! Exit code 0: done. 1: a check failed, or the command could not do its work. 2: the command line itself was wrong.
+
+mod audit;
+mod demo;
+mod migrate;
+mod rebuild;
+mod send;
+mod serve;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ConfigError};
+use crate::postgres::install_crypto_provider;
+
+/// An event-sourced credit ledger: verified webhooks become an append-only history of credits.
+#[derive(Debug, Parser)]
+#[command(name = "credit-ledger", version, about, max_term_width = 100)]
+struct Cli {
+    /// The settings file. Default: credit-ledger.toml, if there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer webhooks and requests.
+    Serve(serve::Arguments),
+    /// Play a sign-up and purchases through the real service, with a throw-away database; then keep serving.
+    Demo(demo::Arguments),
+    /// Sign a sample delivery with the configured secret and post it, to try things out without a tunnel.
+    Send(send::Arguments),
+    /// Bring the database's schema and read models up to date.
+    Migrate,
+    /// Make read models again from the log, while the service runs.
+    Rebuild(rebuild::Arguments),
+    /// Check the history.
+    Audit(audit::Arguments),
+}
+
+/// Parses the arguments, runs the command, says what went wrong.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli.command);
+    install_crypto_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(code) => code,
+        Err(error) => failed(&*error),
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let file = cli.config.as_deref();
+    let load = || Config::load(file, |name| std::env::var(name).ok());
+    match cli.command {
+        Command::Serve(arguments) => serve::run(arguments, file).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Send(arguments) => send::run(arguments, load()?).await,
+        Command::Migrate => migrate::run(load()?).await,
+        Command::Rebuild(arguments) => rebuild::run(arguments, load()?).await,
+        Command::Audit(arguments) => audit::run(arguments, load()?).await,
+    }
+}
+
+/// Says an error with its causes, each once.
+fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    eprintln!("error: {text}");
+    ExitCode::FAILURE
+}
+
+/// Logs go to standard error, so that what a command prints stays its own. `RUST_LOG` says how much.
+fn start_log(command: &Command) {
+    let quiet = !matches!(command, Command::Serve(_));
+    let default = if quiet { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+}
+
+/// A bar for long work; drawn only on a terminal.
+fn progress_bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let style = "{msg} [{bar:40}] {human_pos}/{human_len} {per_sec} {eta}";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar.with_message(what)
+}
+
+/// Done when the process is told to stop: `SIGTERM`, or Ctrl-C.
+async fn told_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
+
+/// Runs with settings that a command changes before they are used.
+fn load_with(
+    file: Option<&std::path::Path>,
+    flags: &[(&str, Option<String>)],
+) -> Result<Config, ConfigError> {
+    Config::load(file, |name| {
+        let flag = flags.iter().find(|(flag, _)| *flag == name).and_then(|(_, value)| value.clone());
+        flag.or_else(|| std::env::var(name).ok())
+    })
+}
+
+/// For commands that end with a yes or no.
+fn exit(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs `work` on the database of the settings and closes it after, whatever came of it.
+async fn with_database<T, F>(
+    config: &Config,
+    work: impl FnOnce(crate::postgres::Database) -> F,
+) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    let database = crate::postgres::Database::open(&config.database).await?;
+    let result = work(database.clone()).await;
+    database.close().await;
+    result
+}

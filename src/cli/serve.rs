@@ -1,0 +1,33 @@
+//! `serve`: answer until told to stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{load_with, told_to_stop};
+use crate::app::{Application, system_clock};
+
+/// Flags of `serve`; each wins over the environment and the file.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Where the embedded database lives.
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<String>,
+}
+
+pub async fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let flags = [("LISTEN", arguments.listen), ("DATA_DIR", arguments.data_dir)];
+    let config = load_with(file, &flags)?;
+    let application = Application::build(config, system_clock()).await?;
+    tracing::info!(
+        address = %application.address(),
+        database = application.database().target(),
+        "serving"
+    );
+    application.run_until(told_to_stop()).await?;
+    Ok(ExitCode::SUCCESS)
+}
