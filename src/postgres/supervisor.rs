@@ -10,6 +10,9 @@
 //! this process leaves no orphan; that is why this is a thread of its own that lives as long as the cluster is
 //! wanted. macOS has nothing like it: there an orphan stays, and the next manager adopts it (watches it, and stops
 //! it when it stops itself).
+//!
+//! As the first process of a container (pid 1) we reap our own child, but not the backends of a server that was
+//! killed: run such a container with an init (`docker run --init`).
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -50,11 +53,15 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A server that ran this long was well: the next pause is the shortest again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// The longest `initdb` may take (0.5 s is usual).
-pub(super) const INIT_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const INIT_TIMEOUT: Duration = Duration::from_mins(2);
 /// A fast shutdown writes a checkpoint; after this the server is told to quit at once, which loses nothing either,
 /// the next start replays its log.
 const FAST_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const QUICK_STOP_TIMEOUT: Duration = Duration::from_secs(3);
+const STOP_STEPS: [(Signal, Duration); 2] = [
+    (Signal::INT, FAST_STOP_TIMEOUT),
+    (Signal::QUIT, QUICK_STOP_TIMEOUT),
+];
 /// A log larger than this is put aside when the server starts.
 const LOG_BYTES_MAX: u64 = 16 << 20;
 
@@ -173,6 +180,7 @@ impl Supervisor {
             announce(ready, Ok(()));
             let Some(ended) = self.watch(&mut child) else {
                 stop_child(&mut child);
+                self.stop_adopted();
                 return Ok(());
             };
             self.status.report(format!(
@@ -302,11 +310,30 @@ impl Supervisor {
         );
         while UnixStream::connect(self.layout.socket()).is_ok() {
             if self.pause(ADOPTED_POLL) == Wish::Stop {
-                stop_adopted(pid);
+                self.stop_adopted();
                 return Wish::Stop;
             }
         }
         Wish::GoOn
+    }
+
+    /// Stops a server on our files that is not our child, if there is one: fast, then at once.
+    fn stop_adopted(&self) {
+        let Some(pid) = self.foreign_postmaster() else {
+            return;
+        };
+        for (signal, limit) in STOP_STEPS {
+            let end = Instant::now() + limit;
+            if rustix::process::kill_process(pid, signal).is_err() {
+                return;
+            }
+            while Instant::now() < end {
+                if rustix::process::test_kill_process(pid).is_err() {
+                    return;
+                }
+                std::thread::sleep(POLL);
+            }
+        }
     }
 
     /// The process named by `postmaster.pid`, if somebody answers at the socket.
@@ -401,10 +428,7 @@ fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 /// Fast shutdown, then immediate shutdown, then kill.
 fn stop_child(child: &mut Child) {
     let pid = Pid::from_child(child);
-    for (signal, limit) in [
-        (Signal::INT, FAST_STOP_TIMEOUT),
-        (Signal::QUIT, QUICK_STOP_TIMEOUT),
-    ] {
+    for (signal, limit) in STOP_STEPS {
         // Fails only when the child has ended, which the wait sees.
         let _ = rustix::process::kill_process(pid, signal);
         if wait(child, limit).is_some() {
@@ -418,24 +442,5 @@ fn stop_child(child: &mut Child) {
 fn kill_and_reap(child: &mut Child) {
     if let Err(error) = child.kill().and_then(|()| child.wait()) {
         tracing::warn!(%error, "a child process could not be ended");
-    }
-}
-
-/// Stops a server that is not our child.
-fn stop_adopted(pid: Pid) {
-    for (signal, limit) in [
-        (Signal::INT, FAST_STOP_TIMEOUT),
-        (Signal::QUIT, QUICK_STOP_TIMEOUT),
-    ] {
-        if rustix::process::kill_process(pid, signal).is_err() {
-            return;
-        }
-        let end = Instant::now() + limit;
-        while Instant::now() < end {
-            if rustix::process::test_kill_process(pid).is_err() {
-                return;
-            }
-            std::thread::sleep(POLL);
-        }
     }
 }
