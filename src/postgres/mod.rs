@@ -6,7 +6,7 @@
 //! - `connect.rs`: what a session is told when it starts: time-outs, name, role.
 //! - `sqlx.rs`: the same for sqlx.
 //! - `url.rs`, `tls.rs`: `DATABASE_URL` into a connection, always verified when encrypted.
-//! - `cluster.rs`, `supervisor.rs`: the private cluster: one process manages it, others join, any may die.
+//! - `cluster.rs`, `supervisor.rs`, `process.rs`: the private cluster: one process manages it, others join, any may die.
 //! - `binaries.rs`, `layout.rs`, `account.rs`: where the programs are, where the files go, who runs them.
 //! - `migrate.rs`, `roles.rs`, `sql/`: the schema, and who may do what with it.
 //!
@@ -25,6 +25,7 @@ mod database;
 mod error;
 mod layout;
 mod migrate;
+mod process;
 mod roles;
 mod sqlx;
 mod supervisor;

@@ -607,6 +607,43 @@ async fn a_login_that_may_not_make_roles_runs_everything_itself() {
 }
 
 #[tokio::test]
+async fn a_login_that_may_not_pass_its_rights_on_runs_everything_itself() {
+    let dir = DataDir::new();
+    let database = dir.open().await;
+    let admin = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
+    admin
+        .batch_execute(
+            "create role guest login createrole;
+             grant create on database credit_ledger to guest;
+             grant usage, create on schema public to guest;",
+        )
+        .await
+        .unwrap();
+    let socket_dir = text(
+        &database,
+        "select current_setting('unix_socket_directories')",
+    )
+    .await;
+    let url = format!(
+        "postgres://guest@{}/credit_ledger",
+        socket_dir.replace('/', "%2F")
+    );
+    let settings = DatabaseSettings {
+        url: Some(url.into()),
+        ..DatabaseSettings::default()
+    };
+    let guest = Database::open(&settings).await.unwrap();
+    let report = guest.migrate().await.unwrap();
+    assert!(
+        matches!(report.roles, RoleUse::LoginOnly { reason } if reason.contains("may not grant CREATE"))
+    );
+    database.close().await;
+}
+
+#[tokio::test]
 async fn a_login_that_makes_roles_becomes_a_member() {
     let dir = DataDir::new();
     let database = dir.open().await;
