@@ -20,7 +20,7 @@ use super::{
 /// How long a server that does not answer at all may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may replay its log after a crash: it is up, but takes no connections yet.
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(600);
+const RECOVERY_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A private cluster that this process manages or has joined. Dropping it stops it without waiting; see
 /// [`Cluster::stop`].

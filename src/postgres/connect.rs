@@ -64,9 +64,7 @@ impl ConnectOptions {
             // Writing to a String can not fail. Later settings win over those of the URL.
             let _ = write!(options, " -c {name}={value}");
         }
-        if !options.is_empty() {
-            config.options(options.trim_start());
-        }
+        config.options(options.trim_start());
     }
 
     /// Names and values; none needs escaping: numbers, and role names of ours.
@@ -82,6 +80,8 @@ impl ConnectOptions {
         .into_iter()
         .filter_map(|(name, timeout)| Some((name, timeout?.as_millis().to_string())))
         .chain(role.map(|role| ("role", role.to_owned())))
+        // All tables are in public: no schema of the login's name may come before it.
+        .chain([("search_path", "public".to_owned())])
         .collect()
     }
 }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn settings_follow_those_of_the_url_so_that_they_win() {
         let mut config = tokio_postgres::Config::new();
-        config.options("-c search_path=x");
+        config.options("-c geqo=off");
         let options = ConnectOptions {
             lock_timeout: Some(Duration::from_secs(5)),
             statement_timeout: Some(Duration::from_millis(250)),
@@ -157,16 +157,16 @@ mod tests {
         assert_eq!(
             config.get_options(),
             Some(
-                "-c search_path=x -c statement_timeout=250 -c lock_timeout=5000 -c role=credit_ledger_app"
+                "-c geqo=off -c statement_timeout=250 -c lock_timeout=5000 -c role=credit_ledger_app -c search_path=public"
             )
         );
     }
 
     #[test]
-    fn nothing_is_said_when_nothing_is_set() {
+    fn nothing_more_is_said_when_nothing_is_set() {
         let mut config = tokio_postgres::Config::new();
         ConnectOptions::default().apply(&mut config, None);
-        assert_eq!(config.get_options(), None);
+        assert_eq!(config.get_options(), Some("-c search_path=public"));
         assert_eq!(config.get_application_name(), Some("credit-ledger"));
     }
 }

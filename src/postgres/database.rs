@@ -12,12 +12,7 @@ use std::{
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use tokio_postgres::{
-    Client, Config,
-    config::{Host, SslMode},
-    error::SqlState,
-};
+use tokio_postgres::{Client, Config, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -61,18 +56,18 @@ pub struct DatabaseSettings {
 /// until [`Database::close`].
 #[derive(Clone)]
 pub struct Database {
-    server: Arc<Server>,
-    name: String,
+    pub(super) server: Arc<Server>,
+    pub(super) name: String,
     separate_roles: Arc<AtomicBool>,
 }
 
-struct Server {
+pub(super) struct Server {
     /// Host, user, password and TLS mode.
-    config: Config,
+    pub(super) config: Config,
     tls: Option<MakeRustlsConnect>,
-    roots: Option<TrustedRoots>,
-    /// Did the first connection use TLS? Only asked for `sslmode=prefer`.
-    encrypted: AtomicBool,
+    pub(super) roots: Option<TrustedRoots>,
+    /// Did the first connection use TLS?
+    pub(super) encrypted: AtomicBool,
     cluster: Option<Cluster>,
 }
 
@@ -176,38 +171,6 @@ impl Database {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(PostgresError::Pool)
-    }
-
-    /// How sqlx (inside postgres-es) reaches the same database in the same role. Of several hosts in a URL it knows
-    /// the first only. With TLS it verifies as we do, but beside `sslrootcert` it also trusts the public
-    /// certificate authorities it carries, and it does not ask the operating system for any.
-    pub fn sqlx_options(&self, role: Role, options: &ConnectOptions) -> PgConnectOptions {
-        let config = &self.server.config;
-        let mut sqlx = sqlx_base(config.get_options())
-            .port(
-                config
-                    .get_ports()
-                    .first()
-                    .copied()
-                    .unwrap_or(layout::SOCKET_PORT),
-            )
-            .username(config.get_user().unwrap_or_default())
-            .database(&self.name)
-            .application_name(&options.application_name)
-            .ssl_mode(self.sqlx_ssl_mode())
-            .options(options.session_settings(self.role_name(role)));
-        if let Some(password) = config.get_password() {
-            sqlx = sqlx.password(&String::from_utf8_lossy(password));
-        }
-        if let Some(TrustedRoots::File(path)) = &self.server.roots {
-            sqlx = sqlx.ssl_root_cert(path);
-        }
-        match (config.get_hosts().first(), config.get_hostaddrs().first()) {
-            (Some(Host::Unix(path)), _) => sqlx.socket(path),
-            (Some(Host::Tcp(name)), _) => sqlx.host(name),
-            (None, Some(address)) => sqlx.host(&address.to_string()),
-            (None, None) => sqlx,
-        }
     }
 
     /// Another database of the same server, with the same login. It need not exist yet.
@@ -372,9 +335,8 @@ impl Database {
                 }
                 Err(error) => Err(error),
             };
-            let error = match result {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
+            let Err(error) = result else {
+                return Ok(());
             };
             let code = sql_state(&error);
             let replaying = code == Some(&SqlState::CANNOT_CONNECT_NOW);
@@ -388,7 +350,7 @@ impl Database {
         }
     }
 
-    fn role_name(&self, role: Role) -> Option<&'static str> {
+    pub(super) fn role_name(&self, role: Role) -> Option<&'static str> {
         self.has_separate_roles().then(|| role.name())
     }
 
@@ -419,28 +381,6 @@ impl Database {
             }),
         }
     }
-
-    /// sqlx can not verify and fall back both, so `prefer` becomes what the first connection found.
-    fn sqlx_ssl_mode(&self) -> PgSslMode {
-        match self.server.config.get_ssl_mode() {
-            SslMode::Require => PgSslMode::VerifyFull,
-            SslMode::Prefer if self.server.encrypted.load(Ordering::Acquire) => {
-                PgSslMode::VerifyFull
-            }
-            _ => PgSslMode::Disable,
-        }
-    }
-}
-
-/// Options with the raw `options` of a URL: sqlx takes such a text only from a URL.
-fn sqlx_base(raw_options: Option<&str>) -> PgConnectOptions {
-    let Some(raw) = raw_options else {
-        return PgConnectOptions::new_without_pgpass();
-    };
-    let encoded: String = raw.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    format!("postgres://localhost?options={encoded}")
-        .parse()
-        .unwrap_or_else(|_| PgConnectOptions::new_without_pgpass())
 }
 
 async fn check_version(client: &Client) -> Result<(), PostgresError> {
@@ -489,7 +429,7 @@ fn is_create_race(error: &tokio_postgres::Error) -> bool {
 fn hint(error: &tokio_postgres::Error) -> &'static str {
     if error.code() == Some(&SqlState::INVALID_CATALOG_NAME) {
         " (make the database first, for example with `createdb`)"
-    } else if error_chain(error).contains("TLS") {
+    } else if error_chain(error).contains("certificate") {
         " (the server's certificate is always verified: name its CA with sslrootcert=, or use sslmode=disable)"
     } else {
         ""

@@ -14,7 +14,7 @@ use super::{
 /// Every instance that migrates takes this lock of the database first: "credit-l" in ASCII.
 const LOCK_KEY: i64 = 0x6372_6564_6974_2d6c;
 /// The longest to wait for another instance that migrates.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
+const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 /// The longest that a migration may wait for a table: all other users of the table wait behind it.
 const TABLE_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,11 +63,6 @@ pub(super) async fn run(mut client: Client) -> Result<MigrationReport, PostgresE
             .await
             .map_err(PostgresError::query("act as the owner"))?;
     }
-    // Unqualified names in a migration mean schema public, whatever the login or the URL says.
-    client
-        .batch_execute("set search_path = public")
-        .await
-        .map_err(PostgresError::query("set search_path"))?;
     let runner = embedded::migrations::runner();
     let known = runner
         .get_migrations()

@@ -4,12 +4,18 @@
 //! - [`Database`] (`database.rs`): the one thing the rest of the program holds. A database, on a server named by
 //!   a URL or in a private cluster of our own.
 //! - `connect.rs`: what a session is told when it starts: time-outs, name, role.
+//! - `sqlx.rs`: the same for sqlx.
 //! - `url.rs`, `tls.rs`: `DATABASE_URL` into a connection, always verified when encrypted.
-//! - `cluster.rs`, `supervisor.rs`: the private cluster: one process manages it, others join, any may die.
+//! - `cluster.rs`, `supervisor.rs`, `process.rs`: the private cluster: one process manages it, others join, any may die.
 //! - `binaries.rs`, `layout.rs`, `account.rs`: where the programs are, where the files go, who runs them.
 //! - `migrate.rs`, `roles.rs`, `sql/`: the schema, and who may do what with it.
 //!
 //! Must never: know what the tables mean, run a query of the ledger, or print the password of a URL.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "PostgreSQL is the name of a product, not of an item"
+)]
 
 mod account;
 mod binaries;
@@ -19,7 +25,9 @@ mod database;
 mod error;
 mod layout;
 mod migrate;
+mod process;
 mod roles;
+mod sqlx;
 mod supervisor;
 #[cfg(test)]
 mod tests;

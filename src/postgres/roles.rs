@@ -97,7 +97,7 @@ pub(super) async fn ensure(client: &Client) -> Result<RoleUse, PostgresError> {
         return Ok(RoleUse::LoginOnly { reason });
     }
     match make(client, found.can_act, &found.login).await {
-        Ok(()) => Ok(RoleUse::Separate),
+        Ok(roles) => Ok(roles),
         Err(error) if is_not_allowed(&error) => Ok(RoleUse::LoginOnly {
             reason: error_chain(&error),
         }),
@@ -132,7 +132,11 @@ pub(super) async fn ensure_rebuild_schema(
         .map_err(PostgresError::query("make schema rebuild"))
 }
 
-async fn make(client: &Client, can_act: bool, login: &str) -> Result<(), tokio_postgres::Error> {
+async fn make(
+    client: &Client,
+    can_act: bool,
+    login: &str,
+) -> Result<RoleUse, tokio_postgres::Error> {
     if !can_act {
         for role in Role::ALL {
             let exists = client
@@ -164,22 +168,32 @@ async fn make(client: &Client, can_act: bool, login: &str) -> Result<(), tokio_p
         (Role::App, "USAGE"),
         (Role::Auditor, "USAGE"),
     ] {
-        let has = client
-            .query_one(
-                "select has_schema_privilege($1::text, 'public', $2::text)",
-                &[&role.name(), &privilege],
-            )
-            .await?
-            .get::<_, bool>(0);
-        if !has {
+        if !has_schema_privilege(client, role, privilege).await? {
             execute_in_race(
                 client,
                 &format!("grant {privilege} on schema public to {}", role.name()),
             )
             .await?;
         }
+        // A login that has the right but may not pass it on gets a warning, no error.
+        if !has_schema_privilege(client, role, privilege).await? {
+            let reason = format!("{login:?} may not grant {privilege} on schema public");
+            return Ok(RoleUse::LoginOnly { reason });
+        }
     }
-    Ok(())
+    Ok(RoleUse::Separate)
+}
+
+async fn has_schema_privilege(
+    client: &Client,
+    role: Role,
+    privilege: &str,
+) -> Result<bool, tokio_postgres::Error> {
+    let query = "select has_schema_privilege($1::text, 'public', $2::text)";
+    Ok(client
+        .query_one(query, &[&role.name(), &privilege])
+        .await?
+        .get(0))
 }
 
 async fn find_can_act(client: &Client) -> Result<bool, tokio_postgres::Error> {

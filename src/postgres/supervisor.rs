@@ -10,13 +10,16 @@
 //! this process leaves no orphan; that is why this is a thread of its own that lives as long as the cluster is
 //! wanted. macOS has nothing like it: there an orphan stays, and the next manager adopts it (watches it, and stops
 //! it when it stops itself).
+//!
+//! As the first process of a container (pid 1) we reap our own child, but not the backends of a server that was
+//! killed: run such a container with an init (`docker run --init`).
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
-    os::unix::{fs::OpenOptionsExt as _, net::UnixStream, process::CommandExt as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus},
+    os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
+    path::PathBuf,
+    process::{Child, ExitStatus},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -25,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use tokio::sync::oneshot;
 
 use super::{
@@ -33,6 +36,7 @@ use super::{
     binaries::Binaries,
     error::{PostgresError, error_chain},
     layout::{Layout, SOCKET_PORT, log_tail},
+    process::{STOP_STEPS, kill_and_reap, open_log, spawn, stop_child, wait},
 };
 
 /// The superuser of the private cluster, reachable over its socket only.
@@ -50,14 +54,7 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A server that ran this long was well: the next pause is the shortest again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// The longest `initdb` may take (0.5 s is usual).
-pub(super) const INIT_TIMEOUT: Duration = Duration::from_secs(120);
-/// A fast shutdown writes a checkpoint; after this the server is told to quit at once, which loses nothing either,
-/// the next start replays its log.
-const FAST_STOP_TIMEOUT: Duration = Duration::from_secs(10);
-const QUICK_STOP_TIMEOUT: Duration = Duration::from_secs(3);
-/// A log larger than this is put aside when the server starts.
-const LOG_BYTES_MAX: u64 = 16 << 20;
-
+pub(super) const INIT_TIMEOUT: Duration = Duration::from_mins(2);
 /// The server's settings. Those that guard the data are the defaults and are said all the same. The log must hold
 /// no data of the ledger: no statements, no details.
 const SERVER_SETTINGS: [&str; 10] = [
@@ -173,6 +170,7 @@ impl Supervisor {
             announce(ready, Ok(()));
             let Some(ended) = self.watch(&mut child) else {
                 stop_child(&mut child);
+                self.stop_adopted();
                 return Ok(());
             };
             self.status.report(format!(
@@ -302,11 +300,30 @@ impl Supervisor {
         );
         while UnixStream::connect(self.layout.socket()).is_ok() {
             if self.pause(ADOPTED_POLL) == Wish::Stop {
-                stop_adopted(pid);
+                self.stop_adopted();
                 return Wish::Stop;
             }
         }
         Wish::GoOn
+    }
+
+    /// Stops a server on our files that is not our child, if there is one: fast, then at once.
+    fn stop_adopted(&self) {
+        let Some(pid) = self.foreign_postmaster() else {
+            return;
+        };
+        for (signal, limit) in STOP_STEPS {
+            let end = Instant::now() + limit;
+            if rustix::process::kill_process(pid, signal).is_err() {
+                return;
+            }
+            while Instant::now() < end {
+                if rustix::process::test_kill_process(pid).is_err() {
+                    return;
+                }
+                std::thread::sleep(POLL);
+            }
+        }
     }
 
     /// The process named by `postmaster.pid`, if somebody answers at the socket.
@@ -328,114 +345,5 @@ fn announce(ready: &mut Ready, result: Result<(), PostgresError>) {
     if let Some(ready) = ready.take() {
         // Nobody listens any more when the opening was given up; the thread is stopped then.
         let _ = ready.send(result);
-    }
-}
-
-/// Starts a program that ends when this thread does, and that Ctrl-C at our terminal does not reach: the
-/// database stops after us, not before.
-fn spawn(command: &mut Command, log: File) -> Result<Child, PostgresError> {
-    let program = PathBuf::from(command.get_program());
-    end_with_this_thread(command);
-    log.try_clone()
-        .and_then(|second| command.stdout(second).stderr(log).process_group(0).spawn())
-        .map_err(|source| PostgresError::Spawn { program, source })
-}
-
-#[cfg(target_os = "linux")]
-fn end_with_this_thread(command: &mut Command) {
-    let parent = rustix::process::getpid();
-    // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, both async-signal-safe, and nothing is
-    // allocated. It runs after std has changed user and group, which would clear the setting.
-    unsafe {
-        command.pre_exec(move || {
-            rustix::process::set_parent_process_death_signal(Some(Signal::INT))?;
-            // The parent may have died before the setting was made.
-            if rustix::process::getppid() == Some(parent) {
-                Ok(())
-            } else {
-                Err(io::Error::from_raw_os_error(
-                    rustix::io::Errno::SRCH.raw_os_error(),
-                ))
-            }
-        });
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn end_with_this_thread(_command: &mut Command) {}
-
-fn open_log(path: &Path, fresh: bool) -> Result<File, PostgresError> {
-    if path
-        .metadata()
-        .is_ok_and(|found| found.len() > LOG_BYTES_MAX)
-    {
-        std::fs::rename(path, path.with_extension("log.old"))
-            .map_err(|e| PostgresError::file("rename", path, e))?;
-    }
-    let mut options = OpenOptions::new();
-    options.create(true).mode(0o600);
-    if fresh {
-        options.write(true).truncate(true)
-    } else {
-        options.append(true)
-    };
-    options
-        .open(path)
-        .map_err(|e| PostgresError::file("open", path, e))
-}
-
-/// Waits for a child to end, no longer than `limit`.
-fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
-    let end = Instant::now() + limit;
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if Instant::now() >= end {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Fast shutdown, then immediate shutdown, then kill.
-fn stop_child(child: &mut Child) {
-    let pid = Pid::from_child(child);
-    for (signal, limit) in [
-        (Signal::INT, FAST_STOP_TIMEOUT),
-        (Signal::QUIT, QUICK_STOP_TIMEOUT),
-    ] {
-        // Fails only when the child has ended, which the wait sees.
-        let _ = rustix::process::kill_process(pid, signal);
-        if wait(child, limit).is_some() {
-            return;
-        }
-        tracing::warn!(?signal, "the private PostgreSQL does not stop");
-    }
-    kill_and_reap(child);
-}
-
-fn kill_and_reap(child: &mut Child) {
-    if let Err(error) = child.kill().and_then(|()| child.wait()) {
-        tracing::warn!(%error, "a child process could not be ended");
-    }
-}
-
-/// Stops a server that is not our child.
-fn stop_adopted(pid: Pid) {
-    for (signal, limit) in [
-        (Signal::INT, FAST_STOP_TIMEOUT),
-        (Signal::QUIT, QUICK_STOP_TIMEOUT),
-    ] {
-        if rustix::process::kill_process(pid, signal).is_err() {
-            return;
-        }
-        let end = Instant::now() + limit;
-        while Instant::now() < end {
-            if rustix::process::test_kill_process(pid).is_err() {
-                return;
-            }
-            std::thread::sleep(POLL);
-        }
     }
 }

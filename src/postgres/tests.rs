@@ -51,6 +51,10 @@ impl DataDir {
             .unwrap_or_else(|error| panic!("{}", super::error_chain(&error)))
     }
 
+    fn log(&self) -> String {
+        fs::read_to_string(self.0.join("postgres/postgres.log")).unwrap()
+    }
+
     fn postmaster(&self) -> Pid {
         let text = fs::read_to_string(self.0.join("postgres/data/postmaster.pid")).unwrap();
         Pid::from_raw(text.lines().next().unwrap().parse().unwrap()).unwrap()
@@ -194,13 +198,13 @@ async fn dropping_the_last_clone_stops_the_cluster() {
 async fn a_second_instance_joins_and_takes_over() {
     let dir = DataDir::new();
     let (first, second) = tokio::join!(dir.open(), dir.open());
-    let manages = |database: &Database| database.private_cluster().unwrap().1;
+    let is_manager = |database: &Database| database.private_cluster().unwrap().1;
     assert_ne!(
-        manages(&first),
-        manages(&second),
+        is_manager(&first),
+        is_manager(&second),
         "one manages, the other has joined"
     );
-    let (manager, joined) = if manages(&first) {
+    let (manager, joined) = if is_manager(&first) {
         (first, second)
     } else {
         (second, first)
@@ -212,7 +216,7 @@ async fn a_second_instance_joins_and_takes_over() {
         answers(&joined).await
     })
     .await;
-    assert!(manages(&joined));
+    assert!(is_manager(&joined));
     joined.close().await;
 }
 
@@ -264,6 +268,40 @@ async fn a_restart_after_both_were_killed_recovers() {
     let database = dir.open().await;
     assert!(answers(&database).await);
     database.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_somebody_else_started_is_adopted() {
+    let dir = DataDir::new();
+    dir.open().await.close().await;
+    let root = dir.0.join("postgres");
+    let binaries = super::binaries::Binaries::find(None, None).unwrap();
+    let mut stranger = super::account::Account::choose()
+        .command(&binaries.dir, "postgres")
+        .arg("-D")
+        .arg(root.join("data"))
+        .arg("-k")
+        .arg(root.join("socket"))
+        .args(["-c", "listen_addresses="])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&stranger);
+    wait_until("the stranger answers", async || {
+        std::os::unix::net::UnixStream::connect(root.join("socket/.s.PGSQL.5432")).is_ok()
+    })
+    .await;
+    let reaper = std::thread::spawn(move || stranger.wait().unwrap());
+
+    let database = dir.open().await;
+    assert_eq!(dir.postmaster(), pid, "no second server on the same files");
+    wait_until("it is watched", async || {
+        dir.log().contains("postmaster.pid\" already exists")
+    })
+    .await;
+    database.close().await;
+    assert!(!is_running(pid), "it is stopped with us");
+    assert!(reaper.join().unwrap().success());
 }
 
 #[tokio::test]
@@ -353,14 +391,15 @@ async fn eight_instances_migrate_one_empty_database_at_once() {
 async fn databases_of_one_server_migrate_at_once() {
     let dir = DataDir::new();
     let database = dir.open().await;
-    let running: Vec<_> = (0..6)
-        .map(|number| {
-            let sibling = database.sibling(&format!("ledger \"{number}\""));
-            tokio::spawn(async move {
-                assert!(sibling.create(None).await.unwrap());
-                sibling.migrate().await.unwrap()
-            })
-        })
+    let mut siblings = Vec::new();
+    for number in 0..6 {
+        let sibling = database.sibling(&format!("ledger \"{number}\""));
+        assert!(sibling.create(None).await.unwrap());
+        siblings.push(sibling);
+    }
+    let running: Vec<_> = siblings
+        .into_iter()
+        .map(|sibling| tokio::spawn(async move { sibling.migrate().await.unwrap() }))
         .collect();
     for task in running {
         let report = task.await.unwrap();
@@ -417,8 +456,7 @@ async fn roles_may_do_what_they_need_and_no_more() {
     owner
         .batch_execute(
             "create table rebuild.later (id integer generated always as identity primary key, word text);
-             alter table rebuild.later set schema public;
-             create table events_part (like events);",
+             alter table rebuild.later set schema public;",
         )
         .await
         .unwrap();
@@ -569,6 +607,43 @@ async fn a_login_that_may_not_make_roles_runs_everything_itself() {
 }
 
 #[tokio::test]
+async fn a_login_that_may_not_pass_its_rights_on_runs_everything_itself() {
+    let dir = DataDir::new();
+    let database = dir.open().await;
+    let admin = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
+    admin
+        .batch_execute(
+            "create role guest login createrole;
+             grant create on database credit_ledger to guest;
+             grant usage, create on schema public to guest;",
+        )
+        .await
+        .unwrap();
+    let socket_dir = text(
+        &database,
+        "select current_setting('unix_socket_directories')",
+    )
+    .await;
+    let url = format!(
+        "postgres://guest@{}/credit_ledger",
+        socket_dir.replace('/', "%2F")
+    );
+    let settings = DatabaseSettings {
+        url: Some(url.into()),
+        ..DatabaseSettings::default()
+    };
+    let guest = Database::open(&settings).await.unwrap();
+    let report = guest.migrate().await.unwrap();
+    assert!(
+        matches!(report.roles, RoleUse::LoginOnly { reason } if reason.contains("may not grant CREATE"))
+    );
+    database.close().await;
+}
+
+#[tokio::test]
 async fn a_login_that_makes_roles_becomes_a_member() {
     let dir = DataDir::new();
     let database = dir.open().await;
@@ -679,15 +754,24 @@ async fn a_server_of_a_url_works() {
         .await
         .unwrap_or_else(|error| panic!("{}", super::error_chain(&error)));
     println!("{report:?}");
-    let query = "select concat_ws(' ', current_user, coalesce(version, 'no TLS')) from pg_stat_ssl
-        where pid = pg_backend_pid()";
+    let who = "select current_user::text";
+    // A role does not see the connection of the login it belongs to.
+    let login = "set role none";
+    let tls =
+        "select coalesce((select version from pg_stat_ssl where pid = pg_backend_pid()), 'no TLS')";
     let options = ConnectOptions::default();
+
     let client = database.connect(Role::App, &options).await.unwrap();
-    let ours: String = client.query_one(query, &[]).await.unwrap().get(0);
+    let our_role: String = client.query_one(who, &[]).await.unwrap().get(0);
+    client.batch_execute(login).await.unwrap();
+    let our_tls: String = client.query_one(tls, &[]).await.unwrap().get(0);
+
     let mut sqlx = sqlx::PgConnection::connect_with(&database.sqlx_options(Role::App, &options))
         .await
         .unwrap();
-    let (theirs,): (String,) = sqlx::query_as(query).fetch_one(&mut sqlx).await.unwrap();
-    println!("tokio-postgres: {ours}; sqlx: {theirs}");
-    assert_eq!(ours, theirs);
+    let (their_role,): (String,) = sqlx::query_as(who).fetch_one(&mut sqlx).await.unwrap();
+    sqlx::query(login).execute(&mut sqlx).await.unwrap();
+    let (their_tls,): (String,) = sqlx::query_as(tls).fetch_one(&mut sqlx).await.unwrap();
+    println!("tokio-postgres: {our_role} {our_tls}; sqlx: {their_role} {their_tls}");
+    assert_eq!((our_role, our_tls), (their_role, their_tls));
 }

@@ -30,16 +30,16 @@ pub fn install_crypto_provider() {
 pub(super) fn connector(roots: &TrustedRoots) -> Result<MakeRustlsConnect, PostgresError> {
     install_crypto_provider();
     let store = match roots {
-        TrustedRoots::System => match MakeRustlsConnect::with_native_certs() {
-            Ok((connector, _unreadable)) => return Ok(connector),
-            // A server without TLS can still be reached; one with TLS will not be trusted.
-            Err(_) => {
-                tracing::warn!(
-                    "the system has no trusted certificates; TLS to the database needs sslrootcert="
-                );
-                RootCertStore::empty()
+        TrustedRoots::System => {
+            if let Ok((connector, _unreadable)) = MakeRustlsConnect::with_native_certs() {
+                return Ok(connector);
             }
-        },
+            // A server without TLS can still be reached; one with TLS will not be trusted.
+            tracing::warn!(
+                "the system has no trusted certificates; TLS to the database needs sslrootcert="
+            );
+            RootCertStore::empty()
+        }
         TrustedRoots::File(path) => {
             let failed = |problem: String| {
                 PostgresError::Tls(format!("sslrootcert {}: {problem}", path.display()))

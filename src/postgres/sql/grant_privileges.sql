@@ -49,7 +49,8 @@ begin
         union all
         select format('grant usage on sequence %s to credit_ledger_app', name)
         from relation
-        where relkind = 'S' and not has_sequence_privilege('credit_ledger_app', oid, 'USAGE')
+        -- case, because has_sequence_privilege fails on other relations, and `and` promises no order.
+        where case when relkind = 'S' then not has_sequence_privilege('credit_ledger_app', oid, 'USAGE') end
     loop
         execute command;
     end loop;
