@@ -189,7 +189,10 @@ impl Application {
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn run_until(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    pub async fn run_until(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
         let Self {
             app,
             database,
@@ -244,9 +247,11 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
 fn razorpay_api(config: &Config) -> Result<Option<RazorpayApi>, StartError> {
     let settings = &config.razorpay_api;
     match (&settings.key_id, &settings.key_secret) {
-        (Some(id), Some(secret)) => {
-            Ok(Some(RazorpayApi::new(&settings.origin, id.clone(), secret.clone())?))
-        }
+        (Some(id), Some(secret)) => Ok(Some(RazorpayApi::new(
+            &settings.origin,
+            id.clone(),
+            secret.clone(),
+        )?)),
         _ => Ok(None),
     }
 }

@@ -157,7 +157,8 @@ impl Config {
         };
         let signup = file.signup.as_ref();
         Ok(Self {
-            listen: settings.parsed("LISTEN", "must be an address and a port")?
+            listen: settings
+                .parsed("LISTEN", "must be an address and a port")?
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             database: DatabaseSettings {
                 url: settings.secret("DATABASE_URL"),
@@ -193,16 +194,22 @@ impl Config {
                 catalog: file.catalog.unwrap_or_default(),
             },
             verify_wait: Duration::from_millis(
-                settings.number("VERIFY_WAIT_MS", 0, 30_000, "must be 0 to 30000")?.unwrap_or(3000),
+                settings
+                    .number("VERIFY_WAIT_MS", 0, 30_000, "must be 0 to 30000")?
+                    .unwrap_or(3000),
             ),
             store: settings.store()?,
-            workers: settings.size("WORKERS", 64, "must be 1 to 64")?.unwrap_or_else(cores),
+            workers: settings
+                .size("WORKERS", 64, "must be 1 to 64")?
+                .unwrap_or_else(cores),
         })
     }
 }
 
 fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(64)
+    std::thread::available_parallelism()
+        .map_or(1, std::num::NonZero::get)
+        .min(64)
 }
 
 const fn value(name: &'static str, rule: &'static str) -> ConfigError {
@@ -222,7 +229,9 @@ fn read_file(named: Option<&Path>) -> Result<(PathBuf, File), ConfigError> {
         Ok(file) => Ok((path, file)),
         Err(error) => {
             // The whole error would print the line, and the line may hold a secret.
-            let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+            let line = error
+                .span()
+                .map_or(0, |span| text[..span.start].lines().count().max(1));
             let message = format!("line {line}: {}", error.message());
             Err(ConfigError::Toml { path, message })
         }
@@ -244,15 +253,20 @@ impl fmt::Debug for Settings<'_> {
 impl Settings<'_> {
     fn text(&self, name: &'static str) -> Option<String> {
         let from_file = || {
-            self.file.get(&name.to_lowercase()).map(|value| match value {
-                toml::Value::String(text) => text.clone(),
-                toml::Value::Array(items) => items
-                    .iter()
-                    .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
-                    .collect::<Vec<_>>()
-                    .join(","),
-                other => other.to_string(),
-            })
+            self.file
+                .get(&name.to_lowercase())
+                .map(|value| match value {
+                    toml::Value::String(text) => text.clone(),
+                    toml::Value::Array(items) => items
+                        .iter()
+                        .map(|item| {
+                            item.as_str()
+                                .map_or_else(|| item.to_string(), str::to_owned)
+                        })
+                        .collect::<Vec<_>>()
+                        .join(","),
+                    other => other.to_string(),
+                })
         };
         (self.get)(name)
             .or_else(from_file)
@@ -266,7 +280,10 @@ impl Settings<'_> {
 
     /// A comma-separated list, newest first.
     fn secrets(&self, name: &'static str) -> Vec<SecretString> {
-        self.list(name).into_iter().map(SecretString::from).collect()
+        self.list(name)
+            .into_iter()
+            .map(SecretString::from)
+            .collect()
     }
 
     fn list(&self, name: &'static str) -> Vec<String> {
@@ -284,7 +301,9 @@ impl Settings<'_> {
         name: &'static str,
         rule: &'static str,
     ) -> Result<Option<T>, ConfigError> {
-        self.text(name).map(|text| text.parse().map_err(|_| value(name, rule))).transpose()
+        self.text(name)
+            .map(|text| text.parse().map_err(|_| value(name, rule)))
+            .transpose()
     }
 
     fn number(
@@ -307,21 +326,30 @@ impl Settings<'_> {
         rule: &'static str,
     ) -> Result<Option<usize>, ConfigError> {
         let number = self.number(name, 1, most, rule)?;
-        number.map(|n| usize::try_from(n).map_err(|_| value(name, rule))).transpose()
+        number
+            .map(|n| usize::try_from(n).map_err(|_| value(name, rule)))
+            .transpose()
     }
 
     fn store(&self) -> Result<LedgerSettings, ConfigError> {
         let default = LedgerSettings::default();
         Ok(LedgerSettings {
-            lanes: self.size("LANES", 16, "must be 1 to 16")?.unwrap_or(default.lanes),
-            queue: self.size("QUEUE", 65_536, "must be 1 to 65536")?.unwrap_or(default.queue),
+            lanes: self
+                .size("LANES", 16, "must be 1 to 16")?
+                .unwrap_or(default.lanes),
+            queue: self
+                .size("QUEUE", 65_536, "must be 1 to 65536")?
+                .unwrap_or(default.queue),
         })
     }
 
     fn sessions(&self) -> Result<SessionSettings, ConfigError> {
         let keys = match (self.text("CLERK_JWT_KEY"), self.text("CLERK_JWKS_URL")) {
             (Some(_), Some(_)) => {
-                return Err(value("CLERK_JWKS_URL", "must not be set beside CLERK_JWT_KEY"));
+                return Err(value(
+                    "CLERK_JWKS_URL",
+                    "must not be set beside CLERK_JWT_KEY",
+                ));
             }
             (Some(pem), None) => Some(KeySource::Pem(pem)),
             (None, Some(url)) => Some(KeySource::Jwks(url)),
@@ -346,11 +374,17 @@ mod tests {
     use super::*;
 
     fn load(toml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let unique = format!("credit-ledger-config-{:p}-{}.toml", toml, std::process::id());
+        let unique = format!(
+            "credit-ledger-config-{:p}-{}.toml",
+            toml,
+            std::process::id()
+        );
         let path = std::env::temp_dir().join(unique);
         std::fs::write(&path, toml).unwrap();
         let config = Config::load(Some(&path), |name| {
-            env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            env.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         });
         std::fs::remove_file(&path).unwrap();
         config
@@ -358,7 +392,11 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let config = load("listen = \"127.0.0.1:1\"\nlanes = 3", &[("LISTEN", "127.0.0.1:2")]).unwrap();
+        let config = load(
+            "listen = \"127.0.0.1:1\"\nlanes = 3",
+            &[("LISTEN", "127.0.0.1:2")],
+        )
+        .unwrap();
         assert_eq!(config.listen.port(), 2);
         assert_eq!(config.store.lanes, 3);
     }

@@ -121,7 +121,9 @@ impl Reads {
 
     /// A user and the account; `known` is false when there is neither.
     pub async fn user(&self, user_id: &str) -> Result<UserRow, ReadError> {
-        let rows = self.query(include_str!("../projections/users/get.sql"), &[&user_id]).await?;
+        let rows = self
+            .query(include_str!("../projections/users/get.sql"), &[&user_id])
+            .await?;
         let row = rows.first().ok_or_else(missing_row)?;
         Ok(UserRow {
             known: row.try_get("known")?,
@@ -137,7 +139,9 @@ impl Reads {
 
     /// A user's account; `None`: the user never had credits.
     pub async fn balance(&self, user_id: &str) -> Result<Option<BalanceRow>, ReadError> {
-        let rows = self.query(include_str!("../projections/balance/get.sql"), &[&user_id]).await?;
+        let rows = self
+            .query(include_str!("../projections/balance/get.sql"), &[&user_id])
+            .await?;
         rows.first().map(balance).transpose()
     }
 
@@ -168,7 +172,9 @@ impl Reads {
         limit: i64,
     ) -> Result<Vec<PurchaseRow>, ReadError> {
         let sql = include_str!("../projections/purchases/page.sql");
-        let rows = self.query(sql, &[&user_id, &before.0, &before.1, &limit]).await?;
+        let rows = self
+            .query(sql, &[&user_id, &before.0, &before.1, &limit])
+            .await?;
         rows.iter().map(purchase).collect()
     }
 

@@ -60,8 +60,16 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, what, history, stored } = self;
-        write!(f, "{at}: {what}: the history says {history}, stored is {stored}")
+        let Self {
+            at,
+            what,
+            history,
+            stored,
+        } = self;
+        write!(
+            f,
+            "{at}: {what}: the history says {history}, stored is {stored}"
+        )
     }
 }
 
@@ -99,8 +107,12 @@ pub async fn replay(
             },
         });
     }
-    auditor.compare(&users, None, &mut report.differences).await?;
-    auditor.compare(&purchases, None, &mut report.differences).await?;
+    auditor
+        .compare(&users, None, &mut report.differences)
+        .await?;
+    auditor
+        .compare(&purchases, None, &mut report.differences)
+        .await?;
     auditor.look_again(&mut report.differences).await?;
     Ok(report)
 }
@@ -148,7 +160,9 @@ impl Audited for User {
 
     fn delta(event: &UserEvent) -> i64 {
         match event {
-            UserEvent::SignupBonusGranted(added) | UserEvent::CreditsPurchased { added, .. } => added.delta,
+            UserEvent::SignupBonusGranted(added) | UserEvent::CreditsPurchased { added, .. } => {
+                added.delta
+            }
             UserEvent::UserRegistered { .. }
             | UserEvent::UserProfileChanged { .. }
             | UserEvent::UserDeleted {} => 0,
@@ -169,9 +183,22 @@ impl Audited for Purchase {
         BTreeMap::from([
             ("stream version", folded.version.to_string()),
             ("stream without holes", (!folded.broken).to_string()),
-            ("user", purchase.user_id.as_ref().map(ToString::to_string).unwrap_or_default()),
-            ("sku", price.map(|price| price.sku.clone()).unwrap_or_default()),
-            ("credits", price.map_or(0, |price| price.credits.get()).to_string()),
+            (
+                "user",
+                purchase
+                    .user_id
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ),
+            (
+                "sku",
+                price.map(|price| price.sku.clone()).unwrap_or_default(),
+            ),
+            (
+                "credits",
+                price.map_or(0, |price| price.credits.get()).to_string(),
+            ),
         ])
     }
 
@@ -208,6 +235,15 @@ impl Auditor {
         // A future that is dropped in the middle of a `begin` must not leave its transaction to the next user.
         let pool = PgPoolOptions::new()
             .max_connections(2)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // The `rollback` below mostly finds nothing to roll back, and would say so each time.
+                    connection
+                        .execute("set client_min_messages = error")
+                        .await?;
+                    Ok(())
+                })
+            })
             .after_release(|connection, _| {
                 Box::pin(async move {
                     connection.execute("rollback").await?;
@@ -253,11 +289,17 @@ impl Auditor {
     }
 
     /// One aggregate from its events.
-    async fn fold_one<A: Audited>(&self, id: &str) -> Result<HashMap<String, Folded<A>>, ReplayError> {
+    async fn fold_one<A: Audited>(
+        &self,
+        id: &str,
+    ) -> Result<HashMap<String, Folded<A>>, ReplayError> {
         let mut one = Folded::<A>::default();
         for event in self.repository.get_events::<A>(id).await? {
             let sequence = event.sequence;
-            one.apply(sequence, serde_json::from_value(event.payload).map_err(PersistenceError::from)?);
+            one.apply(
+                sequence,
+                serde_json::from_value(event.payload).map_err(PersistenceError::from)?,
+            );
         }
         let known = one.version > 0;
         Ok(known.then(|| (id.to_owned(), one)).into_iter().collect())
@@ -270,7 +312,10 @@ impl Auditor {
         only: Option<&str>,
         differences: &mut Vec<Difference>,
     ) -> Result<(), ReplayError> {
-        let rows = sqlx::query(A::STORED).bind(only).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(A::STORED)
+            .bind(only)
+            .fetch_all(&self.pool)
+            .await?;
         let mut stored: HashSet<String> = HashSet::with_capacity(rows.len());
         for row in rows {
             let id: String = row.try_get("id")?;
@@ -324,7 +369,12 @@ fn compare_one<A: Audited>(
         let stored: Option<String> = row.try_get(what)?;
         let stored = stored.unwrap_or_else(|| "nothing".to_owned());
         if stored != history {
-            differences.push(Difference { at: at(), what, history, stored });
+            differences.push(Difference {
+                at: at(),
+                what,
+                history,
+                stored,
+            });
         }
     }
     let state: Option<String> = row.try_get("state")?;

@@ -11,7 +11,11 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     with_database(&config, |database| async move {
         let report = database.migrate().await?;
         let rebuilt = rebuild::bring_up_to_date(&database).await?;
-        println!("{}: schema version {}", database.target(), report.schema_version);
+        println!(
+            "{}: schema version {}",
+            database.target(),
+            report.schema_version
+        );
         for migration in report.applied {
             println!("applied {migration}");
         }
@@ -19,7 +23,10 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
             println!("no roles of its own: {reason}");
         }
         for model in rebuilt {
-            println!("read model {} made from {} events", model.name, model.positions);
+            println!(
+                "read model {} made from {} events",
+                model.name, model.positions
+            );
         }
         Ok(ExitCode::SUCCESS)
     })

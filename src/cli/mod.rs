@@ -52,7 +52,10 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli.command);
     install_crypto_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
@@ -131,14 +134,21 @@ fn load_with(
     flags: &[(&str, Option<String>)],
 ) -> Result<Config, ConfigError> {
     Config::load(file, |name| {
-        let flag = flags.iter().find(|(flag, _)| *flag == name).and_then(|(_, value)| value.clone());
+        let flag = flags
+            .iter()
+            .find(|(flag, _)| *flag == name)
+            .and_then(|(_, value)| value.clone());
         flag.or_else(|| std::env::var(name).ok())
     })
 }
 
 /// For commands that end with a yes or no.
 fn exit(good: bool) -> ExitCode {
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Runs `work` on the database of the settings and closes it after, whatever came of it.

@@ -17,7 +17,10 @@ pub struct Arguments {
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     let names = if arguments.names.is_empty() {
-        READ_MODELS.iter().map(|model| model.name.to_owned()).collect()
+        READ_MODELS
+            .iter()
+            .map(|model| model.name.to_owned())
+            .collect()
     } else {
         arguments.names
     };

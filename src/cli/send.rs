@@ -15,7 +15,8 @@ use crate::provider::sample::{self, SamplePayment, SampleUser};
 use crate::provider::sign::{self, SignedDelivery};
 
 /// What `send` can send, by provider.
-const SAMPLES: &str = "clerk: user.created, user.updated, user.deleted; razorpay: payment.captured, order.paid";
+const SAMPLES: &str =
+    "clerk: user.created, user.updated, user.deleted; razorpay: payment.captured, order.paid";
 
 /// Flags of `send`.
 #[derive(Debug, Args)]
@@ -51,14 +52,23 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
         _ => anyhow::bail!("there are samples of {SAMPLES}"),
     };
     let delivery = sign_sample(source, &arguments, &config)?;
-    let origin = arguments.url.unwrap_or_else(|| format!("http://{}", config.listen));
-    let client = Client::builder().no_proxy().timeout(std::time::Duration::from_secs(15)).build()?;
+    let origin = arguments
+        .url
+        .unwrap_or_else(|| format!("http://{}", config.listen));
+    let client = Client::builder()
+        .no_proxy()
+        .timeout(std::time::Duration::from_secs(15))
+        .build()?;
     let (status, answer) = post(&client, &origin, source, &delivery).await?;
     println!("{status} {answer}");
     Ok(exit(status.is_success()))
 }
 
-fn sign_sample(source: Source, arguments: &Arguments, config: &Config) -> anyhow::Result<SignedDelivery> {
+fn sign_sample(
+    source: Source,
+    arguments: &Arguments,
+    config: &Config,
+) -> anyhow::Result<SignedDelivery> {
     let event_id = match &arguments.event_id {
         Some(id) => id.clone(),
         None => new_id(if source == Source::Clerk { "msg_" } else { "" })?,
@@ -87,11 +97,15 @@ fn sample_body(source: Source, arguments: &Arguments, config: &Config) -> anyhow
     Ok(match (source, arguments.event_type.as_str()) {
         (Source::Clerk, "user.created") => sample::clerk_user_created(&user),
         (Source::Clerk, "user.updated") => sample::clerk_user_updated(&user),
-        (Source::Clerk, "user.deleted") => sample::clerk_user_deleted(&user.user_id, user.updated_at),
+        (Source::Clerk, "user.deleted") => {
+            sample::clerk_user_deleted(&user.user_id, user.updated_at)
+        }
         (Source::Razorpay, "payment.captured") => {
             sample::razorpay_payment_captured(&payment(arguments, config)?)
         }
-        (Source::Razorpay, "order.paid") => sample::razorpay_order_paid(&payment(arguments, config)?),
+        (Source::Razorpay, "order.paid") => {
+            sample::razorpay_order_paid(&payment(arguments, config)?)
+        }
         _ => anyhow::bail!("there are samples of {SAMPLES}"),
     })
 }
@@ -102,7 +116,9 @@ fn payment(arguments: &Arguments, config: &Config) -> anyhow::Result<SamplePayme
     let wanted = |sku: &String| packs.iter().find(|pack| pack.sku == *sku);
     let pack = match &arguments.sku {
         None => packs.first(),
-        Some(sku) => Some(wanted(sku).ok_or_else(|| anyhow::anyhow!("the catalog has no pack {sku}"))?),
+        Some(sku) => {
+            Some(wanted(sku).ok_or_else(|| anyhow::anyhow!("the catalog has no pack {sku}"))?)
+        }
     };
     let price = pack.and_then(|pack| pack.prices.first());
     Ok(SamplePayment {
@@ -121,7 +137,9 @@ fn payment(arguments: &Arguments, config: &Config) -> anyhow::Result<SamplePayme
 }
 
 fn first<'a>(secrets: &'a [SecretString], setting: &str) -> anyhow::Result<&'a SecretString> {
-    secrets.first().ok_or_else(|| anyhow::anyhow!("{setting} is not set"))
+    secrets
+        .first()
+        .ok_or_else(|| anyhow::anyhow!("{setting} is not set"))
 }
 
 /// A prefix and 14 random letters and digits, as Razorpay makes ids.
@@ -138,7 +156,9 @@ pub async fn post(
     source: Source,
     delivery: &SignedDelivery,
 ) -> anyhow::Result<(reqwest::StatusCode, String)> {
-    let mut request = client.post(format!("{origin}/webhooks/{source}")).body(delivery.body.clone());
+    let mut request = client
+        .post(format!("{origin}/webhooks/{source}"))
+        .body(delivery.body.clone());
     for (name, value) in &delivery.headers {
         request = request.header(*name, value);
     }

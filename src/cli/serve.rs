@@ -20,7 +20,10 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let flags = [("LISTEN", arguments.listen), ("DATA_DIR", arguments.data_dir)];
+    let flags = [
+        ("LISTEN", arguments.listen),
+        ("DATA_DIR", arguments.data_dir),
+    ];
     let config = load_with(file, &flags)?;
     let application = Application::build(config, system_clock()).await?;
     tracing::info!(

@@ -66,10 +66,16 @@ pub async fn purchases(
     user_id: &str,
     page: &Page<PurchaseCursor>,
 ) -> Result<Value, Problem> {
-    let (micros, id) = page.cursor.clone().unwrap_or((LATEST_MICROS, String::new()));
+    let (micros, id) = page
+        .cursor
+        .clone()
+        .unwrap_or((LATEST_MICROS, String::new()));
     let before = DateTime::from_timestamp_micros(micros)
         .ok_or_else(|| super::body::invalid("cursor", "is not one that was given out"))?;
-    let rows = app.reads.purchases(user_id, (before, &id), page.fetch()).await?;
+    let rows = app
+        .reads
+        .purchases(user_id, (before, &id), page.fetch())
+        .await?;
     Ok(page.answer(rows, purchase, |row| {
         (row.recorded_at.timestamp_micros(), row.purchase_id.clone())
     }))

@@ -63,27 +63,55 @@ pub struct Entry {
 }
 
 const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
-    Entry { method: "GET", path, access, handler }
+    Entry {
+        method: "GET",
+        path,
+        access,
+        handler,
+    }
 }
 
 const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
-    Entry { method: "POST", path, access, handler }
+    Entry {
+        method: "POST",
+        path,
+        access,
+        handler,
+    }
 }
 
 /// The whole URL map.
 pub const ROUTES: [Entry; 12] = [
-    post("/webhooks/{provider}", Access::ProviderSignature, || web::post().to(webhooks::receive)),
-    post("/v1/payments/verify", Access::Session, || web::post().to(payments::verify)),
+    post("/webhooks/{provider}", Access::ProviderSignature, || {
+        web::post().to(webhooks::receive)
+    }),
+    post("/v1/payments/verify", Access::Session, || {
+        web::post().to(payments::verify)
+    }),
     get("/v1/me", Access::Session, || web::get().to(me::me)),
-    get("/v1/me/balance", Access::Session, || web::get().to(me::balance)),
-    get("/v1/me/entries", Access::Session, || web::get().to(me::entries)),
-    get("/v1/me/purchases", Access::Session, || web::get().to(me::purchases)),
+    get("/v1/me/balance", Access::Session, || {
+        web::get().to(me::balance)
+    }),
+    get("/v1/me/entries", Access::Session, || {
+        web::get().to(me::entries)
+    }),
+    get("/v1/me/purchases", Access::Session, || {
+        web::get().to(me::purchases)
+    }),
     get("/v1/users/{user_id}", READ, || web::get().to(users::user)),
-    get("/v1/users/{user_id}/balance", READ, || web::get().to(users::balance)),
-    get("/v1/users/{user_id}/entries", READ, || web::get().to(users::entries)),
-    get("/v1/users/{user_id}/purchases", READ, || web::get().to(users::purchases)),
+    get("/v1/users/{user_id}/balance", READ, || {
+        web::get().to(users::balance)
+    }),
+    get("/v1/users/{user_id}/entries", READ, || {
+        web::get().to(users::entries)
+    }),
+    get("/v1/users/{user_id}/purchases", READ, || {
+        web::get().to(users::purchases)
+    }),
     get("/health/live", Access::Open, || web::get().to(health::live)),
-    get("/health/ready", Access::Open, || web::get().to(health::ready)),
+    get("/health/ready", Access::Open, || {
+        web::get().to(health::ready)
+    }),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);
@@ -124,7 +152,9 @@ fn routes(config: &mut ServiceConfig) {
         let resource = web::resource(entry.path).route((entry.handler)());
         config.service(resource.default_service(web::to(other)));
     }
-    config.default_service(web::to(|| async { Err::<&str, _>(Code::NotFound.because("no such route")) }));
+    config.default_service(web::to(|| async {
+        Err::<&str, _>(Code::NotFound.because("no such route"))
+    }));
 }
 
 fn not_allowed(method: &'static str) -> Problem {

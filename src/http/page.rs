@@ -42,9 +42,15 @@ impl<C: DeserializeOwned + Serialize> Page<C> {
                 .filter(|limit| (1..=LIMIT_MAX).contains(limit))
                 .ok_or_else(|| invalid("limit", "must be 1 to 200"))?,
         };
-        let cursor = query.remove("cursor").map(|text| decode(&text)).transpose()?;
+        let cursor = query
+            .remove("cursor")
+            .map(|text| decode(&text))
+            .transpose()?;
         if !query.is_empty() {
-            return Err(invalid("query", "has a parameter other than limit and cursor"));
+            return Err(invalid(
+                "query",
+                "has a parameter other than limit and cursor",
+            ));
         }
         Ok(Self { limit, cursor })
     }

@@ -79,20 +79,22 @@ impl Checkout {
     }
 
     fn check_signature(&self, app: &App) -> Result<(), Problem> {
-        let secret = app.razorpay_key_secret.as_ref().ok_or_else(|| {
-            Code::ProviderNotConfigured.because("RAZORPAY_KEY_SECRET is not set")
-        })?;
-        CheckoutSignature::verify(secret, &self.order_id, &self.payment_id, &self.signature).map_err(
-            |rejected| match rejected {
-                CheckoutRejected::MissingParam(_) => Code::InvalidRequest.because(rejected.to_string()),
+        let secret = app
+            .razorpay_key_secret
+            .as_ref()
+            .ok_or_else(|| Code::ProviderNotConfigured.because("RAZORPAY_KEY_SECRET is not set"))?;
+        CheckoutSignature::verify(secret, &self.order_id, &self.payment_id, &self.signature)
+            .map_err(|rejected| match rejected {
+                CheckoutRejected::MissingParam(_) => {
+                    Code::InvalidRequest.because(rejected.to_string())
+                }
                 CheckoutRejected::BadIdPrefix(_) | CheckoutRejected::NoMatch => {
                     Code::InvalidSignature.because(rejected.to_string())
                 }
                 CheckoutRejected::BadSecret(_) => {
                     Code::ProviderNotConfigured.because("RAZORPAY_KEY_SECRET can not be used")
                 }
-            },
-        )
+            })
     }
 }
 
@@ -210,14 +212,19 @@ impl Verification<'_> {
                 Ok(Asked::Recorded(outcome == Outcome::Recorded))
             }
             ApiStatus::Failed => Ok(Asked::Failed),
-            ApiStatus::Created | ApiStatus::Authorized | ApiStatus::Refunded | ApiStatus::Other(_) => {
-                Ok(Asked::Unknown)
-            }
+            ApiStatus::Created
+            | ApiStatus::Authorized
+            | ApiStatus::Refunded
+            | ApiStatus::Other(_) => Ok(Asked::Unknown),
         }
     }
 
     /// The answer for a recorded purchase, once it is known to be the session's.
-    async fn settle(&self, purchase: PurchaseRow, already_processed: bool) -> Result<HttpResponse, Problem> {
+    async fn settle(
+        &self,
+        purchase: PurchaseRow,
+        already_processed: bool,
+    ) -> Result<HttpResponse, Problem> {
         let purchase = match &purchase.user_id {
             Some(_) => purchase,
             None => self.claim().await?,
@@ -225,7 +232,11 @@ impl Verification<'_> {
         if purchase.user_id.as_deref() != Some(self.session.user_id.as_str()) {
             return Err(Code::NotYourPurchase.because("this payment was made for another user"));
         }
-        let balance = self.app.reads.balance(self.session.user_id.as_str()).await?;
+        let balance = self
+            .app
+            .reads
+            .balance(self.session.user_id.as_str())
+            .await?;
         Ok(HttpResponse::Ok().json(json!({
             "success": true,
             "purchase_id": purchase.purchase_id,

@@ -94,29 +94,71 @@ impl Code {
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Self::InvalidSignature => (S::BAD_REQUEST, "invalid_signature", "The signature does not hold"),
+            Self::InvalidSignature => (
+                S::BAD_REQUEST,
+                "invalid_signature",
+                "The signature does not hold",
+            ),
             Self::Malformed => (S::BAD_REQUEST, "malformed", "The body is not a JSON object"),
-            Self::InvalidRequest => (S::BAD_REQUEST, "invalid_request", "The request can not be understood"),
+            Self::InvalidRequest => (
+                S::BAD_REQUEST,
+                "invalid_request",
+                "The request can not be understood",
+            ),
             Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "Nobody known is asking"),
-            Self::InsufficientScope => (S::FORBIDDEN, "insufficient_scope", "The API key may not do this"),
-            Self::NotYourPurchase => (S::FORBIDDEN, "not_your_purchase", "The purchase is another user's"),
+            Self::InsufficientScope => (
+                S::FORBIDDEN,
+                "insufficient_scope",
+                "The API key may not do this",
+            ),
+            Self::NotYourPurchase => (
+                S::FORBIDDEN,
+                "not_your_purchase",
+                "The purchase is another user's",
+            ),
             Self::UserDeleted => (S::FORBIDDEN, "user_deleted", "The user was deleted"),
-            Self::ImpersonationRefused => {
-                (S::FORBIDDEN, "impersonation_refused", "Only the user may do this")
-            }
+            Self::ImpersonationRefused => (
+                S::FORBIDDEN,
+                "impersonation_refused",
+                "Only the user may do this",
+            ),
             Self::NotFound => (S::NOT_FOUND, "not_found", "There is nothing here"),
             Self::UnknownProvider => (S::NOT_FOUND, "unknown_provider", "No such provider"),
-            Self::UserNotFound => (S::NOT_FOUND, "user_not_found", "Nothing is known of this user"),
-            Self::MethodNotAllowed(_) => {
-                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The method is not allowed here")
-            }
-            Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request_timeout", "The body did not come in time"),
-            Self::PayloadTooLarge => (S::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large"),
-            Self::ProviderNotConfigured => {
-                (S::SERVICE_UNAVAILABLE, "provider_not_configured", "The provider is not set up here")
-            }
-            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Not possible now, try again"),
-            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "A fault of the service"),
+            Self::UserNotFound => (
+                S::NOT_FOUND,
+                "user_not_found",
+                "Nothing is known of this user",
+            ),
+            Self::MethodNotAllowed(_) => (
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "The method is not allowed here",
+            ),
+            Self::RequestTimeout => (
+                S::REQUEST_TIMEOUT,
+                "request_timeout",
+                "The body did not come in time",
+            ),
+            Self::PayloadTooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "The body is too large",
+            ),
+            Self::ProviderNotConfigured => (
+                S::SERVICE_UNAVAILABLE,
+                "provider_not_configured",
+                "The provider is not set up here",
+            ),
+            Self::Unavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Not possible now, try again",
+            ),
+            Self::Internal => (
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "A fault of the service",
+            ),
         }
     }
 
@@ -179,7 +221,11 @@ impl ResponseError for Problem {
 
 impl From<Rejected> for Problem {
     fn from(rejected: Rejected) -> Self {
-        let code = if rejected.is_malformed() { Code::Malformed } else { Code::InvalidSignature };
+        let code = if rejected.is_malformed() {
+            Code::Malformed
+        } else {
+            Code::InvalidSignature
+        };
         code.because(rejected.to_string())
     }
 }

@@ -75,11 +75,7 @@ pub async fn purchases(
     Ok(HttpResponse::Ok().json(account::purchases(&app, &user_id, &page).await?))
 }
 
-async fn known(
-    app: &App,
-    path: &str,
-    request: &HttpRequest,
-) -> Result<(String, UserRow), Problem> {
+async fn known(app: &App, path: &str, request: &HttpRequest) -> Result<(String, UserRow), Problem> {
     let user_id = asked_by_backend(app, path, request)?;
     let row = known_row(app, &user_id).await?;
     Ok((user_id.into(), row))

@@ -36,7 +36,10 @@ pub async fn receive(
     };
     let received_at = app.now();
     let bytes = body::read(payload, body::WEBHOOK_BYTES_MAX).await?;
-    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let verified = provider
         .verify(&Delivery {
             headers: Headers::new(headers),

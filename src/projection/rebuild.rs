@@ -52,7 +52,10 @@ pub async fn bring_up_to_date(database: &Database) -> Result<Vec<Rebuilt>, Rebui
     let mut rebuilt = Vec::new();
     for model in READ_MODELS {
         let built = client
-            .query_opt("select digest from read_models where name = $1", &[&model.name])
+            .query_opt(
+                "select digest from read_models where name = $1",
+                &[&model.name],
+            )
             .await?;
         if built.is_none_or(|row| row.get::<_, String>("digest") != model.digest()) {
             rebuilt.push(replace(database, model, &mut |_, _| {}).await?);
@@ -82,7 +85,9 @@ async fn locked(database: &Database) -> Result<Client, RebuildError> {
         ..ConnectOptions::default()
     };
     let client = database.connect(Role::Owner, &options).await?;
-    client.query("select pg_advisory_lock($1)", &[&ADVISORY_LOCK]).await?;
+    client
+        .query("select pg_advisory_lock($1)", &[&ADVISORY_LOCK])
+        .await?;
     Ok(client)
 }
 
@@ -99,9 +104,14 @@ async fn replace(
     };
     let mut client = database.connect(Role::Owner, &options).await?;
     // Names without a schema mean the new table first, and the log where it always is.
-    client.batch_execute("set search_path = rebuild, public").await?;
     client
-        .batch_execute(&format!("drop table if exists rebuild.{name}", name = model.name))
+        .batch_execute("set search_path = rebuild, public")
+        .await?;
+    client
+        .batch_execute(&format!(
+            "drop table if exists rebuild.{name}",
+            name = model.name
+        ))
         .await?;
     client.batch_execute(model.table_sql).await?;
 
@@ -126,18 +136,29 @@ struct Progress(Vec<(i16, i64)>);
 
 impl Progress {
     async fn new(client: &Client) -> Result<Self, RebuildError> {
-        let rows = client.query("select shard from heads order by shard", &[]).await?;
+        let rows = client
+            .query("select shard from heads order by shard", &[])
+            .await?;
         Ok(Self(rows.iter().map(|row| (row.get("shard"), 0)).collect()))
     }
 
     fn behind(&self, ends: &[(i16, i64)]) -> i64 {
-        self.0.iter().zip(ends).map(|((_, done), (_, end))| end - done).sum()
+        self.0
+            .iter()
+            .zip(ends)
+            .map(|((_, done), (_, end))| end - done)
+            .sum()
     }
 }
 
 async fn ends(client: &impl GenericClient) -> Result<Vec<(i16, i64)>, RebuildError> {
-    let rows = client.query("select shard, position from heads order by shard", &[]).await?;
-    Ok(rows.iter().map(|row| (row.get("shard"), row.get("position"))).collect())
+    let rows = client
+        .query("select shard, position from heads order by shard", &[])
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get("shard"), row.get("position")))
+        .collect())
 }
 
 /// Applies the log up to `target`, committing every chunk.
@@ -170,7 +191,9 @@ async fn apply(
     last: i64,
 ) -> Result<(), RebuildError> {
     let sql = model.history_sql();
-    transaction.execute(&sql, &[&shard, &first, &last, &model.handles()]).await?;
+    transaction
+        .execute(&sql, &[&shard, &first, &last, &model.handles()])
+        .await?;
     Ok(())
 }
 
@@ -183,7 +206,9 @@ async fn switch(
     progress: &mut (dyn FnMut(i64, i64) + Send),
 ) -> Result<i64, RebuildError> {
     let transaction = client.transaction().await?;
-    transaction.query("select shard from heads order by shard for update", &[]).await?;
+    transaction
+        .query("select shard from heads order by shard for update", &[])
+        .await?;
     let target = ends(&transaction).await?;
     for ((shard, position), (_, end)) in done.0.iter_mut().zip(&target) {
         if *position < *end {

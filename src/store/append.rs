@@ -83,7 +83,8 @@ impl Append {
     /// Streams in one order for every instance, so that their index pages are locked alike. The statements sort
     /// the keys that can collide.
     pub(super) fn sort(&mut self) {
-        self.streams.sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
+        self.streams
+            .sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
         self.ends.sort_unstable_by_key(|end| end.shard);
     }
 }
@@ -194,7 +195,9 @@ impl<'a> Inbox<'a> {
             let delivered = &row.delivered;
             columns.sources.push(delivered.source.as_str());
             columns.keys.push(&delivered.key);
-            columns.provider_event_ids.push(&delivered.provider_event_id);
+            columns
+                .provider_event_ids
+                .push(&delivered.provider_event_id);
             columns.bodies.push(&delivered.body);
             columns.digests.push(&delivered.body_sha256);
             columns.headers.push(&delivered.headers_json);
@@ -202,8 +205,12 @@ impl<'a> Inbox<'a> {
             columns.received_at.push(delivered.received_at);
             columns.outcomes.push(row.outcome);
             columns.reasons.push(row.reason.as_deref());
-            columns.shards.push(array_literal(row.led_to.iter().map(|(shard, _)| i64::from(*shard))));
-            columns.positions.push(array_literal(row.led_to.iter().map(|(_, position)| *position)));
+            columns.shards.push(array_literal(
+                row.led_to.iter().map(|(shard, _)| i64::from(*shard)),
+            ));
+            columns.positions.push(array_literal(
+                row.led_to.iter().map(|(_, position)| *position),
+            ));
         }
         columns
     }
@@ -250,7 +257,11 @@ struct Homes<'a> {
 
 impl<'a> Homes<'a> {
     fn of(append: &'a Append) -> Self {
-        let (ids, shards) = append.homes.iter().map(|(id, shard)| (id.as_str(), *shard)).unzip();
+        let (ids, shards) = append
+            .homes
+            .iter()
+            .map(|(id, shard)| (id.as_str(), *shard))
+            .unzip();
         Self { ids, shards }
     }
 
@@ -284,14 +295,18 @@ impl<'a> Events<'a> {
             columns.aggregate_ids.push(row.stream.aggregate_id());
             columns.sequences.push(row.sequence);
             columns.event_types.push(row.event_type);
-            columns.event_versions.push(crate::ledger::event::EVENT_VERSION);
+            columns
+                .event_versions
+                .push(crate::ledger::event::EVENT_VERSION);
             columns.payloads.push(&row.payload);
             columns.metadata.push(&row.metadata);
             columns.shards.push(row.shard);
             columns.positions.push(row.position);
             columns.recorded_at.push(row.recorded_at);
             columns.sources.push(row.source);
-            columns.provider_event_ids.push(row.provider_event_id.as_deref());
+            columns
+                .provider_event_ids
+                .push(row.provider_event_id.as_deref());
             columns.hashes.push(&row.hash);
         }
         columns
@@ -317,7 +332,9 @@ impl<'a> PersonalRows<'a> {
     fn of(append: &'a Append) -> Self {
         let mut columns = Self::default();
         for row in &append.events {
-            let Some(personal) = &row.personal else { continue };
+            let Some(personal) = &row.personal else {
+                continue;
+            };
             columns.aggregate_types.push(row.stream.aggregate_type());
             columns.aggregate_ids.push(row.stream.aggregate_id());
             columns.sequences.push(row.sequence);
@@ -402,7 +419,11 @@ struct LiveBatch<'a> {
 impl<'a> LiveBatch<'a> {
     fn of(append: &'a Append, model: &ApplyStatement) -> Self {
         let mut columns = Self::default();
-        for row in append.events.iter().filter(|row| model.handles.contains(&row.event_type)) {
+        for row in append
+            .events
+            .iter()
+            .filter(|row| model.handles.contains(&row.event_type))
+        {
             columns.shards.push(row.shard);
             columns.positions.push(row.position);
             columns.aggregate_ids.push(row.stream.aggregate_id());
@@ -411,8 +432,12 @@ impl<'a> LiveBatch<'a> {
             columns.payloads.push(&row.payload);
             columns.recorded_at.push(row.recorded_at);
             columns.sources.push(row.source);
-            columns.provider_event_ids.push(row.provider_event_id.as_deref());
-            columns.profiles.push(row.personal.as_ref().map(Personal::profile_json));
+            columns
+                .provider_event_ids
+                .push(row.provider_event_id.as_deref());
+            columns
+                .profiles
+                .push(row.personal.as_ref().map(Personal::profile_json));
         }
         columns
     }

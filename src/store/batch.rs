@@ -62,7 +62,11 @@ impl Planned {
             };
             (stream, shard)
         };
-        streams.into_iter().chain(self.more.iter().cloned()).map(supposed).collect()
+        streams
+            .into_iter()
+            .chain(self.more.iter().cloned())
+            .map(supposed)
+            .collect()
     }
 }
 
@@ -177,7 +181,9 @@ impl Working {
                     working.users.insert(id.clone(), Slot::read(shard, stored)?);
                 }
                 StreamId::Purchase(id) => {
-                    working.purchases.insert(id.clone(), Slot::read(shard, stored)?);
+                    working
+                        .purchases
+                        .insert(id.clone(), Slot::read(shard, stored)?);
                 }
             }
         }
@@ -409,7 +415,10 @@ impl Caused {
 }
 
 fn not_loaded() -> StatementError {
-    StatementError::Data("batch".to_owned(), "an event for a stream that was not read".to_owned())
+    StatementError::Data(
+        "batch".to_owned(),
+        "an event for a stream that was not read".to_owned(),
+    )
 }
 
 fn unwritable(error: serde_json::Error) -> StatementError {

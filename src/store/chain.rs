@@ -99,29 +99,66 @@ mod tests {
     /// The test vector of `schema/README.md`.
     #[test]
     fn the_encoding_is_as_written_down() {
-        assert_eq!(
-            hex::encode(link(&GENESIS, &event())),
-            "VECTOR"
-        );
+        assert_eq!(hex::encode(link(&GENESIS, &event())), "VECTOR");
     }
 
     #[test]
     fn every_field_counts() {
         let base = link(&GENESIS, &event());
         let changed = [
-            Link { shard: 4, ..event() },
-            Link { position: 2, ..event() },
-            Link { aggregate_type: "use", ..event() },
-            Link { aggregate_type: "use", aggregate_id: "ruser_1", ..event() },
-            Link { sequence: 2, ..event() },
-            Link { event_type: "UserDeletee", ..event() },
-            Link { event_version: "1.1", ..event() },
-            Link { payload: "{}", ..event() },
-            Link { metadata: "{ }", ..event() },
-            Link { source: "clerl", ..event() },
-            Link { provider_event_id: None, ..event() },
-            Link { provider_event_id: Some(""), ..event() },
-            Link { recorded_at: DateTime::from_timestamp_micros(1).unwrap(), ..event() },
+            Link {
+                shard: 4,
+                ..event()
+            },
+            Link {
+                position: 2,
+                ..event()
+            },
+            Link {
+                aggregate_type: "use",
+                ..event()
+            },
+            Link {
+                aggregate_type: "use",
+                aggregate_id: "ruser_1",
+                ..event()
+            },
+            Link {
+                sequence: 2,
+                ..event()
+            },
+            Link {
+                event_type: "UserDeletee",
+                ..event()
+            },
+            Link {
+                event_version: "1.1",
+                ..event()
+            },
+            Link {
+                payload: "{}",
+                ..event()
+            },
+            Link {
+                metadata: "{ }",
+                ..event()
+            },
+            Link {
+                source: "clerl",
+                ..event()
+            },
+            Link {
+                provider_event_id: None,
+                ..event()
+            },
+            Link {
+                provider_event_id: Some(""),
+                ..event()
+            },
+            Link {
+                recorded_at: DateTime::from_timestamp_micros(1).unwrap(),
+                ..event()
+            },
         ];
         for event in changed {
             assert_ne!(link(&GENESIS, &event), base, "{event:?}");

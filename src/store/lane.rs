@@ -94,7 +94,9 @@ impl Lane {
         }
         tracing::warn!(units = batch.len(), %error, "a batch was not committed");
         for pending in batch {
-            let _ = pending.reply.send(Err(StoreError::Unavailable(error.to_string())));
+            let _ = pending
+                .reply
+                .send(Err(StoreError::Unavailable(error.to_string())));
         }
         vec![]
     }
@@ -164,8 +166,10 @@ async fn transact(
     let Connection { client, statements } = connection;
     let plan = batch::plan(batch.iter().map(|pending| &pending.planned), shards);
     let loaded = load(client, statements, &plan).await?;
-    let mut units: Vec<&mut Planned> =
-        batch.iter_mut().map(|pending| &mut pending.planned).collect();
+    let mut units: Vec<&mut Planned> = batch
+        .iter_mut()
+        .map(|pending| &mut pending.planned)
+        .collect();
     let settled = batch::settle(&mut units, &plan, loaded, now)?;
     append(client, statements, &settled.append).await?;
     Ok(settled.outcomes)
@@ -226,7 +230,9 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
         .connect(Role::App, &options)
         .await
         .map_err(|error| StatementError::Busy(error.to_string()))?;
-    client.batch_execute(include_str!("sql/set_session.sql")).await?;
+    client
+        .batch_execute(include_str!("sql/set_session.sql"))
+        .await?;
     let statements = Statements::prepare(&client).await?;
     Ok(Connection { client, statements })
 }

@@ -90,7 +90,9 @@ impl Ledger {
     /// shard goes where its twins go.
     fn lane_of(&self, planned: &Planned) -> usize {
         let shards = planned.streams(self.shards).into_iter();
-        let first = shards.map(|(_, shard)| usize::try_from(shard).unwrap_or(0)).min();
+        let first = shards
+            .map(|(_, shard)| usize::try_from(shard).unwrap_or(0))
+            .min();
         let number = first.unwrap_or_else(|| match &planned.unit.origin {
             Origin::Delivery(delivered) => usize::from(delivered.body_sha256[0]),
             Origin::Session { .. } => 0,

@@ -57,8 +57,11 @@ pub(super) async fn load(
             StreamId::User(_) => None,
         })
         .collect();
-    let (sources, keys): (Vec<&str>, Vec<&str>) =
-        plan.inbox.iter().map(|(s, k)| (s.as_str(), k.as_str())).unzip();
+    let (sources, keys): (Vec<&str>, Vec<&str>) = plan
+        .inbox
+        .iter()
+        .map(|(s, k)| (s.as_str(), k.as_str()))
+        .unzip();
     let shards: Vec<Shard> = plan.shards.iter().copied().collect();
 
     // Polled in this order, so sent in this order, in one go: each later statement sees what was committed before
@@ -88,7 +91,9 @@ pub(super) async fn load(
             if keys.is_empty() {
                 Ok(vec![])
             } else {
-                client.query(&statements.select_inbox, &[&sources, &keys]).await
+                client
+                    .query(&statements.select_inbox, &[&sources, &keys])
+                    .await
             }
         };
         futures_util::future::try_join(homes, inbox).await
@@ -97,7 +102,9 @@ pub(super) async fn load(
         if ids.is_empty() {
             Ok(vec![])
         } else {
-            client.query(&statements.select_streams, &[&types, &ids]).await
+            client
+                .query(&statements.select_streams, &[&types, &ids])
+                .await
         }
     };
     let (heads, guards, streams) = join3(begin_and_lock, guards, streams).await;
@@ -123,20 +130,26 @@ fn read(
     }
     for row in homes {
         let id: String = row.try_get("purchase_id")?;
-        loaded.homes.insert(PurchaseId::parse(id).map_err(corrupt)?, row.try_get("shard")?);
+        loaded.homes.insert(
+            PurchaseId::parse(id).map_err(corrupt)?,
+            row.try_get("shard")?,
+        );
     }
     for row in inbox {
-        loaded.inbox.insert((row.try_get("source")?, row.try_get("key")?));
+        loaded
+            .inbox
+            .insert((row.try_get("source")?, row.try_get("key")?));
     }
     for row in streams {
-        let stream =
-            StreamId::parse(row.try_get("aggregate_type")?, row.try_get("aggregate_id")?)
-                .map_err(corrupt)?;
+        let stream = StreamId::parse(row.try_get("aggregate_type")?, row.try_get("aggregate_id")?)
+            .map_err(corrupt)?;
         let stored = Stored {
             version: row.try_get("version")?,
             state: row.try_get("state")?,
         };
-        loaded.streams.insert((stream, row.try_get("shard")?), stored);
+        loaded
+            .streams
+            .insert((stream, row.try_get("shard")?), stored);
     }
     Ok(loaded)
 }

@@ -42,13 +42,23 @@ impl Statements {
             lock_heads: client.prepare(include_str!("sql/lock_heads.sql")).await?,
             select_homes: client.prepare(include_str!("sql/select_homes.sql")).await?,
             select_inbox: client.prepare(include_str!("sql/select_inbox.sql")).await?,
-            select_streams: client.prepare(include_str!("sql/select_streams.sql")).await?,
+            select_streams: client
+                .prepare(include_str!("sql/select_streams.sql"))
+                .await?,
             insert_inbox: client.prepare(include_str!("sql/insert_inbox.sql")).await?,
-            count_deliveries: client.prepare(include_str!("sql/count_deliveries.sql")).await?,
+            count_deliveries: client
+                .prepare(include_str!("sql/count_deliveries.sql"))
+                .await?,
             insert_homes: client.prepare(include_str!("sql/insert_homes.sql")).await?,
-            insert_events: client.prepare(include_str!("sql/insert_events.sql")).await?,
-            insert_personal: client.prepare(include_str!("sql/insert_personal.sql")).await?,
-            upsert_streams: client.prepare(include_str!("sql/upsert_streams.sql")).await?,
+            insert_events: client
+                .prepare(include_str!("sql/insert_events.sql"))
+                .await?,
+            insert_personal: client
+                .prepare(include_str!("sql/insert_personal.sql"))
+                .await?,
+            upsert_streams: client
+                .prepare(include_str!("sql/upsert_streams.sql"))
+                .await?,
             update_heads: client.prepare(include_str!("sql/update_heads.sql")).await?,
             read_models,
         })

@@ -22,7 +22,9 @@ impl RazorpayStandIn {
         let payments = Arc::new(Payments::default());
         let shared = Data::from(Arc::clone(&payments));
         let server = HttpServer::new(move || {
-            App::new().app_data(shared.clone()).route("/v1/payments/{id}", get().to(payment))
+            App::new()
+                .app_data(shared.clone())
+                .route("/v1/payments/{id}", get().to(payment))
         })
         .workers(1)
         .disable_signals()

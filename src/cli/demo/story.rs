@@ -36,10 +36,15 @@ pub struct Secrets {
 impl Secrets {
     pub fn of(config: &Config, mint: TokenMint) -> anyhow::Result<Self> {
         let first = |secrets: &[SecretString]| {
-            secrets.first().cloned().ok_or_else(|| anyhow::anyhow!("a demo secret is missing"))
+            secrets
+                .first()
+                .cloned()
+                .ok_or_else(|| anyhow::anyhow!("a demo secret is missing"))
         };
         let some = |secret: &Option<SecretString>| {
-            secret.clone().ok_or_else(|| anyhow::anyhow!("a demo secret is missing"))
+            secret
+                .clone()
+                .ok_or_else(|| anyhow::anyhow!("a demo secret is missing"))
         };
         Ok(Self {
             clerk: first(&config.clerk_webhook_secrets)?,
@@ -51,7 +56,9 @@ impl Secrets {
     }
 
     fn token(&self) -> anyhow::Result<String> {
-        Ok(self.mint.clerk_token(USER, ISSUER, None, Utc::now(), TOKEN_TTL_S)?)
+        Ok(self
+            .mint
+            .clerk_token(USER, ISSUER, None, Utc::now(), TOKEN_TTL_S)?)
     }
 }
 
@@ -76,7 +83,10 @@ impl Story {
         razorpay: RazorpayStandIn,
         database: Database,
     ) -> anyhow::Result<Self> {
-        let client = Client::builder().no_proxy().timeout(std::time::Duration::from_secs(15)).build()?;
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(std::time::Duration::from_secs(15))
+            .build()?;
         Ok(Self {
             origin: format!("http://{address}"),
             client,
@@ -91,43 +101,129 @@ impl Story {
         println!("Serving on {}\n", self.origin);
         let mut good = true;
         let sign_up = self.sign_up()?;
-        good &= self.webhook("A user signs up at Clerk", Source::Clerk, &sign_up, 200, &json!({"status": "recorded"})).await?;
-        good &= self.webhook("Clerk delivers the same event again", Source::Clerk, &sign_up, 200, &json!({"status": "duplicate", "idempotent": true})).await?;
-        good &= self.me("The user has the signup bonus", &json!({"registered": true, "balance": 20})).await?;
+        good &= self
+            .webhook(
+                "A user signs up at Clerk",
+                Source::Clerk,
+                &sign_up,
+                200,
+                &json!({"status": "recorded"}),
+            )
+            .await?;
+        good &= self
+            .webhook(
+                "Clerk delivers the same event again",
+                Source::Clerk,
+                &sign_up,
+                200,
+                &json!({"status": "duplicate", "idempotent": true}),
+            )
+            .await?;
+        good &= self
+            .me(
+                "The user has the signup bonus",
+                &json!({"registered": true, "balance": 20}),
+            )
+            .await?;
 
         let paid = payment()?;
         let captured = self.captured(&paid)?;
-        good &= self.webhook("The user pays; Razorpay says payment.captured", Source::Razorpay, &captured, 200, &json!({"status": "recorded"})).await?;
+        good &= self
+            .webhook(
+                "The user pays; Razorpay says payment.captured",
+                Source::Razorpay,
+                &captured,
+                200,
+                &json!({"status": "recorded"}),
+            )
+            .await?;
         let order_paid = self.order_paid(&paid)?;
-        good &= self.webhook("Razorpay says order.paid of the same money", Source::Razorpay, &order_paid, 200, &json!({"status": "duplicate"})).await?;
+        good &= self
+            .webhook(
+                "Razorpay says order.paid of the same money",
+                Source::Razorpay,
+                &order_paid,
+                200,
+                &json!({"status": "duplicate"}),
+            )
+            .await?;
         let expected = json!({"success": true, "credits_added": 500, "balance": 520, "already_processed": true});
-        good &= self.verify("The browser returns from checkout after the webhook", &paid, 200, &expected).await?;
+        good &= self
+            .verify(
+                "The browser returns from checkout after the webhook",
+                &paid,
+                200,
+                &expected,
+            )
+            .await?;
 
         let early = payment()?;
-        self.razorpay.knows(&sample::razorpay_payment(&early, "captured"));
+        self.razorpay
+            .knows(&sample::razorpay_payment(&early, "captured"));
         let expected = json!({"success": true, "credits_added": 500, "balance": 1020, "already_processed": false});
-        good &= self.verify("The user pays again; this time the browser is faster", &early, 200, &expected).await?;
+        good &= self
+            .verify(
+                "The user pays again; this time the browser is faster",
+                &early,
+                200,
+                &expected,
+            )
+            .await?;
         let late = self.captured(&early)?;
-        good &= self.webhook("The webhook of that payment arrives late", Source::Razorpay, &late, 200, &json!({"status": "duplicate", "idempotent": true})).await?;
+        good &= self
+            .webhook(
+                "The webhook of that payment arrives late",
+                Source::Razorpay,
+                &late,
+                200,
+                &json!({"status": "duplicate", "idempotent": true}),
+            )
+            .await?;
 
         let mut tampered = self.captured(&payment()?)?;
-        tampered.body = String::from_utf8_lossy(&tampered.body).replace("49900", "99900").into_bytes();
-        good &= self.webhook("Somebody changes the amount of a delivery", Source::Razorpay, &tampered, 400, &json!({"code": "invalid_signature"})).await?;
-        good &= self.me("The user has what was paid for, once", &json!({"balance": 1020, "available": 1020})).await?;
+        tampered.body = String::from_utf8_lossy(&tampered.body)
+            .replace("49900", "99900")
+            .into_bytes();
+        good &= self
+            .webhook(
+                "Somebody changes the amount of a delivery",
+                Source::Razorpay,
+                &tampered,
+                400,
+                &json!({"code": "invalid_signature"}),
+            )
+            .await?;
+        good &= self
+            .me(
+                "The user has what was paid for, once",
+                &json!({"balance": 1020, "available": 1020}),
+            )
+            .await?;
 
         println!("The auditor tells the history again with postgres-es:");
         let report = replay::replay(&self.database, &mut |_, _| {}).await?;
         print!("   ");
         print(&report);
         good &= report.differences.is_empty();
-        println!("\n{}", if good { "All as it must be." } else { "Something is NOT as it must be." });
+        println!(
+            "\n{}",
+            if good {
+                "All as it must be."
+            } else {
+                "Something is NOT as it must be."
+            }
+        );
         Ok(good)
     }
 
     /// Says how to go on by hand.
     pub fn invite(&self) -> anyhow::Result<()> {
         println!("\nStill serving, until Ctrl-C. The user's own view:\n");
-        println!("  curl -s {}/v1/me -H 'Authorization: Bearer {}'\n", self.origin, self.secrets.token()?);
+        println!(
+            "  curl -s {}/v1/me -H 'Authorization: Bearer {}'\n",
+            self.origin,
+            self.secrets.token()?
+        );
         println!("The backend's view:\n");
         println!(
             "  curl -s {}/v1/users/{USER}/entries -H 'Authorization: Bearer {}'",
@@ -146,17 +242,30 @@ impl Story {
             updated_at: Utc::now(),
         };
         let body = sample::clerk_user_created(&user).to_string();
-        Ok(sign::svix(&self.secrets.clerk, &new_id("msg_")?, Utc::now(), body)?)
+        Ok(sign::svix(
+            &self.secrets.clerk,
+            &new_id("msg_")?,
+            Utc::now(),
+            body,
+        )?)
     }
 
     fn captured(&self, payment: &SamplePayment) -> anyhow::Result<SignedDelivery> {
         let body = sample::razorpay_payment_captured(payment).to_string();
-        Ok(sign::razorpay_webhook(&self.secrets.razorpay_webhook, &new_id("")?, body)?)
+        Ok(sign::razorpay_webhook(
+            &self.secrets.razorpay_webhook,
+            &new_id("")?,
+            body,
+        )?)
     }
 
     fn order_paid(&self, payment: &SamplePayment) -> anyhow::Result<SignedDelivery> {
         let body = sample::razorpay_order_paid(payment).to_string();
-        Ok(sign::razorpay_webhook(&self.secrets.razorpay_webhook, &new_id("")?, body)?)
+        Ok(sign::razorpay_webhook(
+            &self.secrets.razorpay_webhook,
+            &new_id("")?,
+            body,
+        )?)
     }
 
     async fn webhook(
@@ -168,8 +277,17 @@ impl Story {
         expected: &Value,
     ) -> anyhow::Result<bool> {
         let (got, body) = post(&self.client, &self.origin, source, delivery).await?;
-        let answer = Answer { status: got, body: serde_json::from_str(&body)? };
-        Ok(told(what, &format!("POST /webhooks/{source}"), &answer, status, expected))
+        let answer = Answer {
+            status: got,
+            body: serde_json::from_str(&body)?,
+        };
+        Ok(told(
+            what,
+            &format!("POST /webhooks/{source}"),
+            &answer,
+            status,
+            expected,
+        ))
     }
 
     async fn verify(
@@ -187,20 +305,34 @@ impl Story {
             "razorpay_payment_id": payment.payment_id,
             "razorpay_signature": signature,
         });
-        let request = self.client.post(format!("{}/v1/payments/verify", self.origin)).json(&body);
+        let request = self
+            .client
+            .post(format!("{}/v1/payments/verify", self.origin))
+            .json(&body);
         let answer = self.ask(request).await?;
-        Ok(told(what, "POST /v1/payments/verify", &answer, status, expected))
+        Ok(told(
+            what,
+            "POST /v1/payments/verify",
+            &answer,
+            status,
+            expected,
+        ))
     }
 
     async fn me(&self, what: &str, expected: &Value) -> anyhow::Result<bool> {
-        let answer = self.ask(self.client.get(format!("{}/v1/me", self.origin))).await?;
+        let answer = self
+            .ask(self.client.get(format!("{}/v1/me", self.origin)))
+            .await?;
         Ok(told(what, "GET /v1/me", &answer, 200, expected))
     }
 
     /// Asks as the signed-in user.
     async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
         let response = request.bearer_auth(self.secrets.token()?).send().await?;
-        Ok(Answer { status: response.status(), body: response.json().await? })
+        Ok(Answer {
+            status: response.status(),
+            body: response.json().await?,
+        })
     }
 }
 
@@ -221,7 +353,10 @@ fn payment() -> anyhow::Result<SamplePayment> {
 /// Prints a step and whether it came out as it must.
 fn told(what: &str, request: &str, answer: &Answer, status: u16, expected: &Value) -> bool {
     let wanted = expected.as_object().into_iter().flatten();
-    let good = answer.status == status && wanted.into_iter().all(|(name, value)| answer.body[name] == *value);
+    let good = answer.status == status
+        && wanted
+            .into_iter()
+            .all(|(name, value)| answer.body[name] == *value);
     println!("{what}");
     println!("   {request} → {} {}", answer.status.as_u16(), answer.body);
     if !good {
