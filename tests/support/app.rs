@@ -1,0 +1,277 @@
+//! The real application on a port of its own, with throw-away secrets, and a client for it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use credit_ledger::access::mint::TokenMint;
+use credit_ledger::access::{ApiKeySettings, ClerkSettings, KeySource, SessionSettings};
+use credit_ledger::app::{Application, Clock};
+use credit_ledger::audit::replay;
+use credit_ledger::config::Config;
+use credit_ledger::ledger::Source;
+use credit_ledger::postgres::{ConnectOptions, Database, Role};
+use credit_ledger::provider::sign::SignedDelivery;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::cluster;
+
+pub const CLERK_SECRET: &str = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLXRlc3RzISE=";
+pub const RAZORPAY_SECRET: &str = "razorpay-webhook-secret-of-the-tests";
+pub const RAZORPAY_KEY_SECRET: &str = "razorpay-key-secret-of-the-tests";
+pub const SERVICE_KEY: &str = "service-key-of-the-tests-0000";
+pub const ADMIN_KEY: &str = "admin-key-of-the-tests-000000";
+pub const AUDIT_KEY: &str = "audit-key-of-the-tests-000000";
+pub const ISSUER: &str = "https://clerk.test.invalid";
+
+/// One RSA key for all tests: making one takes a while.
+pub static MINT: LazyLock<TokenMint> = LazyLock::new(|| TokenMint::generate().unwrap());
+
+/// What a test may want otherwise.
+#[derive(Clone)]
+pub struct Options {
+    /// The origin of a stand-in for Razorpay's API; none: its keys are not set.
+    pub razorpay_api: Option<String>,
+    /// How long verify-payment waits.
+    pub verify_wait: Duration,
+    /// Changes anything else.
+    pub configure: Arc<dyn Fn(&mut Config) + Send + Sync>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            razorpay_api: None,
+            verify_wait: Duration::from_millis(200),
+            configure: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// A running application.
+pub struct TestApp {
+    pub address: SocketAddr,
+    pub client: Client,
+    pub database: Database,
+    time: Arc<Mutex<TimeDelta>>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl TestApp {
+    /// On a database of its own.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    pub async fn start_with(options: Options) -> Self {
+        Self::start_on(cluster::fresh_database().await, options).await
+    }
+
+    /// Another instance on a database that is there.
+    pub async fn start_on(database: Database, options: Options) -> Self {
+        let time = Arc::new(Mutex::new(TimeDelta::zero()));
+        let offset = Arc::clone(&time);
+        let clock: Clock = Arc::new(move || Utc::now() + *offset.lock().unwrap());
+        let config = config(database.name(), &options);
+        let application = Application::build(config, clock).await.unwrap();
+        let address = application.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(application.run_until(async {
+            let _ = stopped.await;
+        }));
+        let client = Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(256)
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        Self {
+            address,
+            client,
+            database,
+            time,
+            stop: Some(stop),
+            serving: Some(serving),
+        }
+    }
+
+    /// What the application believes the time to be.
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now() + *self.time.lock().unwrap()
+    }
+
+    /// Moves the application's clock.
+    pub fn move_clock(&self, by: TimeDelta) {
+        *self.time.lock().unwrap() += by;
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    pub async fn deliver(&self, source: Source, delivery: &SignedDelivery) -> Answer {
+        let mut request = self.client.post(self.url(&format!("/webhooks/{source}")));
+        for (name, value) in &delivery.headers {
+            request = request.header(*name, value);
+        }
+        answer(request.body(delivery.body.clone())).await
+    }
+
+    /// A `GET` as a signed-in user.
+    pub async fn get_as(&self, user_id: &str, path: &str) -> Answer {
+        answer(self.client.get(self.url(path)).bearer_auth(self.token(user_id))).await
+    }
+
+    /// A `GET` as the product's backend.
+    pub async fn get(&self, path: &str) -> Answer {
+        answer(self.client.get(self.url(path)).bearer_auth(SERVICE_KEY)).await
+    }
+
+    /// Verify-payment as a signed-in user.
+    pub async fn verify(&self, user_id: &str, order_id: &str, payment_id: &str, signature: &str) -> Answer {
+        let body = json!({
+            "razorpay_order_id": order_id,
+            "razorpay_payment_id": payment_id,
+            "razorpay_signature": signature,
+        });
+        let request = self.client.post(self.url("/v1/payments/verify"));
+        answer(request.bearer_auth(self.token(user_id)).json(&body)).await
+    }
+
+    /// A good session token.
+    pub fn token(&self, user_id: &str) -> String {
+        MINT.clerk_token(user_id, ISSUER, None, self.now(), 60).unwrap()
+    }
+
+    /// What the read models say that a user has.
+    pub async fn balance(&self, user_id: &str) -> i64 {
+        let answer = self.get(&format!("/v1/users/{user_id}/balance")).await;
+        match answer.status.as_u16() {
+            200 => answer.body["balance"].as_i64().unwrap(),
+            404 => 0,
+            _ => panic!("{answer:?}"),
+        }
+    }
+
+    /// A session that may do anything, to look behind the application.
+    pub async fn sql(&self) -> tokio_postgres::Client {
+        self.database.connect_as_login(&ConnectOptions::default()).await.unwrap()
+    }
+
+    /// A session in one of the roles.
+    pub async fn sql_as(&self, role: Role) -> tokio_postgres::Client {
+        self.database.connect(role, &ConnectOptions::default()).await.unwrap()
+    }
+
+    /// The types of all events, by stream, in the order of the stream.
+    pub async fn events(&self, aggregate_type: &str, aggregate_id: &str) -> Vec<String> {
+        let sql = "select event_type from events where aggregate_type = $1 and aggregate_id = $2 order by sequence";
+        let rows = self.sql().await.query(sql, &[&aggregate_type, &aggregate_id]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// A number that a query gives.
+    pub async fn count(&self, sql: &str) -> i64 {
+        self.sql().await.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// The auditor's replay finds nothing.
+    pub async fn assert_audit_is_clean(&self) {
+        let report = replay::replay(&self.database, &mut |_, _| {}).await.unwrap();
+        assert_eq!(report.differences, vec![]);
+    }
+
+    /// Stops as SIGTERM does.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        if let Some(serving) = self.serving.take() {
+            serving.await.unwrap().unwrap();
+        }
+    }
+}
+
+/// Sends a request and reads what comes back as JSON.
+pub async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let bytes = response.bytes().await.unwrap();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Answer { status, headers, body }
+}
+
+impl Answer {
+    /// Fails unless this is a problem with this status and code, in the form of RFC 9457.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        assert_eq!(self.body["code"], code, "{self:?}");
+        assert_eq!(self.body["status"], status, "{self:?}");
+        assert!(self.body["title"].is_string() && self.body["detail"].is_string(), "{self:?}");
+    }
+
+    /// Fails unless this is a 200 whose body has these members.
+    #[track_caller]
+    pub fn assert_ok(&self, expected: &Value) {
+        self.assert_has(200, expected);
+    }
+
+    /// Fails unless this has the status and its body has these members.
+    #[track_caller]
+    pub fn assert_has(&self, status: u16, expected: &Value) {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(self.body[name], *value, "{name} of {self:?}");
+        }
+    }
+}
+
+/// The settings of the tests; nothing of the environment.
+pub fn config(database: &str, options: &Options) -> Config {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/settings.toml");
+    let mut config = Config::load(Some(&file), |_| None).unwrap();
+    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.database = cluster::settings(database);
+    config.clerk_webhook_secrets = vec![CLERK_SECRET.into()];
+    config.razorpay_webhook_secrets = vec![RAZORPAY_SECRET.into()];
+    config.razorpay_api.key_secret = Some(RAZORPAY_KEY_SECRET.into());
+    if let Some(origin) = &options.razorpay_api {
+        config.razorpay_api.key_id = Some("rzp_test_tests".to_owned());
+        config.razorpay_api.origin.clone_from(origin);
+    }
+    config.sessions = SessionSettings {
+        clerk: Some(ClerkSettings {
+            keys: KeySource::Pem(MINT.public_pem().to_owned()),
+            issuer: Some(ISSUER.to_owned()),
+            authorized_parties: vec![],
+        }),
+        supabase: None,
+    };
+    config.api_keys = ApiKeySettings {
+        admin: Some(ADMIN_KEY.into()),
+        service: Some(SERVICE_KEY.into()),
+        audit: Some(AUDIT_KEY.into()),
+    };
+    config.verify_wait = options.verify_wait;
+    config.workers = 1;
+    (options.configure)(&mut config);
+    config
+}

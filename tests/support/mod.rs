@@ -1,0 +1,24 @@
+//! What the tests stand on: one PostgreSQL cluster, a database per test, the real application in front of it.
+
+pub mod app;
+pub mod cluster;
+pub mod deliveries;
+
+use std::time::{Duration, Instant};
+
+pub use app::{Options, TestApp};
+
+/// Waits until a condition holds; there are no sleeps that hope.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "waited too long: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
