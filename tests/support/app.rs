@@ -188,6 +188,15 @@ impl TestApp {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Sends a webhook's body with any headers to any path.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+        let mut request = self.client.post(self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request.body(body)).await
+    }
+
     /// A number that a query gives.
     pub async fn count(&self, sql: &str) -> i64 {
         self.sql().await.query_one(sql, &[]).await.unwrap().get(0)

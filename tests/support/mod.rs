@@ -3,6 +3,9 @@
 pub mod app;
 pub mod cluster;
 pub mod deliveries;
+pub mod razorpay_api;
+pub mod tokens;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 
