@@ -107,8 +107,8 @@ struct Verification<'a> {
 
 /// What asking the provider's API came to.
 enum Asked {
-    /// The payment is recorded; `true`: by this call.
-    Recorded(bool),
+    /// The money is ours: what to record.
+    Captured(Unit),
     /// The payment failed.
     Failed,
     /// The API knows of no money yet, or could not be asked.
@@ -144,16 +144,21 @@ impl Verification<'_> {
         }
     }
 
+    /// Records outside of the race with the webhook: whoever looks while the unit is under way would find this
+    /// call's own work and take it for the webhook's.
     async fn answer(&self, asked: Asked) -> Result<HttpResponse, Problem> {
         match asked {
             Asked::Failed => {
                 Ok(HttpResponse::Ok().json(json!({ "success": false, "status": "failed" })))
             }
             Asked::Unknown => Ok(pending()),
-            Asked::Recorded(by_this_call) => match self.find().await? {
-                Some(purchase) => self.settle(purchase, !by_this_call).await,
-                None => Ok(pending()),
-            },
+            Asked::Captured(unit) => {
+                let outcome = submit(self.app, unit).await?;
+                match self.find().await? {
+                    Some(purchase) => self.settle(purchase, outcome != Outcome::Recorded).await,
+                    None => Ok(pending()),
+                }
+            }
         }
     }
 
@@ -173,7 +178,7 @@ impl Verification<'_> {
         }
     }
 
-    /// Asks Razorpay what became of the payment and books it if the money is ours.
+    /// Asks Razorpay what became of the payment.
     async fn ask_provider(&self) -> Result<Asked, Problem> {
         let Some(api) = &self.app.razorpay_api else {
             return Ok(Asked::Unknown);
@@ -207,9 +212,8 @@ impl Verification<'_> {
                 Ok(Asked::Unknown)
             }
             ApiStatus::Captured(capture) => {
-                let unit = fetched(bytes, now, Command::CapturePayment(*capture));
-                let outcome = submit(self.app, unit).await?;
-                Ok(Asked::Recorded(outcome == Outcome::Recorded))
+                let command = Command::CapturePayment(*capture);
+                Ok(Asked::Captured(fetched(bytes, now, command)))
             }
             ApiStatus::Failed => Ok(Asked::Failed),
             ApiStatus::Created
