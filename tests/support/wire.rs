@@ -31,9 +31,13 @@ fn is_whole(answer: &[u8]) -> bool {
     length.is_none_or(|length| body.len() >= length.parse::<usize>().unwrap())
 }
 
-/// Sends these bytes and goes away.
-pub async fn break_off(address: SocketAddr, request: &[u8]) {
+/// Sends these bytes, says that there will be no more, and gives all that comes back until the other side closes.
+pub async fn break_off(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     stream.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
+    assert!(read.is_ok(), "the connection stayed open");
+    String::from_utf8_lossy(&answer).into_owned()
 }
