@@ -207,7 +207,7 @@ impl Verification<'_> {
                 Ok(Asked::Unknown)
             }
             ApiStatus::Captured(capture) => {
-                let unit = fetched(bytes, now, Command::CapturePayment(*capture));
+                let unit = fetched(bytes, now, Command::CapturePayment(capture));
                 let outcome = submit(self.app, unit).await?;
                 Ok(Asked::Recorded(outcome == Outcome::Recorded))
             }

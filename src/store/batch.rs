@@ -421,6 +421,10 @@ fn not_loaded() -> StatementError {
     )
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
 fn unwritable(error: serde_json::Error) -> StatementError {
     StatementError::Data("json".to_owned(), error.to_string())
 }

@@ -75,8 +75,8 @@ pub(super) async fn load(
                 client.query(&statements.lock_heads, &[&shards]).await
             }
         };
-        let (began, heads) = futures_util::future::join(begin, lock).await;
-        began?;
+        let (started, heads) = futures_util::future::join(begin, lock).await;
+        started?;
         heads
     };
     let guards = async {
