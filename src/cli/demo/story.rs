@@ -318,7 +318,7 @@ impl Story {
             what,
             "POST /v1/payments/verify",
             &answer,
-            status,
+            200,
             expected,
         ))
     }
