@@ -29,15 +29,25 @@ fn with_profile(id: &'static str, payload: Value, profile: Value) -> Given {
 async fn expect(model: &str, given: Vec<Given>, then: Value) {
     let model = ReadModel::find(model).unwrap();
     let database = cluster::fresh_database().await;
-    let client = database.connect_as_login(&ConnectOptions::default()).await.unwrap();
+    let client = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
     let count = given.len();
     insert(&client, given).await;
     for chunk in 1..=count {
-        client.batch_execute(&format!("truncate {}", model.name)).await.unwrap();
+        client
+            .batch_execute(&format!("truncate {}", model.name))
+            .await
+            .unwrap();
         apply(&client, model, count, chunk).await;
         // Twice is once: a batch that was applied already changes nothing.
         apply(&client, model, count, chunk).await;
-        assert_eq!(rows(&client, model.name).await, then, "in chunks of {chunk}");
+        assert_eq!(
+            rows(&client, model.name).await,
+            then,
+            "in chunks of {chunk}"
+        );
     }
 }
 
@@ -51,7 +61,11 @@ async fn insert(client: &Client, given: Vec<Given>) {
                returning sequence";
     for Given(aggregate_type, aggregate_id, payload, profile) in given {
         let sql = sql.replace("$3", &format!("'{payload}'"));
-        let sequence: i64 = client.query_one(&sql, &[&aggregate_type, &aggregate_id]).await.unwrap().get(0);
+        let sequence: i64 = client
+            .query_one(&sql, &[&aggregate_type, &aggregate_id])
+            .await
+            .unwrap()
+            .get(0);
         if let Some(profile) = profile {
             let sql = format!(
                 "insert into personal values ('{aggregate_type}', '{aggregate_id}', {sequence}, '\\x00', '{profile}')"
@@ -66,7 +80,10 @@ async fn apply(client: &Client, model: ReadModel, count: usize, chunk: usize) {
     for first in (1..=count).step_by(chunk) {
         let last = i64::try_from(first + chunk - 1).unwrap();
         let first = i64::try_from(first).unwrap();
-        client.execute(&sql, &[&0_i16, &first, &last, &model.handles()]).await.unwrap();
+        client
+            .execute(&sql, &[&0_i16, &first, &last, &model.handles()])
+            .await
+            .unwrap();
     }
 }
 
@@ -112,17 +129,25 @@ async fn entries_are_all_movements() {
         of_user("a", bonus(20)),
         of_user("a", purchased(500, 520)),
     ];
-    let common = json!({"user_id": "a", "shard": 0, "source": "razorpay", "provider_event_id": "evt_1"});
+    let common =
+        json!({"user_id": "a", "shard": 0, "source": "razorpay", "provider_event_id": "evt_1"});
     let entry = |more: Value| {
         let mut entry = common.clone();
-        entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        entry
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         entry
     };
     let then = json!([
-        entry(json!({"sequence": 2, "position": 2, "type": "SignupBonusGranted", "delta": 20, "balance": 20,
-                     "purchase_id": null, "recorded_at": "2026-11-21T00:00:01+00:00"})),
-        entry(json!({"sequence": 3, "position": 3, "type": "CreditsPurchased", "delta": 500, "balance": 520,
-                     "purchase_id": "razorpay:pay_1", "recorded_at": "2026-11-21T00:00:02+00:00"})),
+        entry(
+            json!({"sequence": 2, "position": 2, "type": "SignupBonusGranted", "delta": 20, "balance": 20,
+                     "purchase_id": null, "recorded_at": "2026-11-21T00:00:01+00:00"})
+        ),
+        entry(
+            json!({"sequence": 3, "position": 3, "type": "CreditsPurchased", "delta": 500, "balance": 520,
+                     "purchase_id": "razorpay:pay_1", "recorded_at": "2026-11-21T00:00:02+00:00"})
+        ),
     ]);
     expect("entries", given, then).await;
 }
@@ -145,8 +170,14 @@ async fn purchases_are_completed_by_later_events() {
         of_purchase("razorpay:pay_1", captured(json!("a"), price.clone())),
         of_purchase("razorpay:pay_2", captured(Value::Null, Value::Null)),
         of_purchase("razorpay:pay_3", captured(Value::Null, Value::Null)),
-        of_purchase("razorpay:pay_2", json!({"type": "PurchaseClaimed", "user_id": "b", "by": "provider"})),
-        of_purchase("razorpay:pay_2", json!({"type": "PurchasePriced", "price": price})),
+        of_purchase(
+            "razorpay:pay_2",
+            json!({"type": "PurchaseClaimed", "user_id": "b", "by": "provider"}),
+        ),
+        of_purchase(
+            "razorpay:pay_2",
+            json!({"type": "PurchasePriced", "price": price}),
+        ),
     ];
     let row = |n: i64, user: Value, sku: Value, credits: i64| {
         json!({"purchase_id": format!("razorpay:pay_{n}"), "user_id": user, "status": "captured", "amount_minor": 49900,
@@ -172,7 +203,10 @@ async fn users_show_the_newest_profile_until_they_are_gone() {
         with_profile("a", registered.clone(), old.clone()),
         with_profile("b", registered.clone(), old.clone()),
         with_profile("a", changed.clone(), new.clone()),
-        of_user("a", json!({"type": "SignupBonusGranted", "credits": 20, "delta": 20, "balance": 20})),
+        of_user(
+            "a",
+            json!({"type": "SignupBonusGranted", "credits": 20, "delta": 20, "balance": 20}),
+        ),
         of_user("b", json!({"type": "UserDeleted"})),
         // Its personal data was erased.
         of_user("c", registered.clone()),
@@ -183,7 +217,12 @@ async fn users_show_the_newest_profile_until_they_are_gone() {
         with_profile("e", registered, old),
         of_user("e", changed),
     ];
-    let row = |id: &str, email: Value, verified: bool, first: Value, last: Value, more: (i64, bool, Value)| {
+    let row = |id: &str,
+               email: Value,
+               verified: bool,
+               first: Value,
+               last: Value,
+               more: (i64, bool, Value)| {
         json!({"user_id": id, "registered": true, "deleted": more.1, "plan": "free", "email": email,
                "email_verified": verified, "first_name": first, "last_name": last, "profile_sequence": more.0,
                "registered_at": more.2})
@@ -191,10 +230,24 @@ async fn users_show_the_newest_profile_until_they_are_gone() {
     let at = |second: i64| json!(format!("2026-11-21T00:00:0{second}+00:00"));
     let null = || Value::Null;
     let then = json!([
-        row("a", json!("new@example.com"), true, null(), json!("New"), (2, false, at(0))),
+        row(
+            "a",
+            json!("new@example.com"),
+            true,
+            null(),
+            json!("New"),
+            (2, false, at(0))
+        ),
         row("b", null(), false, null(), null(), (1, true, at(1))),
         row("c", null(), false, null(), null(), (1, false, at(5))),
-        row("d", json!("new@example.com"), true, null(), json!("New"), (1, false, at(7))),
+        row(
+            "d",
+            json!("new@example.com"),
+            true,
+            null(),
+            json!("New"),
+            (1, false, at(7))
+        ),
         row("e", null(), false, null(), null(), (2, false, at(8))),
     ]);
     expect("users", given, then).await;
@@ -225,12 +278,22 @@ async fn a_rebuild_comes_out_equal_row_for_row() {
     for model in READ_MODELS {
         let before = rows(&client, model.name).await;
         assert!(before.as_array().unwrap().len() >= 10, "{}", model.name);
-        let rebuilt = rebuild::rebuild(&app.database, model.name, &mut |_, _| {}).await.unwrap();
-        assert_eq!(rebuilt.positions, app.count("select sum(position)::bigint from heads").await);
+        let rebuilt = rebuild::rebuild(&app.database, model.name, &mut |_, _| {})
+            .await
+            .unwrap();
+        assert_eq!(
+            rebuilt.positions,
+            app.count("select sum(position)::bigint from heads").await
+        );
         assert_eq!(rows(&client, model.name).await, before, "{}", model.name);
         // Damage is repaired: the table is made from the log, not from itself.
-        client.batch_execute(&format!("delete from {}", model.name)).await.unwrap();
-        rebuild::rebuild(&app.database, model.name, &mut |_, _| {}).await.unwrap();
+        client
+            .batch_execute(&format!("delete from {}", model.name))
+            .await
+            .unwrap();
+        rebuild::rebuild(&app.database, model.name, &mut |_, _| {})
+            .await
+            .unwrap();
         assert_eq!(rows(&client, model.name).await, before, "{}", model.name);
     }
     app.assert_audit_is_clean().await;
@@ -244,20 +307,29 @@ async fn read_models_are_rebuilt_while_the_service_writes() {
         let mut statuses = Vec::new();
         for n in 0..150 {
             let user_id = format!("user_{}", n % 7);
-            statuses.push(app.deliver(Source::Razorpay, &captured(&payment(Some(&user_id)))).await.status);
+            statuses.push(
+                app.deliver(Source::Razorpay, &captured(&payment(Some(&user_id))))
+                    .await
+                    .status,
+            );
         }
         statuses
     };
     let rebuilding = async {
         for _ in 0..3 {
             for model in READ_MODELS {
-                rebuild::rebuild(&app.database, model.name, &mut |_, _| {}).await.unwrap();
+                rebuild::rebuild(&app.database, model.name, &mut |_, _| {})
+                    .await
+                    .unwrap();
             }
         }
     };
     let (statuses, ()) = tokio::join!(writing, rebuilding);
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
-    assert_eq!(app.count("select sum(balance)::bigint from balance").await, 150 * 500);
+    assert_eq!(
+        app.count("select sum(balance)::bigint from balance").await,
+        150 * 500
+    );
     assert_eq!(app.count("select count(*) from entries").await, 150);
     app.assert_audit_is_clean().await;
     app.stop().await;
@@ -269,7 +341,10 @@ async fn a_read_model_whose_sql_changed_is_rebuilt_at_start() {
     let app = TestApp::start_on(database.clone(), crate::support::Options::default()).await;
     deliver_a_day(&app).await;
     app.stop().await;
-    let owner = database.connect(Role::Owner, &ConnectOptions::default()).await.unwrap();
+    let owner = database
+        .connect(Role::Owner, &ConnectOptions::default())
+        .await
+        .unwrap();
     let before = rows(&owner, "balance").await;
     let damage = "update read_models set digest = 'of an older release' where name = 'balance';
                   delete from balance;
@@ -277,6 +352,10 @@ async fn a_read_model_whose_sql_changed_is_rebuilt_at_start() {
     owner.batch_execute(damage).await.unwrap();
     let app = TestApp::start_on(database, crate::support::Options::default()).await;
     assert_eq!(rows(&owner, "balance").await, before);
-    assert_eq!(rows(&owner, "entries").await, json!([]), "its SQL did not change, so it was left alone");
+    assert_eq!(
+        rows(&owner, "entries").await,
+        json!([]),
+        "its SQL did not change, so it was left alone"
+    );
     app.stop().await;
 }

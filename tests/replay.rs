@@ -99,10 +99,16 @@ async fn whatever_was_changed_is_found_and_named() {
     app.stop().await;
     for (sql, at, what) in tampering {
         let database = app_copy(&name).await;
-        let client = database.connect_as_login(&ConnectOptions::default()).await.unwrap();
+        let client = database
+            .connect_as_login(&ConnectOptions::default())
+            .await
+            .unwrap();
         client.batch_execute(sql).await.unwrap();
         let report = replay::replay(&database, &mut |_, _| {}).await.unwrap();
-        let found = report.differences.iter().any(|one| one.at.starts_with(at) && one.what == what);
+        let found = report
+            .differences
+            .iter()
+            .any(|one| one.at.starts_with(at) && one.what == what);
         assert!(found, "{sql}\n{:#?}", report.differences);
     }
 }
@@ -110,20 +116,31 @@ async fn whatever_was_changed_is_found_and_named() {
 /// A copy of a database to be tampered with.
 async fn app_copy(template: &str) -> credit_ledger::postgres::Database {
     use crate::support::cluster;
-    let copy = cluster::settings(&format!("{template}_{}", crate::support::deliveries::unique("copy")));
+    let copy = cluster::settings(&format!(
+        "{template}_{}",
+        crate::support::deliveries::unique("copy")
+    ));
     let name = copy.database.clone().unwrap();
     let database = cluster::fresh_database().await.sibling(&name);
     assert!(database.create(Some(template)).await.unwrap());
     // Opened anew: roles are a matter of each database.
-    credit_ledger::postgres::Database::open(&copy).await.unwrap()
+    credit_ledger::postgres::Database::open(&copy)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn stock_postgres_es_loads_the_same_aggregates() {
     let app = TestApp::start().await;
     history(&app).await;
-    let options = app.database.sqlx_options(Role::Auditor, &ConnectOptions::default());
-    let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let options = app
+        .database
+        .sqlx_options(Role::Auditor, &ConnectOptions::default());
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .unwrap();
     let repository = || PostgresEventRepository::new(pool.clone());
     let users = PersistedEventStore::<_, User>::new_event_store(repository());
     let purchases = PersistedEventStore::<_, Purchase>::new_event_store(repository());
@@ -136,11 +153,17 @@ async fn stock_postgres_es_loads_the_same_aggregates() {
         let version = usize::try_from(row.get::<_, i64>("version")).unwrap();
         if row.get::<_, &str>("aggregate_type") == "user" {
             let context = users.load_aggregate(&id).await.unwrap();
-            assert_eq!(context.aggregate, serde_json::from_str::<User>(&state).unwrap());
+            assert_eq!(
+                context.aggregate,
+                serde_json::from_str::<User>(&state).unwrap()
+            );
             assert_eq!(context.current_sequence, version);
         } else {
             let context = purchases.load_aggregate(&id).await.unwrap();
-            assert_eq!(context.aggregate, serde_json::from_str::<Purchase>(&state).unwrap());
+            assert_eq!(
+                context.aggregate,
+                serde_json::from_str::<Purchase>(&state).unwrap()
+            );
             assert_eq!(context.current_sequence, version);
         }
     }
@@ -153,7 +176,8 @@ async fn a_replay_beside_a_service_that_writes_is_clean() {
     let writing = async {
         for n in 0..200 {
             let user_id = format!("user_{}", n % 5);
-            app.deliver(Source::Razorpay, &captured(&payment(Some(&user_id)))).await;
+            app.deliver(Source::Razorpay, &captured(&payment(Some(&user_id))))
+                .await;
         }
     };
     let auditing = async {

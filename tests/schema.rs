@@ -5,12 +5,18 @@ use credit_ledger::postgres::{ConnectOptions, Database, Role};
 use credit_ledger::projection::READ_MODELS;
 
 use crate::support::deliveries::{captured, created, payment, user};
-use crate::support::{TestApp, cluster};
+use crate::support::{Options, TestApp, cluster};
 
 async fn catalogue(database: &Database) -> Vec<String> {
-    let client = database.connect_as_login(&ConnectOptions::default()).await.unwrap();
+    let client = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
     let read_models: Vec<&str> = READ_MODELS.iter().map(|model| model.name).collect();
-    let rows = client.query(include_str!("support/catalogue.sql"), &[&read_models]).await.unwrap();
+    let rows = client
+        .query(include_str!("support/catalogue.sql"), &[&read_models])
+        .await
+        .unwrap();
     rows.iter().map(|row| row.get("line")).collect()
 }
 
@@ -18,10 +24,20 @@ async fn catalogue(database: &Database) -> Vec<String> {
 async fn current_sql_is_the_sum_of_the_migrations() {
     let migrated = cluster::fresh_database().await;
     let current = cluster::empty_database().await;
-    let client = current.connect_as_login(&ConnectOptions::default()).await.unwrap();
-    client.batch_execute(include_str!("../schema/current.sql")).await.unwrap();
+    let client = current
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
+    client
+        .batch_execute(include_str!("../schema/current.sql"))
+        .await
+        .unwrap();
     let (migrated, current) = (catalogue(&migrated).await, catalogue(&current).await);
-    assert!(migrated.iter().any(|line| line.starts_with("constraint inbox.inbox_pkey")));
+    assert!(
+        migrated
+            .iter()
+            .any(|line| line.starts_with("constraint inbox.inbox_pkey"))
+    );
     assert_eq!(migrated, current);
 }
 
@@ -49,10 +65,17 @@ async fn nobody_changes_the_log() {
         }
     }
     let superuser = &sessions[0].1;
-    superuser.batch_execute("set session_replication_role = replica").await.unwrap();
+    superuser
+        .batch_execute("set session_replication_role = replica")
+        .await
+        .unwrap();
     for statement in refused {
         let error = superuser.batch_execute(statement).await.unwrap_err();
-        assert_eq!(error.code().unwrap().code(), "42501", "replica: {statement}");
+        assert_eq!(
+            error.code().unwrap().code(),
+            "42501",
+            "replica: {statement}"
+        );
     }
     assert_eq!(app.count("select count(*) from events").await, 2);
     app.stop().await;
@@ -61,7 +84,10 @@ async fn nobody_changes_the_log() {
 #[tokio::test]
 async fn the_service_may_only_add_to_the_log_and_the_auditor_only_read() {
     let database = cluster::fresh_database().await;
-    let client = database.connect_as_login(&ConnectOptions::default()).await.unwrap();
+    let client = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
     let sql = "select c.relname::text as table_name, privilege,
                       has_table_privilege('credit_ledger_app', c.oid, privilege) as app,
                       has_table_privilege('credit_ledger_auditor', c.oid, privilege) as auditor
@@ -77,15 +103,26 @@ async fn the_service_may_only_add_to_the_log_and_the_auditor_only_read() {
             ("refinery_schema_history", privilege) => privilege == "SELECT",
             _ => true,
         };
-        assert_eq!(row.get::<_, bool>("app"), app, "app: {privilege} on {table}");
-        assert_eq!(row.get::<_, bool>("auditor"), privilege == "SELECT", "auditor: {privilege} on {table}");
+        assert_eq!(
+            row.get::<_, bool>("app"),
+            app,
+            "app: {privilege} on {table}"
+        );
+        assert_eq!(
+            row.get::<_, bool>("auditor"),
+            privilege == "SELECT",
+            "auditor: {privilege} on {table}"
+        );
     }
 }
 
 #[tokio::test]
 async fn every_sql_file_prepares() {
     let database = cluster::fresh_database().await;
-    let client = database.connect_as_login(&ConnectOptions::default()).await.unwrap();
+    let client = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut prepared = 0;
     for folder in ["src/store/sql", "src/audit", "projections"] {
@@ -96,9 +133,17 @@ async fn every_sql_file_prepares() {
             let statements = match name.as_str() {
                 "table.sql" | "set_session.sql" => continue,
                 "apply.sql" => {
-                    let model = file.parent().unwrap().file_name().unwrap().to_str().unwrap();
-                    let model = credit_ledger::projection::ReadModel::find(model)
-                        .unwrap_or_else(|| panic!("{model} is in projections/ and not in the registry"));
+                    let model = file
+                        .parent()
+                        .unwrap()
+                        .file_name()
+                        .unwrap()
+                        .to_str()
+                        .unwrap();
+                    let model =
+                        credit_ledger::projection::ReadModel::find(model).unwrap_or_else(|| {
+                            panic!("{model} is in projections/ and not in the registry")
+                        });
                     vec![model.live_sql(), model.history_sql()]
                 }
                 _ => vec![sql],
@@ -110,7 +155,7 @@ async fn every_sql_file_prepares() {
             }
         }
     }
-    assert!(prepared >= 12 + 2 + 4 * 2 + 5, "{prepared} were found");
+    assert!(prepared >= 14 + 2 + 4 * 2 + 5, "{prepared} were found");
 }
 
 fn sql_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
@@ -130,7 +175,13 @@ fn sql_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 async fn an_event_is_found_by_the_id_that_its_provider_gave_it() {
     let app = TestApp::start().await;
     let delivery = captured(&payment(Some("user_1")));
-    let event_id = delivery.headers.iter().find(|(name, _)| *name == "x-razorpay-event-id").unwrap().1.clone();
+    let event_id = delivery
+        .headers
+        .iter()
+        .find(|(name, _)| *name == "x-razorpay-event-id")
+        .unwrap()
+        .1
+        .clone();
     app.deliver(Source::Razorpay, &delivery).await;
     let sql = "select e.event_type
                  from inbox i
@@ -142,7 +193,34 @@ async fn an_event_is_found_by_the_id_that_its_provider_gave_it() {
     let types: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(types, ["PaymentCaptured", "CreditsPurchased"]);
     let sql = "select count(*) from events where source = 'razorpay' and provider_event_id = $1";
-    let count: i64 = app.sql().await.query_one(sql, &[&event_id]).await.unwrap().get(0);
+    let count: i64 = app
+        .sql()
+        .await
+        .query_one(sql, &[&event_id])
+        .await
+        .unwrap()
+        .get(0);
     assert_eq!(count, 2);
     app.stop().await;
+}
+
+#[tokio::test]
+async fn eight_instances_may_start_at_once_on_an_empty_database() {
+    let database = cluster::empty_database().await;
+    let starts = (0..8).map(|_| TestApp::start_on(database.clone(), Options::default()));
+    let apps = futures_util::future::join_all(starts).await;
+    let sign_up = created(&user("user_1"));
+    for app in &apps {
+        assert_eq!(app.deliver(Source::Clerk, &sign_up).await.status, 200);
+    }
+    assert_eq!(
+        apps[0]
+            .count("select count(*) from refinery_schema_history")
+            .await,
+        1
+    );
+    assert_eq!(apps[0].count("select count(*) from events").await, 2);
+    for app in apps {
+        app.stop().await;
+    }
 }
