@@ -58,7 +58,30 @@ pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// The system's clock.
 pub fn system_clock() -> Clock {
-    Arc::new(Utc::now)
+    Arc::new(system_now)
+}
+
+/// What the system's clock says.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the system's clock"
+)]
+pub fn system_now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// Random bytes of the system.
+///
+/// # Errors
+/// When the system has none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that draws randomness"
+)]
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl App {
@@ -67,14 +90,12 @@ impl App {
         (self.clock)()
     }
 
-    /// 16 random bytes.
+    /// A fresh salt for personal data.
     ///
     /// # Errors
     /// When the system has no randomness.
     pub fn salt(&self) -> Result<Salt, getrandom::Error> {
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt)?;
-        Ok(Salt(salt))
+        random_bytes().map(Salt)
     }
 
     /// Whether no new work should be sent here.

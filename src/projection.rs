@@ -82,12 +82,12 @@ impl ReadModel {
         header_list(self.apply_sql, "-- ignores:")
     }
 
-    /// The statement that the append runs; its parameters are those of [`LIVE_BATCH`].
+    /// The statement that the append runs; its parameters are those of `LIVE_BATCH`.
     pub fn live_sql(&self) -> String {
         format!("{LIVE_BATCH}{}", self.apply_sql)
     }
 
-    /// The statement that a rebuild runs; its parameters are those of [`HISTORY_BATCH`].
+    /// The statement that a rebuild runs; its parameters are those of `HISTORY_BATCH`.
     pub fn history_sql(&self) -> String {
         format!("{HISTORY_BATCH}{}", self.apply_sql)
     }

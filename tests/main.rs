@@ -1,5 +1,12 @@
 //! The real application on a real PostgreSQL, one binary. See `tests/README.md`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking and live in real time"
+)]
+
 mod support;
 
 mod accounts;

@@ -1,1 +1,361 @@
-//! To be written.
+//! The read models: given events, when they are applied in whatever chunks, then these rows; and rebuilding.
+
+use credit_ledger::ledger::Source;
+use credit_ledger::postgres::{ConnectOptions, Role};
+use credit_ledger::projection::{READ_MODELS, ReadModel, rebuild};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+use crate::support::deliveries::{captured, created, deleted, order_paid, payment, updated, user};
+use crate::support::{TestApp, cluster};
+
+/// An event of the stream `$1/$2`, as JSON, with its profile if it has personal data.
+struct Given(&'static str, &'static str, Value, Option<Value>);
+
+fn of_user(id: &'static str, payload: Value) -> Given {
+    Given("user", id, payload, None)
+}
+
+fn of_purchase(id: &'static str, payload: Value) -> Given {
+    Given("purchase", id, payload, None)
+}
+
+fn with_profile(id: &'static str, payload: Value, profile: Value) -> Given {
+    Given("user", id, payload, Some(profile))
+}
+
+/// Applies the events in chunks of every size from 1 up and expects the same rows each time.
+#[track_caller]
+async fn expect(model: &str, given: Vec<Given>, then: Value) {
+    let model = ReadModel::find(model).unwrap();
+    let database = cluster::fresh_database().await;
+    let client = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
+    let count = given.len();
+    insert(&client, given).await;
+    for chunk in 1..=count {
+        client
+            .batch_execute(&format!("truncate {}", model.name))
+            .await
+            .unwrap();
+        apply(&client, model, count, chunk).await;
+        // Twice is once: a batch that was applied already changes nothing.
+        apply(&client, model, count, chunk).await;
+        assert_eq!(
+            rows(&client, model.name).await,
+            then,
+            "in chunks of {chunk}"
+        );
+    }
+}
+
+async fn insert(client: &Client, given: Vec<Given>) {
+    let sql = "insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+                                   shard, position, recorded_at, source, provider_event_id, hash)
+               select $1, $2, 1 + count(*) filter (where aggregate_type = $1 and aggregate_id = $2), $3::json->>'type', '1.0',
+                      $3::json, '{}', 0, 1 + count(*), timestamptz '2026-11-21 00:00:00Z' + count(*) * interval '1 second',
+                      'razorpay', 'evt_1', decode(repeat('00', 32), 'hex')
+                 from events
+               returning sequence";
+    for Given(aggregate_type, aggregate_id, payload, profile) in given {
+        let sql = sql.replace("$3", &format!("'{payload}'"));
+        let sequence: i64 = client
+            .query_one(&sql, &[&aggregate_type, &aggregate_id])
+            .await
+            .unwrap()
+            .get(0);
+        if let Some(profile) = profile {
+            let sql = format!(
+                "insert into personal values ('{aggregate_type}', '{aggregate_id}', {sequence}, '\\x00', '{profile}')"
+            );
+            client.batch_execute(&sql).await.unwrap();
+        }
+    }
+}
+
+async fn apply(client: &Client, model: ReadModel, count: usize, chunk: usize) {
+    let sql = model.history_sql();
+    for first in (1..=count).step_by(chunk) {
+        let last = i64::try_from(first + chunk - 1).unwrap();
+        let first = i64::try_from(first).unwrap();
+        client
+            .execute(&sql, &[&0_i16, &first, &last, &model.handles()])
+            .await
+            .unwrap();
+    }
+}
+
+async fn rows(client: &Client, table: &str) -> Value {
+    let sql = format!("select coalesce(json_agg(t order by t::text), '[]')::text from {table} t");
+    let text: String = client.query_one(&sql, &[]).await.unwrap().get(0);
+    serde_json::from_str(&text).unwrap()
+}
+
+fn bonus(balance: i64) -> Value {
+    json!({"type": "SignupBonusGranted", "credits": 20, "delta": 20, "balance": balance})
+}
+
+fn purchased(credits: i64, balance: i64) -> Value {
+    json!({"type": "CreditsPurchased", "purchase_id": "razorpay:pay_1", "credits": credits, "delta": credits, "balance": balance})
+}
+
+#[tokio::test]
+async fn balance_is_the_account_after_the_newest_event() {
+    let mut indebted = purchased(5, 40);
+    indebted["held"] = json!(7);
+    indebted["debt"] = json!(0);
+    let given = vec![
+        of_user("a", json!({"type": "UserRegistered", "plan": "free"})),
+        of_user("a", bonus(20)),
+        of_user("b", bonus(20)),
+        of_user("a", purchased(500, 520)),
+        of_user("b", indebted),
+        of_user("b", json!({"type": "UserDeleted"})),
+        of_user("c", json!({"type": "UserDeleted"})),
+    ];
+    let then = json!([
+        {"user_id": "a", "balance": 520, "held": 0, "debt": 0, "version": 3},
+        {"user_id": "b", "balance": 40, "held": 7, "debt": 0, "version": 2},
+    ]);
+    expect("balance", given, then).await;
+}
+
+#[tokio::test]
+async fn entries_are_all_movements() {
+    let given = vec![
+        of_user("a", json!({"type": "UserRegistered", "plan": "free"})),
+        of_user("a", bonus(20)),
+        of_user("a", purchased(500, 520)),
+    ];
+    let common =
+        json!({"user_id": "a", "shard": 0, "source": "razorpay", "provider_event_id": "evt_1"});
+    let entry = |more: Value| {
+        let mut entry = common.clone();
+        entry
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        entry
+    };
+    let then = json!([
+        entry(
+            json!({"sequence": 2, "position": 2, "type": "SignupBonusGranted", "delta": 20, "balance": 20,
+                     "purchase_id": null, "recorded_at": "2026-11-21T00:00:01+00:00"})
+        ),
+        entry(
+            json!({"sequence": 3, "position": 3, "type": "CreditsPurchased", "delta": 500, "balance": 520,
+                     "purchase_id": "razorpay:pay_1", "recorded_at": "2026-11-21T00:00:02+00:00"})
+        ),
+    ]);
+    expect("entries", given, then).await;
+}
+
+#[tokio::test]
+async fn purchases_are_completed_by_later_events() {
+    let captured = |user: Value, price: Value| {
+        let mut event = json!({"type": "PaymentCaptured", "amount_minor": 49900, "currency": "INR",
+                               "order_id": "order_1", "paid_at_s": 1_795_000_000});
+        if !user.is_null() {
+            event["user_id"] = user;
+        }
+        if !price.is_null() {
+            event["price"] = price;
+        }
+        event
+    };
+    let price = json!({"sku": "credits_500", "credits": 500});
+    let given = vec![
+        of_purchase("razorpay:pay_1", captured(json!("a"), price.clone())),
+        of_purchase("razorpay:pay_2", captured(Value::Null, Value::Null)),
+        of_purchase("razorpay:pay_3", captured(Value::Null, Value::Null)),
+        of_purchase(
+            "razorpay:pay_2",
+            json!({"type": "PurchaseClaimed", "user_id": "b", "by": "provider"}),
+        ),
+        of_purchase(
+            "razorpay:pay_2",
+            json!({"type": "PurchasePriced", "price": price}),
+        ),
+    ];
+    let row = |n: i64, user: Value, sku: Value, credits: i64| {
+        json!({"purchase_id": format!("razorpay:pay_{n}"), "user_id": user, "status": "captured", "amount_minor": 49900,
+               "currency": "INR", "order_id": "order_1", "sku": sku, "credits": credits,
+               "paid_at": "2026-11-18T11:06:40+00:00", "recorded_at": format!("2026-11-21T00:00:0{}+00:00", n - 1)})
+    };
+    let then = json!([
+        row(1, json!("a"), json!("credits_500"), 500),
+        row(2, json!("b"), json!("credits_500"), 500),
+        row(3, Value::Null, Value::Null, 0),
+    ]);
+    expect("purchases", given, then).await;
+}
+
+#[tokio::test]
+async fn users_show_the_newest_profile_until_they_are_gone() {
+    let profile = |digest: &str| json!({"digest": digest, "updated_at_ms": 1, "event_id": "msg_1"});
+    let registered = json!({"type": "UserRegistered", "plan": "free", "profile": profile("1")});
+    let changed = json!({"type": "UserProfileChanged", "profile": profile("2")});
+    let old = json!({"email": "old@example.com", "first_name": "Old"});
+    let new = json!({"email": "new@example.com", "email_verified": true, "last_name": "New"});
+    let given = vec![
+        with_profile("a", registered.clone(), old.clone()),
+        with_profile("b", registered.clone(), old.clone()),
+        with_profile("a", changed.clone(), new.clone()),
+        of_user(
+            "a",
+            json!({"type": "SignupBonusGranted", "credits": 20, "delta": 20, "balance": 20}),
+        ),
+        of_user("b", json!({"type": "UserDeleted"})),
+        // Its personal data was erased.
+        of_user("c", registered.clone()),
+        // An update came first, so the registration brought no profile.
+        with_profile("d", changed.clone(), new),
+        of_user("d", json!({"type": "UserRegistered", "plan": "free"})),
+        // A newer profile whose data was erased leaves nothing of the older one.
+        with_profile("e", registered, old),
+        of_user("e", changed),
+    ];
+    let row = |id: &str,
+               email: Value,
+               verified: bool,
+               first: Value,
+               last: Value,
+               more: (i64, bool, Value)| {
+        json!({"user_id": id, "registered": true, "deleted": more.1, "plan": "free", "email": email,
+               "email_verified": verified, "first_name": first, "last_name": last, "profile_sequence": more.0,
+               "registered_at": more.2})
+    };
+    let at = |second: i64| json!(format!("2026-11-21T00:00:0{second}+00:00"));
+    let null = || Value::Null;
+    let then = json!([
+        row(
+            "a",
+            json!("new@example.com"),
+            true,
+            null(),
+            json!("New"),
+            (2, false, at(0))
+        ),
+        row("b", null(), false, null(), null(), (1, true, at(1))),
+        row("c", null(), false, null(), null(), (1, false, at(5))),
+        row(
+            "d",
+            json!("new@example.com"),
+            true,
+            null(),
+            json!("New"),
+            (1, false, at(7))
+        ),
+        row("e", null(), false, null(), null(), (2, false, at(8))),
+    ]);
+    expect("users", given, then).await;
+}
+
+async fn deliver_a_day(app: &TestApp) {
+    for n in 0..20 {
+        let user_id = format!("user_{n}");
+        let paid = payment(Some(&user_id).filter(|_| n % 3 != 0).map(String::as_str));
+        let mut someone = user(&user_id);
+        app.deliver(Source::Clerk, &created(&someone)).await;
+        app.deliver(Source::Razorpay, &captured(&paid)).await;
+        app.deliver(Source::Razorpay, &order_paid(&paid)).await;
+        someone.updated_at += chrono::TimeDelta::seconds(5);
+        someone.first_name = Some(format!("Name {n}"));
+        app.deliver(Source::Clerk, &updated(&someone)).await;
+        if n % 5 == 0 {
+            app.deliver(Source::Clerk, &deleted(&user_id)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_comes_out_equal_row_for_row() {
+    let app = TestApp::start().await;
+    deliver_a_day(&app).await;
+    let client = app.sql().await;
+    for model in READ_MODELS {
+        let before = rows(&client, model.name).await;
+        assert!(before.as_array().unwrap().len() >= 10, "{}", model.name);
+        let rebuilt = rebuild::rebuild(&app.database, model.name, &mut |_, _| {})
+            .await
+            .unwrap();
+        assert_eq!(
+            rebuilt.positions,
+            app.count("select sum(position)::bigint from heads").await
+        );
+        assert_eq!(rows(&client, model.name).await, before, "{}", model.name);
+        // Damage is repaired: the table is made from the log, not from itself.
+        client
+            .batch_execute(&format!("delete from {}", model.name))
+            .await
+            .unwrap();
+        rebuild::rebuild(&app.database, model.name, &mut |_, _| {})
+            .await
+            .unwrap();
+        assert_eq!(rows(&client, model.name).await, before, "{}", model.name);
+    }
+    app.assert_audit_is_clean().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn read_models_are_rebuilt_while_the_service_writes() {
+    let app = TestApp::start().await;
+    let writing = async {
+        let mut statuses = Vec::new();
+        for n in 0..150 {
+            let user_id = format!("user_{}", n % 7);
+            statuses.push(
+                app.deliver(Source::Razorpay, &captured(&payment(Some(&user_id))))
+                    .await
+                    .status,
+            );
+        }
+        statuses
+    };
+    let rebuilding = async {
+        for _ in 0..3 {
+            for model in READ_MODELS {
+                rebuild::rebuild(&app.database, model.name, &mut |_, _| {})
+                    .await
+                    .unwrap();
+            }
+        }
+    };
+    let (statuses, ()) = tokio::join!(writing, rebuilding);
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    assert_eq!(
+        app.count("select sum(balance)::bigint from balance").await,
+        150 * 500
+    );
+    assert_eq!(app.count("select count(*) from entries").await, 150);
+    app.assert_audit_is_clean().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_model_whose_sql_changed_is_rebuilt_at_start() {
+    let database = cluster::fresh_database().await;
+    let app = TestApp::start_on(database.clone(), crate::support::Options::default()).await;
+    deliver_a_day(&app).await;
+    app.stop().await;
+    let owner = database
+        .connect(Role::Owner, &ConnectOptions::default())
+        .await
+        .unwrap();
+    let before = rows(&owner, "balance").await;
+    let damage = "update read_models set digest = 'of an older release' where name = 'balance';
+                  delete from balance;
+                  delete from entries";
+    owner.batch_execute(damage).await.unwrap();
+    let app = TestApp::start_on(database, crate::support::Options::default()).await;
+    assert_eq!(rows(&owner, "balance").await, before);
+    assert_eq!(
+        rows(&owner, "entries").await,
+        json!([]),
+        "its SQL did not change, so it was left alone"
+    );
+    app.stop().await;
+}

@@ -1,1 +1,190 @@
-//! To be written.
+//! The auditor's replay: stock postgres-es tells our history, and whatever was changed behind the service's back shows.
+
+use cqrs_es::EventStore as _;
+use cqrs_es::persist::PersistedEventStore;
+use credit_ledger::audit::replay::{self, Report};
+use credit_ledger::ledger::{Purchase, Source, User};
+use credit_ledger::postgres::{ConnectOptions, Role};
+use postgres_es::PostgresEventRepository;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::support::TestApp;
+use crate::support::deliveries::{captured, created, deleted, order_paid, payment, updated, user};
+
+/// Three users, four purchases; one of them nobody's, one of a user who never registered.
+async fn history(app: &TestApp) {
+    for id in ["user_1", "user_2", "user_3"] {
+        let mut someone = user(id);
+        app.deliver(Source::Clerk, &created(&someone)).await;
+        someone.updated_at += chrono::TimeDelta::seconds(1);
+        app.deliver(Source::Clerk, &updated(&someone)).await;
+    }
+    for owner in [Some("user_1"), Some("user_2"), Some("user_9"), None] {
+        let paid = payment(owner);
+        app.deliver(Source::Razorpay, &captured(&paid)).await;
+        app.deliver(Source::Razorpay, &order_paid(&paid)).await;
+    }
+    app.deliver(Source::Clerk, &deleted("user_3")).await;
+}
+
+async fn audit(app: &TestApp) -> Report {
+    replay::replay(&app.database, &mut |_, _| {}).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_honest_history_replays_clean() {
+    let app = TestApp::start().await;
+    let empty = audit(&app).await;
+    assert_eq!((empty.events, empty.differences.len()), (0, 0));
+    history(&app).await;
+    let report = audit(&app).await;
+    assert_eq!(report.differences, vec![]);
+    assert_eq!((report.users, report.purchases), (4, 4));
+    assert_eq!(report.events, 3 * 3 + 4 + 3 + 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn whatever_was_changed_is_found_and_named() {
+    // What is done, where it shows, what is said to differ.
+    let tampering = [
+        ("update balance set balance = balance + 1 where user_id = 'user_1'", "user/user_1", "balance"),
+        ("delete from balance where user_id = 'user_1'", "user/user_1", "balance"),
+        ("insert into balance values ('user_x', 5, 0, 0, 1)", "user/user_x", "existence"),
+        ("update balance set held = 1 where user_id = 'user_2'", "user/user_2", "held"),
+        ("update balance set debt = 1 where user_id = 'user_2'", "user/user_2", "debt"),
+        ("update users set deleted = false where user_id = 'user_3'", "user/user_3", "deleted"),
+        ("update users set plan = 'gold' where user_id = 'user_1'", "user/user_1", "plan"),
+        ("delete from users where user_id = 'user_1'", "user/user_1", "registered"),
+        ("delete from entries where user_id = 'user_1' and delta = 20", "user/user_1", "sum of entries"),
+        ("update entries set delta = delta + 1 where user_id = 'user_2' and delta = 20", "user/user_2", "sum of entries"),
+        ("update purchases set credits = 501 where user_id = 'user_2'", "purchase/", "credits"),
+        ("update purchases set user_id = 'user_1' where user_id is null", "purchase/", "user"),
+        ("delete from purchases where user_id = 'user_9'", "purchase/", "user"),
+        ("update purchases set sku = 'other' where user_id = 'user_9'", "purchase/", "sku"),
+        ("update streams set version = version + 1 where aggregate_id = 'user_1'", "user/user_1", "stream version"),
+        ("delete from streams where aggregate_id = 'user_1'", "user/user_1", "stream version"),
+        (
+            "update streams set state = replace(state::text, '\"balance\":520', '\"balance\":521')::json where aggregate_id = 'user_1'",
+            "user/user_1",
+            "state of the stream",
+        ),
+        // Somebody who may do anything lifts the triggers first.
+        (
+            "alter table events disable trigger all; delete from events where aggregate_id = 'user_1' and sequence = 4",
+            "log",
+            "number of events",
+        ),
+        (
+            "alter table events disable trigger all; delete from events where aggregate_id = 'user_1' and sequence = 2",
+            "user/user_1",
+            "stream without holes",
+        ),
+        (
+            "alter table events disable trigger all; delete from events where aggregate_id = 'user_9'",
+            "user/user_9",
+            "existence",
+        ),
+        (
+            "alter table events disable trigger all;
+             update events set payload = replace(payload::text, '\"balance\":520', '\"balance\":620')::json where aggregate_id = 'user_1'",
+            "user/user_1",
+            "balance",
+        ),
+        ("update heads set position = position + 1 where shard = 0", "log", "number of events"),
+    ];
+    let app = TestApp::start().await;
+    history(&app).await;
+    let name = app.database.name().to_owned();
+    app.stop().await;
+    for (sql, at, what) in tampering {
+        let database = app_copy(&name).await;
+        let client = database
+            .connect_as_login(&ConnectOptions::default())
+            .await
+            .unwrap();
+        client.batch_execute(sql).await.unwrap();
+        let report = replay::replay(&database, &mut |_, _| {}).await.unwrap();
+        let found = report
+            .differences
+            .iter()
+            .any(|one| one.at.starts_with(at) && one.what == what);
+        assert!(found, "{sql}\n{:#?}", report.differences);
+    }
+}
+
+/// A copy of a database to be tampered with.
+async fn app_copy(template: &str) -> credit_ledger::postgres::Database {
+    use crate::support::cluster;
+    let copy = cluster::settings(&format!(
+        "{template}_{}",
+        crate::support::deliveries::unique("copy")
+    ));
+    let name = copy.database.clone().unwrap();
+    let database = cluster::fresh_database().await.sibling(&name);
+    assert!(database.create(Some(template)).await.unwrap());
+    // Opened anew: roles are a matter of each database.
+    credit_ledger::postgres::Database::open(&copy)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn stock_postgres_es_loads_the_same_aggregates() {
+    let app = TestApp::start().await;
+    history(&app).await;
+    let options = app
+        .database
+        .sqlx_options(Role::Auditor, &ConnectOptions::default());
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .unwrap();
+    let repository = || PostgresEventRepository::new(pool.clone());
+    let users = PersistedEventStore::<_, User>::new_event_store(repository());
+    let purchases = PersistedEventStore::<_, Purchase>::new_event_store(repository());
+
+    let streams = "select aggregate_type, aggregate_id, version, state::text as state from streams";
+    let rows = app.sql().await.query(streams, &[]).await.unwrap();
+    assert_eq!(rows.len(), 8);
+    for row in rows {
+        let (id, state): (String, String) = (row.get("aggregate_id"), row.get("state"));
+        let version = usize::try_from(row.get::<_, i64>("version")).unwrap();
+        if row.get::<_, &str>("aggregate_type") == "user" {
+            let context = users.load_aggregate(&id).await.unwrap();
+            assert_eq!(
+                context.aggregate,
+                serde_json::from_str::<User>(&state).unwrap()
+            );
+            assert_eq!(context.current_sequence, version);
+        } else {
+            let context = purchases.load_aggregate(&id).await.unwrap();
+            assert_eq!(
+                context.aggregate,
+                serde_json::from_str::<Purchase>(&state).unwrap()
+            );
+            assert_eq!(context.current_sequence, version);
+        }
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_replay_beside_a_service_that_writes_is_clean() {
+    let app = TestApp::start().await;
+    let writing = async {
+        for n in 0..200 {
+            let user_id = format!("user_{}", n % 5);
+            app.deliver(Source::Razorpay, &captured(&payment(Some(&user_id))))
+                .await;
+        }
+    };
+    let auditing = async {
+        for _ in 0..10 {
+            assert_eq!(audit(&app).await.differences, vec![]);
+        }
+    };
+    tokio::join!(writing, auditing);
+    app.stop().await;
+}

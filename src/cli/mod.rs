@@ -10,6 +10,7 @@ mod send;
 mod serve;
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -96,12 +97,18 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
 /// Logs go to standard error, so that what a command prints stays its own. `RUST_LOG` says how much.
 fn start_log(command: &Command) {
     let quiet = !matches!(command, Command::Serve(_));
-    let default = if quiet { "warn" } else { "info" };
+    // Libraries say on info what nobody who runs this needs to read.
+    let default = if quiet {
+        "warn"
+    } else {
+        "warn,credit_ledger=info"
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .try_init();
 }
 

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use chrono::Utc;
 use clap::Args;
 use reqwest::Client;
 use secrecy::SecretString;
 use serde_json::Value;
 
 use super::exit;
+use crate::app::{random_bytes, system_now};
 use crate::config::Config;
 use crate::ledger::Source;
 use crate::provider::sample::{self, SamplePayment, SampleUser};
@@ -77,7 +77,7 @@ fn sign_sample(
     Ok(match source {
         Source::Clerk => {
             let secret = first(&config.clerk_webhook_secrets, "CLERK_WEBHOOK_SECRET")?;
-            sign::svix(secret, &event_id, Utc::now(), body)?
+            sign::svix(secret, &event_id, system_now(), body)?
         }
         Source::Razorpay | Source::Api => {
             let secret = first(&config.razorpay_webhook_secrets, "RAZORPAY_WEBHOOK_SECRET")?;
@@ -92,7 +92,7 @@ fn sample_body(source: Source, arguments: &Arguments, config: &Config) -> anyhow
         email: Some(arguments.email.clone()),
         first_name: Some("Sam".to_owned()),
         last_name: Some("Ple".to_owned()),
-        updated_at: Utc::now(),
+        updated_at: system_now(),
     };
     Ok(match (source, arguments.event_type.as_str()) {
         (Source::Clerk, "user.created") => sample::clerk_user_created(&user),
@@ -132,7 +132,7 @@ fn payment(arguments: &Arguments, config: &Config) -> anyhow::Result<SamplePayme
         user_id: Some(arguments.user.clone()),
         sku: pack.map(|pack| pack.sku.clone()),
         email: Some(arguments.email.clone()),
-        created_at: Utc::now(),
+        created_at: system_now(),
     })
 }
 
@@ -144,9 +144,7 @@ fn first<'a>(secrets: &'a [SecretString], setting: &str) -> anyhow::Result<&'a S
 
 /// A prefix and 14 random letters and digits, as Razorpay makes ids.
 pub fn new_id(prefix: &str) -> anyhow::Result<String> {
-    let mut bytes = [0; 7];
-    getrandom::fill(&mut bytes)?;
-    Ok(format!("{prefix}{}", hex::encode(bytes)))
+    Ok(format!("{prefix}{}", hex::encode(random_bytes::<7>()?)))
 }
 
 /// Posts a delivery; gives the status and the body of the answer.

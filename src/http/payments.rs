@@ -212,7 +212,7 @@ impl Verification<'_> {
                 Ok(Asked::Unknown)
             }
             ApiStatus::Captured(capture) => {
-                let command = Command::CapturePayment(*capture);
+                let command = Command::CapturePayment(capture);
                 Ok(Asked::Captured(fetched(bytes, now, command)))
             }
             ApiStatus::Failed => Ok(Asked::Failed),

@@ -92,8 +92,10 @@ fn answer(outcome: &Outcome, event_id: &str) -> HttpResponse {
             );
         }
         Outcome::Ignored => "ignored",
-        // The store parks a delivery that a rule refuses, so that nothing is lost.
-        Outcome::Parked | Outcome::Refused(_) => "parked",
+        // The store parks a delivery that a rule refuses, so that nothing is lost; the last two come to requests only.
+        Outcome::Parked | Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused => {
+            "parked"
+        }
     };
     HttpResponse::Ok().json(serde_json::json!({ "status": status, "event_id": event_id }))
 }

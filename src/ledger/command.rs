@@ -18,7 +18,7 @@ pub enum Command {
         user_id: UserId,
     },
     /// A provider says that it has the money of a payment.
-    CapturePayment(CapturePayment),
+    CapturePayment(Box<CapturePayment>),
     /// Somebody proved that a purchase which names nobody is theirs.
     ClaimPurchase {
         /// Which purchase.

@@ -5,10 +5,10 @@
 //! store can lock it first and ask again.
 
 use super::LedgerError;
-use super::command::{CapturePayment, ChangeProfile, Command, RegisterUser};
+use super::command::{ChangeProfile, Command, RegisterUser};
 use super::event::{Event, PurchaseEvent, UserEvent};
 use super::personal::Personal;
-use super::purchase::{Purchase, PurchaseCommand};
+use super::purchase::Purchase;
 use super::user::{User, UserCommand};
 use super::value::{PurchaseId, StreamId, UserId};
 
@@ -81,32 +81,20 @@ pub fn decide(command: &Command, states: &impl States) -> Result<Vec<Emitted>, R
             decide_user(states, user_id, &change, Some(profile))
         }
         Command::DeleteUser { user_id } => decide_user(states, user_id, &UserCommand::Delete, None),
-        Command::CapturePayment(capture) => decide_capture(states, capture),
+        Command::CapturePayment(capture) => {
+            let payer = capture.payer.as_ref();
+            decide_purchase(states, &capture.purchase_id, payer, |purchase| {
+                Ok(purchase.capture(capture))
+            })
+        }
         Command::ClaimPurchase {
             purchase_id,
             user_id,
             by,
-        } => {
-            let claim = PurchaseCommand::Claim {
-                user_id: user_id.clone(),
-                by: *by,
-            };
-            decide_purchase(states, purchase_id, &claim, None)
-        }
+        } => decide_purchase(states, purchase_id, None, |purchase| {
+            purchase.claim(user_id, *by)
+        }),
     }
-}
-
-fn decide_capture(
-    states: &impl States,
-    capture: &CapturePayment,
-) -> Result<Vec<Emitted>, Rejection> {
-    let command = PurchaseCommand::Capture(capture.clone());
-    decide_purchase(
-        states,
-        &capture.purchase_id,
-        &command,
-        capture.payer.as_ref(),
-    )
 }
 
 fn decide_user(
@@ -133,13 +121,13 @@ fn decide_user(
 fn decide_purchase(
     states: &impl States,
     id: &PurchaseId,
-    command: &PurchaseCommand,
     payer: Option<&Personal>,
+    decide: impl FnOnce(&Purchase) -> Result<Vec<PurchaseEvent>, LedgerError>,
 ) -> Result<Vec<Emitted>, Rejection> {
     let before = states
         .purchase(id)
         .ok_or_else(|| Rejection::Needs(StreamId::Purchase(id.clone())))?;
-    let events = before.decide(command)?;
+    let events = decide(before)?;
     let mut after = before.clone();
     let mut emitted = Vec::with_capacity(events.len() + 1);
     for event in events {
@@ -181,6 +169,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::ledger::command::CapturePayment;
     use crate::ledger::event::{ClaimedBy, Price};
     use crate::ledger::personal::{Profile, Salt};
     use crate::ledger::value::{Credits, Currency, Money};
@@ -229,7 +218,7 @@ mod tests {
     }
 
     fn capture(user_id: Option<&str>, priced: bool) -> Command {
-        Command::CapturePayment(CapturePayment {
+        Command::CapturePayment(Box::new(CapturePayment {
             purchase_id: purchase_id(),
             user_id: user_id.map(user),
             claimant: None,
@@ -242,7 +231,7 @@ mod tests {
             }),
             paid_at_s: 1,
             payer: Some(Personal::new(&Profile::default(), Salt([3; 16]))),
-        })
+        }))
     }
 
     fn known(users: &[&str]) -> Known {

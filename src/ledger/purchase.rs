@@ -29,7 +29,7 @@ pub struct Purchase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PurchaseCommand {
     /// Record the payment, or complete what is recorded of it.
-    Capture(CapturePayment),
+    Capture(Box<CapturePayment>),
     /// Belong to a user, if it belongs to nobody.
     Claim {
         /// Whose it shall be.
@@ -75,7 +75,8 @@ impl Purchase {
         self.user_id.as_ref().zip(self.price.as_ref())
     }
 
-    fn capture(&self, capture: &CapturePayment) -> Vec<PurchaseEvent> {
+    /// What follows from a payment; it can not be refused.
+    pub(super) fn capture(&self, capture: &CapturePayment) -> Vec<PurchaseEvent> {
         let mut events = Vec::new();
         if !self.captured {
             events.push(PurchaseEvent::PaymentCaptured {
@@ -119,7 +120,12 @@ impl Purchase {
         events
     }
 
-    fn claim(&self, user_id: &UserId, by: ClaimedBy) -> Result<Vec<PurchaseEvent>, LedgerError> {
+    /// What follows from a claim.
+    pub(super) fn claim(
+        &self,
+        user_id: &UserId,
+        by: ClaimedBy,
+    ) -> Result<Vec<PurchaseEvent>, LedgerError> {
         if !self.captured {
             return Err(LedgerError::UnknownPurchase);
         }
@@ -162,7 +168,7 @@ mod tests {
         claimant: Option<&str>,
         price: Option<Price>,
     ) -> PurchaseCommand {
-        PurchaseCommand::Capture(CapturePayment {
+        PurchaseCommand::Capture(Box::new(CapturePayment {
             purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
             user_id: user_id.map(user),
             claimant: claimant.map(user),
@@ -171,7 +177,7 @@ mod tests {
             price,
             paid_at_s: 7,
             payer: None,
-        })
+        }))
     }
 
     fn captured(user_id: Option<&str>, price: Option<Price>) -> PurchaseEvent {

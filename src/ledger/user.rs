@@ -108,7 +108,7 @@ impl User {
             }
             UserEvent::UserDeleted {} => self.deleted = true,
             UserEvent::SignupBonusGranted(added) | UserEvent::CreditsPurchased { added, .. } => {
-                self.account = added.account
+                self.account = added.account;
             }
         }
     }

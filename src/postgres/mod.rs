@@ -12,11 +12,6 @@
 //!
 //! Must never: know what the tables mean, run a query of the ledger, or print the password of a URL.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "PostgreSQL is the name of a product, not of an item"
-)]
-
 mod account;
 mod binaries;
 mod cluster;

@@ -105,7 +105,7 @@ async fn replace(
     let mut client = database.connect(Role::Owner, &options).await?;
     // Names without a schema mean the new table first, and the log where it always is.
     client
-        .batch_execute("set search_path = rebuild, public")
+        .batch_execute("set search_path = rebuild, public; set client_min_messages = warning")
         .await?;
     client
         .batch_execute(&format!(

@@ -130,13 +130,17 @@ impl Provider for Clerk {
     }
 }
 
-/// Any `svix-` header makes it that family, as in Svix's own libraries.
+/// Any `svix-` header makes it that family, as in Svix's own libraries; so does none at all, since it is Clerk's.
 fn family(headers: &Headers<'_>) -> &'static Family {
-    let svix = [SVIX.id, SVIX.timestamp, SVIX.signature];
-    if svix.iter().any(|name| headers.contains(name)) {
-        &SVIX
-    } else {
+    let any = |family: &Family| {
+        [family.id, family.timestamp, family.signature]
+            .iter()
+            .any(|name| headers.contains(name))
+    };
+    if any(&STANDARD_WEBHOOKS) && !any(&SVIX) {
         &STANDARD_WEBHOOKS
+    } else {
+        &SVIX
     }
 }
 

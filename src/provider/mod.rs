@@ -222,10 +222,6 @@ impl Rejected {
 }
 
 /// What a genuine delivery means to the ledger.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once a delivery and taken apart at once, never stored"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Translated {
     /// Do this.

@@ -119,7 +119,9 @@ fn read(verified: &Verified, rules: &Rules, salt: Salt) -> Result<Translated, Pa
         salt,
     };
     match payment::capture(&payment, context) {
-        Ok(capture) => Ok(Translated::Apply(Command::CapturePayment(capture))),
+        Ok(capture) => Ok(Translated::Apply(Command::CapturePayment(Box::new(
+            capture,
+        )))),
         Err(Unreadable { webhook_path, .. }) => Err(missing(webhook_path)),
     }
 }

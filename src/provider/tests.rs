@@ -109,7 +109,7 @@ fn profile_of(personal: &Personal) -> Profile {
 
 fn capture_in(translated: Translated) -> CapturePayment {
     match translated {
-        Translated::Apply(Command::CapturePayment(capture)) => capture,
+        Translated::Apply(Command::CapturePayment(capture)) => *capture,
         other => panic!("no capture: {other:?}"),
     }
 }

@@ -1,103 +1,24 @@
-//! A batch in memory: what it must lock and read, and what follows once that is known.
+//! A batch in memory: what follows from its units once everything is known that they decide on.
 //!
 //! Units are decided one after another, each on the result of the one before, so a hot user is no brake. Nothing
 //! here does I/O; [`settle`] is a function of the units, what was loaded, and the time.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use super::append::{Append, EndRow, EventRow, InboxRow, StreamRow};
+use super::append::{Append, EndRow, EventRow, InboxRow, RequestRow, StreamRow};
 use super::chain::{self, Link};
-use super::home::{self, Shard};
-use super::load::{Head, Loaded};
+use super::home::Shard;
+use super::load::{Head, Loaded, Stored};
+use super::plan::{Plan, Planned, inbox_key, request_key};
 use super::statements::StatementError;
-use super::unit::{Delivered, Origin, Outcome, Unit, Work};
+use super::unit::{Answer, Origin, Outcome, Recorded, Unit, Work};
 use crate::ledger::event::EVENT_VERSION;
 use crate::ledger::{
-    self, Emitted, Event, Purchase, PurchaseId, Rejection, Source, States, StreamId, User, UserId,
+    self, Emitted, Event, LedgerError, Purchase, PurchaseId, Rejection, Source, States, StreamId,
+    User, UserId,
 };
-
-/// A unit on its way, with what earlier rounds learned that it needs.
-#[derive(Debug)]
-pub(super) struct Planned {
-    pub(super) unit: Unit,
-    /// Streams that reading showed to be needed.
-    more: Vec<StreamId>,
-    /// Homes that reading showed to be elsewhere than supposed.
-    homes: HashMap<PurchaseId, Shard>,
-    /// How often it left a batch.
-    pub(super) rounds: u8,
-}
-
-impl Planned {
-    pub(super) fn new(unit: Unit) -> Self {
-        Self {
-            unit,
-            more: Vec::new(),
-            homes: HashMap::new(),
-            rounds: 0,
-        }
-    }
-
-    /// The streams it needs and the shards they should live in.
-    pub(super) fn streams(&self, shards: u16) -> Vec<(StreamId, Shard)> {
-        let Work::Apply(command) = &self.unit.work else {
-            return vec![];
-        };
-        let streams = command.streams();
-        let user_home = streams.iter().find_map(|stream| match stream {
-            StreamId::User(id) => Some(home::of_user(id, shards)),
-            StreamId::Purchase(_) => None,
-        });
-        let supposed = |stream: StreamId| {
-            let shard = match &stream {
-                StreamId::User(id) => home::of_user(id, shards),
-                StreamId::Purchase(id) => self
-                    .homes
-                    .get(id)
-                    .copied()
-                    .or(user_home)
-                    .unwrap_or_else(|| home::of_unclaimed(id, shards)),
-            };
-            (stream, shard)
-        };
-        streams
-            .into_iter()
-            .chain(self.more.iter().cloned())
-            .map(supposed)
-            .collect()
-    }
-}
-
-/// What a batch locks and reads.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) shards: BTreeSet<Shard>,
-    pub(super) streams: BTreeSet<StreamId>,
-    pub(super) inbox: BTreeSet<(String, String)>,
-    supposed: HashMap<StreamId, Shard>,
-}
-
-/// Plans a batch. A purchase that two units suppose in different shards belongs to the first.
-pub(super) fn plan<'a>(units: impl Iterator<Item = &'a Planned>, shards: u16) -> Plan {
-    let mut plan = Plan::default();
-    for planned in units {
-        for (stream, shard) in planned.streams(shards) {
-            plan.shards.insert(shard);
-            plan.supposed.entry(stream.clone()).or_insert(shard);
-            plan.streams.insert(stream);
-        }
-        if let Origin::Delivery(delivered) = &planned.unit.origin {
-            plan.inbox.insert(inbox_key(delivered));
-        }
-    }
-    plan
-}
-
-fn inbox_key(delivered: &Delivered) -> (String, String) {
-    (delivered.source.as_str().to_owned(), delivered.key.clone())
-}
 
 /// What a batch comes to.
 pub(super) struct Settled {
@@ -141,6 +62,7 @@ struct Working {
     moved: HashSet<Shard>,
     homes: HashMap<PurchaseId, Shard>,
     stored: HashSet<(String, String)>,
+    answered: HashMap<(String, String), (Vec<u8>, Answer)>,
     now: DateTime<Utc>,
     append: Append,
 }
@@ -163,6 +85,7 @@ impl Working {
             moved: HashSet::new(),
             homes: loaded.homes,
             stored: loaded.inbox,
+            answered: loaded.requests,
             now,
             append: Append::default(),
         };
@@ -190,27 +113,24 @@ impl Working {
         Ok(working)
     }
 
+    /// `None`: the unit needs more than was locked, and now knows what.
     fn settle_one(&mut self, planned: &mut Planned) -> Result<Option<Outcome>, StatementError> {
-        if let Origin::Delivery(delivered) = &planned.unit.origin
-            && !self.stored.insert(inbox_key(delivered))
-        {
-            self.append.count_delivery(delivered);
-            return Ok(Some(Outcome::Duplicate));
+        if let Some(outcome) = self.known(&planned.unit.origin) {
+            return Ok(Some(outcome));
         }
-        let outcome = match &planned.unit.work {
-            Work::Ignore { reason } => self.keep(&planned.unit, Outcome::Ignored, Some(reason)),
-            Work::Park { reason } => self.keep(&planned.unit, Outcome::Parked, Some(reason)),
+        let unit = &planned.unit;
+        let outcome = match &unit.work {
+            Work::Ignore { reason } => self.keep(unit, Outcome::Ignored, Some(reason.clone())),
+            Work::Park { reason } => self.keep(unit, Outcome::Parked, Some(reason.clone())),
             Work::Apply(command) => match ledger::decide(command, self) {
-                Ok(emitted) if emitted.is_empty() => {
-                    self.keep(&planned.unit, Outcome::Duplicate, None)
-                }
-                Ok(emitted) => self.record(&planned.unit, emitted)?,
-                Err(Rejection::Refused(error)) => self.refuse(&planned.unit, error),
+                Ok(emitted) => self.record(unit, emitted)?,
+                Err(Rejection::Refused(error)) => self.refuse(unit, error),
                 Err(Rejection::Needs(stream)) => {
-                    if let Origin::Delivery(delivered) = &planned.unit.origin {
-                        self.stored.remove(&inbox_key(delivered));
-                    }
-                    self.learn(planned, stream);
+                    let home = match &stream {
+                        StreamId::Purchase(id) => self.homes.get(id).copied(),
+                        StreamId::User(_) => None,
+                    };
+                    planned.learn(stream, home);
                     return Ok(None);
                 }
             },
@@ -218,67 +138,107 @@ impl Working {
         Ok(Some(outcome))
     }
 
-    /// Tells a unit what it needs beyond what it knew.
-    fn learn(&self, planned: &mut Planned, stream: StreamId) {
-        planned.rounds = planned.rounds.saturating_add(1);
-        if let StreamId::Purchase(id) = &stream
-            && let Some(shard) = self.homes.get(id)
-        {
-            planned.homes.insert(id.clone(), *shard);
-            return;
-        }
-        if !planned.more.contains(&stream) {
-            planned.more.push(stream);
+    /// What became of the same delivery or request before, in the database or earlier in this batch.
+    fn known(&mut self, origin: &Origin) -> Option<Outcome> {
+        match origin {
+            Origin::Delivery(delivered) => self.stored.contains(&inbox_key(delivered)).then(|| {
+                self.append.count_delivery(delivered);
+                Outcome::Duplicate
+            }),
+            Origin::Request(request) => {
+                let (digest, answer) = self.answered.get(&request_key(request))?;
+                Some(if digest.as_slice() == request.digest {
+                    Outcome::Answered {
+                        answer: answer.clone(),
+                        hit: true,
+                    }
+                } else {
+                    Outcome::KeyReused
+                })
+            }
+            Origin::Session { .. } => None,
         }
     }
 
-    fn refuse(&mut self, unit: &Unit, error: ledger::LedgerError) -> Outcome {
+    /// Appends what a command came to. No events: it added nothing to what was known.
+    fn record(&mut self, unit: &Unit, emitted: Vec<Emitted>) -> Result<Outcome, StatementError> {
+        let caused = Caused::by(&unit.origin);
+        let mut recorded = Vec::with_capacity(emitted.len());
+        for one in emitted {
+            recorded.push(self.push(one, &caused)?);
+        }
+        let outcome = if recorded.is_empty() {
+            Outcome::Duplicate
+        } else {
+            Outcome::Recorded
+        };
+        Ok(self.conclude(unit, outcome, None, &recorded))
+    }
+
+    fn refuse(&mut self, unit: &Unit, error: LedgerError) -> Outcome {
         match &unit.origin {
             // A fact that a rule refuses is not lost: it waits with its reason.
-            Origin::Delivery(_) => self.keep(unit, Outcome::Parked, Some(&error.to_string())),
-            Origin::Session { .. } => Outcome::Refused(error),
+            Origin::Delivery(_) => self.keep(unit, Outcome::Parked, Some(error.to_string())),
+            Origin::Request(_) | Origin::Session { .. } => {
+                self.keep(unit, Outcome::Refused(error), None)
+            }
         }
     }
 
-    fn record(&mut self, unit: &Unit, emitted: Vec<Emitted>) -> Result<Outcome, StatementError> {
-        let first = self.append.events.len();
-        let caused = Caused::by(&unit.origin);
-        for one in emitted {
-            self.push(one, &caused)?;
-        }
-        let led_to = self.append.events[first..]
-            .iter()
-            .map(|event| (event.shard, event.position))
-            .collect();
-        if let Origin::Delivery(delivered) = &unit.origin {
-            self.append.inbox.push(InboxRow {
-                delivered: delivered.clone(),
-                outcome: "recorded",
-                reason: None,
-                led_to,
-            });
-        }
-        Ok(Outcome::Recorded)
+    fn keep(&mut self, unit: &Unit, outcome: Outcome, reason: Option<String>) -> Outcome {
+        self.conclude(unit, outcome, reason, &[])
     }
 
-    fn keep(&mut self, unit: &Unit, outcome: Outcome, reason: Option<&str>) -> Outcome {
-        if let Origin::Delivery(delivered) = &unit.origin {
-            self.append.inbox.push(InboxRow {
-                delivered: delivered.clone(),
-                outcome: match outcome {
-                    Outcome::Ignored => "ignored",
-                    Outcome::Parked => "parked",
-                    Outcome::Duplicate | Outcome::Recorded | Outcome::Refused(_) => "duplicate",
-                },
-                reason: reason.map(str::to_owned),
-                led_to: vec![],
-            });
+    /// Writes down what became of a unit, where its origin has a place for that.
+    fn conclude(
+        &mut self,
+        unit: &Unit,
+        outcome: Outcome,
+        reason: Option<String>,
+        recorded: &[Recorded],
+    ) -> Outcome {
+        match &unit.origin {
+            Origin::Delivery(delivered) => {
+                self.stored.insert(inbox_key(delivered));
+                self.append.inbox.push(InboxRow {
+                    delivered: delivered.clone(),
+                    outcome: match outcome {
+                        Outcome::Recorded => "recorded",
+                        Outcome::Ignored => "ignored",
+                        Outcome::Parked => "parked",
+                        Outcome::Duplicate
+                        | Outcome::Refused(_)
+                        | Outcome::Answered { .. }
+                        | Outcome::KeyReused => "duplicate",
+                    },
+                    reason,
+                    led_to: recorded
+                        .iter()
+                        .map(|one| (one.shard, one.position))
+                        .collect(),
+                });
+                outcome
+            }
+            Origin::Request(request) => {
+                let answer = (request.answer)(match &outcome {
+                    Outcome::Refused(error) => Err(error),
+                    _ => Ok(recorded),
+                });
+                let entry = (request.digest.to_vec(), answer.clone());
+                self.answered.insert(request_key(request), entry);
+                self.append.requests.push(RequestRow {
+                    request: request.clone(),
+                    answer: answer.clone(),
+                    recorded_at: self.now,
+                });
+                Outcome::Answered { answer, hit: false }
+            }
+            Origin::Session { .. } => outcome,
         }
-        outcome
     }
 
     /// Gives an event its places in stream and shard and its hash, and lets the state follow.
-    fn push(&mut self, emitted: Emitted, caused: &Caused) -> Result<(), StatementError> {
+    fn push(&mut self, emitted: Emitted, caused: &Caused) -> Result<Recorded, StatementError> {
         let (shard, sequence) = match (&emitted.stream, &emitted.event) {
             (StreamId::User(id), Event::User(event)) => {
                 let slot = self.users.get_mut(id).ok_or_else(not_loaded)?;
@@ -334,7 +294,11 @@ impl Working {
             hash: head.hash,
             personal: emitted.personal,
         });
-        Ok(())
+        Ok(Recorded {
+            shard,
+            position: head.position,
+            event: emitted.event,
+        })
     }
 
     fn into_append(mut self) -> Result<Append, StatementError> {
@@ -355,7 +319,7 @@ impl Working {
 }
 
 impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
-    fn read(shard: Shard, stored: Option<super::load::Stored>) -> Result<Self, StatementError> {
+    fn read(shard: Shard, stored: Option<Stored>) -> Result<Self, StatementError> {
         let (version, state) = match stored {
             None => (0, S::default()),
             Some(stored) => (
@@ -405,6 +369,14 @@ impl Caused {
                 provider_event_id: Some(delivered.provider_event_id.clone()),
                 metadata: serde_json::json!({ "inbox": delivered.key }).to_string(),
             },
+            Origin::Request(request) => Self {
+                source: Source::Api.as_str(),
+                provider_event_id: None,
+                metadata: serde_json::json!({
+                    "principal": request.principal, "request": request.idempotency_key,
+                })
+                .to_string(),
+            },
             Origin::Session { user_id } => Self {
                 source: Source::Api.as_str(),
                 provider_event_id: None,
@@ -421,6 +393,10 @@ fn not_loaded() -> StatementError {
     )
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
 fn unwritable(error: serde_json::Error) -> StatementError {
     StatementError::Data("json".to_owned(), error.to_string())
 }

@@ -99,7 +99,10 @@ mod tests {
     /// The test vector of `schema/README.md`.
     #[test]
     fn the_encoding_is_as_written_down() {
-        assert_eq!(hex::encode(link(&GENESIS, &event())), "VECTOR");
+        assert_eq!(
+            hex::encode(link(&GENESIS, &event())),
+            "9143c3b75195685895023d4718a7fda1f08ef62ca6578ced43e0849543bf1a49"
+        );
     }
 
     #[test]

@@ -13,8 +13,9 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use super::append::append;
-use super::batch::{self, Planned};
+use super::batch;
 use super::load::load;
+use super::plan::{self, Planned};
 use super::statements::{StatementError, Statements};
 use super::unit::{Origin, Outcome, StoreError, Unit, Work};
 use crate::postgres::{ConnectOptions, Database, Role};
@@ -164,7 +165,7 @@ async fn transact(
     now: DateTime<Utc>,
 ) -> Result<Vec<Option<Outcome>>, StatementError> {
     let Connection { client, statements } = connection;
-    let plan = batch::plan(batch.iter().map(|pending| &pending.planned), shards);
+    let plan = plan::plan(batch.iter().map(|pending| &pending.planned), shards);
     let loaded = load(client, statements, &plan).await?;
     let mut units: Vec<&mut Planned> = batch
         .iter_mut()
@@ -210,7 +211,7 @@ fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
 fn body_bytes(unit: &Unit) -> usize {
     match &unit.origin {
         Origin::Delivery(delivered) => delivered.body.len(),
-        Origin::Session { .. } => 0,
+        Origin::Request(_) | Origin::Session { .. } => 0,
     }
 }
 

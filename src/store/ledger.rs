@@ -6,9 +6,9 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::batch::Planned;
 use super::home;
 use super::lane::{self, Lane, Pending};
+use super::plan::Planned;
 use super::unit::{Origin, Outcome, StoreError, Unit};
 use crate::postgres::{ConnectOptions, Database, Role};
 
@@ -95,7 +95,7 @@ impl Ledger {
             .min();
         let number = first.unwrap_or_else(|| match &planned.unit.origin {
             Origin::Delivery(delivered) => usize::from(delivered.body_sha256[0]),
-            Origin::Session { .. } => 0,
+            Origin::Request(_) | Origin::Session { .. } => 0,
         });
         number % self.lanes.len()
     }

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join3;
 use tokio_postgres::{Client, Row};
 
-use super::batch::Plan;
 use super::chain::Hash;
 use super::home::Shard;
+use super::plan::Plan;
 use super::statements::{StatementError, Statements};
+use super::unit::Answer;
 use crate::ledger::{PurchaseId, StreamId};
 
 /// The end of a shard.
@@ -34,6 +35,8 @@ pub(super) struct Loaded {
     pub(super) homes: HashMap<PurchaseId, Shard>,
     /// Source and key of deliveries that are stored.
     pub(super) inbox: HashSet<(String, String)>,
+    /// Answers by principal and idempotency key, each with the digest of its request.
+    pub(super) requests: HashMap<(String, String), (Vec<u8>, Answer)>,
     /// Streams by where they were found.
     pub(super) streams: HashMap<(StreamId, Shard), Stored>,
 }
@@ -62,6 +65,11 @@ pub(super) async fn load(
         .iter()
         .map(|(s, k)| (s.as_str(), k.as_str()))
         .unzip();
+    let (principals, asked): (Vec<&str>, Vec<&str>) = plan
+        .requests
+        .iter()
+        .map(|(p, k)| (p.as_str(), k.as_str()))
+        .unzip();
     let shards: Vec<Shard> = plan.shards.iter().copied().collect();
 
     // Polled in this order, so sent in this order, in one go: each later statement sees what was committed before
@@ -75,8 +83,8 @@ pub(super) async fn load(
                 client.query(&statements.lock_heads, &[&shards]).await
             }
         };
-        let (began, heads) = futures_util::future::join(begin, lock).await;
-        began?;
+        let (started, heads) = futures_util::future::join(begin, lock).await;
+        started?;
         heads
     };
     let guards = async {
@@ -96,7 +104,16 @@ pub(super) async fn load(
                     .await
             }
         };
-        futures_util::future::try_join(homes, inbox).await
+        let requests = async {
+            if asked.is_empty() {
+                Ok(vec![])
+            } else {
+                client
+                    .query(&statements.select_requests, &[&principals, &asked])
+                    .await
+            }
+        };
+        futures_util::future::try_join3(homes, inbox, requests).await
     };
     let streams = async {
         if ids.is_empty() {
@@ -109,14 +126,15 @@ pub(super) async fn load(
     };
     let (heads, guards, streams) = join3(begin_and_lock, guards, streams).await;
     let heads = heads?;
-    let (homes, inbox) = guards?;
-    read(&heads, &homes, &inbox, &streams?)
+    let (homes, inbox, requests) = guards?;
+    read(&heads, &homes, &inbox, &requests, &streams?)
 }
 
 fn read(
     heads: &[Row],
     homes: &[Row],
     inbox: &[Row],
+    requests: &[Row],
     streams: &[Row],
 ) -> Result<Loaded, StatementError> {
     let mut loaded = Loaded::default();
@@ -139,6 +157,16 @@ fn read(
         loaded
             .inbox
             .insert((row.try_get("source")?, row.try_get("key")?));
+    }
+    for row in requests {
+        let answer = Answer {
+            status: row.try_get("status")?,
+            body: row.try_get("body")?,
+        };
+        let key = (row.try_get("principal")?, row.try_get("idempotency_key")?);
+        loaded
+            .requests
+            .insert(key, (row.try_get("digest")?, answer));
     }
     for row in streams {
         let stream = StreamId::parse(row.try_get("aggregate_type")?, row.try_get("aggregate_id")?)

@@ -5,29 +5,31 @@
 //!
 //! | round trip | statements, pipelined in this order | why the boundary |
 //! |---|---|---|
-//! | (a) load | `begin` · lock the heads · read homes, inbox keys, streams | all reads are newer than the lock, so what is decided on can not change |
-//! | (b) append | inbox rows · homes · events · personal data · streams · read models · heads · `commit` | decided in memory in between |
+//! | (a) load | `begin` · lock the heads · read homes, inbox keys, requests, streams | all reads are newer than the lock, so what is decided on can not change |
+//! | (b) append | inbox rows · homes · requests · events · personal data · streams · read models · heads · `commit` | decided in memory in between |
 //!
 //! Every statement of (b) must succeed for its `commit` to be one: after a failed statement PostgreSQL turns the
 //! pipelined `commit` into a rollback. The only failures that two instances can cause each other are the primary
-//! keys of `inbox` and `homes` (another shard took the key in the same moment); then the batch runs again, and the
+//! keys of `inbox`, `homes` and `requests` (another shard took the key in the same moment); then the batch runs again, and the
 //! key answers.
 //!
 //! Must never lock a head after (a), remember that a key was absent, or answer before the commit.
 //!
-//! In reading order: [`unit`], [`home`], [`chain`], [`ledger`] (the queue in front of the lanes), `lane` (connection,
-//! batches, retries), `load` (a), `batch` (decisions in memory), `append` (b).
+//! In reading order: [`mod@unit`], [`home`], [`chain`], `ledger` (the queue in front of the lanes), `lane` (connection,
+//! batches, retries), `plan` (what to lock and read), `load` (a), `batch` (decisions in memory), `append` (b).
 
 mod append;
 mod batch;
 pub mod chain;
+mod columns;
 pub mod home;
 mod lane;
 mod ledger;
 mod load;
+mod plan;
 mod statements;
 pub mod unit;
 
 pub use ledger::{Ledger, LedgerSettings};
 pub use statements::StatementError;
-pub use unit::{Delivered, Origin, Outcome, StoreError, Unit, Work};
+pub use unit::{Answer, Delivered, Origin, Outcome, Recorded, Request, StoreError, Unit, Work};

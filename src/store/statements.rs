@@ -12,10 +12,12 @@ pub(super) struct Statements {
     pub(super) lock_heads: Statement,
     pub(super) select_homes: Statement,
     pub(super) select_inbox: Statement,
+    pub(super) select_requests: Statement,
     pub(super) select_streams: Statement,
     pub(super) insert_inbox: Statement,
     pub(super) count_deliveries: Statement,
     pub(super) insert_homes: Statement,
+    pub(super) insert_requests: Statement,
     pub(super) insert_events: Statement,
     pub(super) insert_personal: Statement,
     pub(super) upsert_streams: Statement,
@@ -42,6 +44,9 @@ impl Statements {
             lock_heads: client.prepare(include_str!("sql/lock_heads.sql")).await?,
             select_homes: client.prepare(include_str!("sql/select_homes.sql")).await?,
             select_inbox: client.prepare(include_str!("sql/select_inbox.sql")).await?,
+            select_requests: client
+                .prepare(include_str!("sql/select_requests.sql"))
+                .await?,
             select_streams: client
                 .prepare(include_str!("sql/select_streams.sql"))
                 .await?,
@@ -50,6 +55,9 @@ impl Statements {
                 .prepare(include_str!("sql/count_deliveries.sql"))
                 .await?,
             insert_homes: client.prepare(include_str!("sql/insert_homes.sql")).await?,
+            insert_requests: client
+                .prepare(include_str!("sql/insert_requests.sql"))
+                .await?,
             insert_events: client
                 .prepare(include_str!("sql/insert_events.sql"))
                 .await?,
@@ -88,7 +96,10 @@ impl From<Error> for StatementError {
             return Self::Lost(error.to_string());
         };
         let state = db.code();
-        let taken = matches!(db.constraint(), Some("inbox_pkey" | "homes_pkey"));
+        let taken = matches!(
+            db.constraint(),
+            Some("inbox_pkey" | "homes_pkey" | "requests_pkey")
+        );
         if *state == SqlState::UNIQUE_VIOLATION && taken {
             return Self::KeyTaken;
         }

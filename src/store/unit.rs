@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::ledger::{Command, LedgerError, Source};
+use crate::ledger::{Command, Event, LedgerError, Source};
 
 /// What one delivery or one call wants committed, all or nothing.
 #[derive(Debug, Clone)]
@@ -21,6 +21,9 @@ pub enum Origin {
     /// A verified delivery of a provider. Its inbox row is written in the same transaction, and a delivery whose
     /// row is there already is a duplicate.
     Delivery(Arc<Delivered>),
+    /// A call under an idempotency key. Its answer is kept in the same transaction, refusals too, and given again to
+    /// whoever asks the same under the same key.
+    Request(Arc<Request>),
     /// A call of a signed-in user; guarded by the aggregates alone.
     Session {
         /// The user who asked.
@@ -59,6 +62,39 @@ impl std::fmt::Debug for Delivered {
     }
 }
 
+/// A call under an idempotency key.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Whose call: the name of the API key's principal, so that a new key forgets nothing.
+    pub principal: String,
+    /// The caller's own key.
+    pub idempotency_key: String,
+    /// SHA-256 of what is asked: the same key with another digest is a mistake.
+    pub digest: [u8; 32],
+    /// Writes the answer from what the command came to.
+    pub answer: fn(Result<&[Recorded], &LedgerError>) -> Answer,
+}
+
+/// An event with its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its shard.
+    pub shard: i16,
+    /// Its place in the shard.
+    pub position: i64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// An answer that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status, 100 to 599.
+    pub status: i16,
+    /// The body, JSON.
+    pub body: String,
+}
+
 /// What a unit does.
 #[derive(Debug, Clone)]
 pub enum Work {
@@ -89,6 +125,15 @@ pub enum Outcome {
     Parked,
     /// A rule said no. A refused delivery is parked instead.
     Refused(LedgerError),
+    /// The answer of a [`Request`]; `hit`: it was given before.
+    Answered {
+        /// What to reply.
+        answer: Answer,
+        /// Whether this only repeats an earlier reply.
+        hit: bool,
+    },
+    /// The idempotency key belongs to another request.
+    KeyReused,
 }
 
 /// Why there is no outcome. Nothing was committed, or it is not known; asking again is always safe.

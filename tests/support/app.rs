@@ -137,7 +137,12 @@ impl TestApp {
 
     /// A `GET` as a signed-in user.
     pub async fn get_as(&self, user_id: &str, path: &str) -> Answer {
-        answer(self.client.get(self.url(path)).bearer_auth(self.token(user_id))).await
+        answer(
+            self.client
+                .get(self.url(path))
+                .bearer_auth(self.token(user_id)),
+        )
+        .await
     }
 
     /// A `GET` as the product's backend.
@@ -146,7 +151,13 @@ impl TestApp {
     }
 
     /// Verify-payment as a signed-in user.
-    pub async fn verify(&self, user_id: &str, order_id: &str, payment_id: &str, signature: &str) -> Answer {
+    pub async fn verify(
+        &self,
+        user_id: &str,
+        order_id: &str,
+        payment_id: &str,
+        signature: &str,
+    ) -> Answer {
         let body = json!({
             "razorpay_order_id": order_id,
             "razorpay_payment_id": payment_id,
@@ -158,7 +169,8 @@ impl TestApp {
 
     /// A good session token.
     pub fn token(&self, user_id: &str) -> String {
-        MINT.clerk_token(user_id, ISSUER, None, self.now(), 60).unwrap()
+        MINT.clerk_token(user_id, ISSUER, None, self.now(), 60)
+            .unwrap()
     }
 
     /// What the read models say that a user has.
@@ -173,18 +185,29 @@ impl TestApp {
 
     /// A session that may do anything, to look behind the application.
     pub async fn sql(&self) -> tokio_postgres::Client {
-        self.database.connect_as_login(&ConnectOptions::default()).await.unwrap()
+        self.database
+            .connect_as_login(&ConnectOptions::default())
+            .await
+            .unwrap()
     }
 
     /// A session in one of the roles.
     pub async fn sql_as(&self, role: Role) -> tokio_postgres::Client {
-        self.database.connect(role, &ConnectOptions::default()).await.unwrap()
+        self.database
+            .connect(role, &ConnectOptions::default())
+            .await
+            .unwrap()
     }
 
     /// The types of all events, by stream, in the order of the stream.
     pub async fn events(&self, aggregate_type: &str, aggregate_id: &str) -> Vec<String> {
         let sql = "select event_type from events where aggregate_type = $1 and aggregate_id = $2 order by sequence";
-        let rows = self.sql().await.query(sql, &[&aggregate_type, &aggregate_id]).await.unwrap();
+        let rows = self
+            .sql()
+            .await
+            .query(sql, &[&aggregate_type, &aggregate_id])
+            .await
+            .unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
@@ -204,7 +227,9 @@ impl TestApp {
 
     /// The auditor's replay finds nothing.
     pub async fn assert_audit_is_clean(&self) {
-        let report = replay::replay(&self.database, &mut |_, _| {}).await.unwrap();
+        let report = replay::replay(&self.database, &mut |_, _| {})
+            .await
+            .unwrap();
         assert_eq!(report.differences, vec![]);
     }
 
@@ -223,7 +248,11 @@ pub async fn answer(request: RequestBuilder) -> Answer {
     let (status, headers) = (response.status(), response.headers().clone());
     let bytes = response.bytes().await.unwrap();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Answer { status, headers, body }
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }
 
 impl Answer {
@@ -231,10 +260,16 @@ impl Answer {
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
-        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{self:?}"
+        );
         assert_eq!(self.body["code"], code, "{self:?}");
         assert_eq!(self.body["status"], status, "{self:?}");
-        assert!(self.body["title"].is_string() && self.body["detail"].is_string(), "{self:?}");
+        assert!(
+            self.body["title"].is_string() && self.body["detail"].is_string(),
+            "{self:?}"
+        );
     }
 
     /// Fails unless this is a 200 whose body has these members.

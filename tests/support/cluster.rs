@@ -33,7 +33,10 @@ pub fn settings(database: &str) -> DatabaseSettings {
 pub async fn fresh_database() -> Database {
     let (server, template) = TEMPLATE.get_or_init(make_template).await;
     let database = server.sibling(&new_name());
-    assert!(database.create(Some(template)).await.unwrap(), "the name was free");
+    assert!(
+        database.create(Some(template)).await.unwrap(),
+        "the name was free"
+    );
     database
 }
 
@@ -62,16 +65,24 @@ async fn make_template() -> (Database, String) {
 
 /// Databases of test runs that have ended. Those of a run beside this one stay.
 async fn drop_leftovers(database: &Database) {
-    let client = database.connect_as_login(&ConnectOptions::default()).await.unwrap();
+    let client = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
     let names = client
-        .query("select datname::text from pg_database where datname like 't\\_%'", &[])
+        .query(
+            "select datname::text from pg_database where datname like 't\\_%'",
+            &[],
+        )
         .await
         .unwrap();
     for row in names {
         let name: String = row.get(0);
         let process = name.split('_').nth(1).unwrap_or_default();
         if !PathBuf::from(format!("/proc/{process}")).exists() {
-            let _ = client.batch_execute(&format!("drop database if exists \"{name}\" with (force)")).await;
+            let _ = client
+                .batch_execute(&format!("drop database if exists \"{name}\" with (force)"))
+                .await;
         }
     }
 }

@@ -46,28 +46,49 @@ pub fn payment(user_id: Option<&str>) -> SamplePayment {
 }
 
 pub fn created(user: &SampleUser) -> SignedDelivery {
-    clerk(&unique("msg_"), sample::clerk_user_created(user).to_string())
+    clerk(
+        &unique("msg_"),
+        sample::clerk_user_created(user).to_string(),
+    )
 }
 
 pub fn updated(user: &SampleUser) -> SignedDelivery {
-    clerk(&unique("msg_"), sample::clerk_user_updated(user).to_string())
+    clerk(
+        &unique("msg_"),
+        sample::clerk_user_updated(user).to_string(),
+    )
 }
 
 pub fn deleted(user_id: &str) -> SignedDelivery {
-    clerk(&unique("msg_"), sample::clerk_user_deleted(user_id, some_time()).to_string())
+    clerk(
+        &unique("msg_"),
+        sample::clerk_user_deleted(user_id, some_time()).to_string(),
+    )
 }
 
 pub fn captured(payment: &SamplePayment) -> SignedDelivery {
-    razorpay(&unique("evt"), sample::razorpay_payment_captured(payment).to_string())
+    razorpay(
+        &unique("evt"),
+        sample::razorpay_payment_captured(payment).to_string(),
+    )
 }
 
 pub fn order_paid(payment: &SamplePayment) -> SignedDelivery {
-    razorpay(&unique("evt"), sample::razorpay_order_paid(payment).to_string())
+    razorpay(
+        &unique("evt"),
+        sample::razorpay_order_paid(payment).to_string(),
+    )
 }
 
 /// Signed now, by the system's clock.
 pub fn clerk(event_id: &str, body: impl Into<Vec<u8>>) -> SignedDelivery {
-    sign::svix(&SecretString::from(CLERK_SECRET), event_id, Utc::now(), body).unwrap()
+    sign::svix(
+        &SecretString::from(CLERK_SECRET),
+        event_id,
+        Utc::now(),
+        body,
+    )
+    .unwrap()
 }
 
 pub fn razorpay(event_id: &str, body: impl Into<Vec<u8>>) -> SignedDelivery {

@@ -21,7 +21,10 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "waited too long: {what}");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "waited too long: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

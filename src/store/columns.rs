@@ -1,0 +1,321 @@
+//! The rows of a batch as columns: one array per parameter, borrowed from the rows, in the order of the statements.
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::types::ToSql;
+
+use super::append::Append;
+use super::home::Shard;
+use super::statements::ApplyStatement;
+use crate::ledger::Personal;
+
+/// Columns as parameters; none when there are no rows, and then the statement is not sent.
+macro_rules! params {
+    ($rows:expr; $($column:expr),+ $(,)?) => {
+        if $rows.is_empty() { vec![] } else { vec![$(&$column as &(dyn ToSql + Sync)),+] }
+    };
+}
+
+#[derive(Default)]
+pub(super) struct Inbox<'a> {
+    sources: Vec<&'a str>,
+    keys: Vec<&'a str>,
+    provider_event_ids: Vec<&'a str>,
+    bodies: Vec<&'a [u8]>,
+    digests: Vec<&'a [u8]>,
+    headers: Vec<&'a str>,
+    secrets: Vec<&'a str>,
+    received_at: Vec<DateTime<Utc>>,
+    outcomes: Vec<&'a str>,
+    reasons: Vec<Option<&'a str>>,
+    shards: Vec<String>,
+    positions: Vec<String>,
+}
+
+impl<'a> Inbox<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for row in &append.inbox {
+            let delivered = &row.delivered;
+            columns.sources.push(delivered.source.as_str());
+            columns.keys.push(&delivered.key);
+            columns
+                .provider_event_ids
+                .push(&delivered.provider_event_id);
+            columns.bodies.push(&delivered.body);
+            columns.digests.push(&delivered.body_sha256);
+            columns.headers.push(&delivered.headers_json);
+            columns.secrets.push(&delivered.secret);
+            columns.received_at.push(delivered.received_at);
+            columns.outcomes.push(row.outcome);
+            columns.reasons.push(row.reason.as_deref());
+            columns.shards.push(array_literal(
+                row.led_to.iter().map(|(shard, _)| i64::from(*shard)),
+            ));
+            columns.positions.push(array_literal(
+                row.led_to.iter().map(|(_, position)| *position),
+            ));
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.keys; self.sources, self.keys, self.provider_event_ids, self.bodies, self.digests,
+            self.headers, self.secrets, self.received_at, self.outcomes, self.reasons, self.shards, self.positions]
+    }
+}
+
+fn array_literal(numbers: impl Iterator<Item = i64>) -> String {
+    let numbers: Vec<String> = numbers.map(|n| n.to_string()).collect();
+    format!("{{{}}}", numbers.join(","))
+}
+
+#[derive(Default)]
+pub(super) struct Seen<'a> {
+    sources: Vec<&'a str>,
+    keys: Vec<&'a str>,
+    more: Vec<i32>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for ((source, key), more) in &append.seen {
+            columns.sources.push(source);
+            columns.keys.push(key);
+            columns.more.push(*more);
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.keys; self.sources, self.keys, self.more]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Homes<'a> {
+    ids: Vec<&'a str>,
+    shards: Vec<Shard>,
+}
+
+impl<'a> Homes<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let (ids, shards) = append
+            .homes
+            .iter()
+            .map(|(id, shard)| (id.as_str(), *shard))
+            .unzip();
+        Self { ids, shards }
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.ids; self.ids, self.shards]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Requests<'a> {
+    principals: Vec<&'a str>,
+    keys: Vec<&'a str>,
+    digests: Vec<&'a [u8]>,
+    statuses: Vec<i16>,
+    bodies: Vec<&'a str>,
+    recorded_at: Vec<DateTime<Utc>>,
+}
+
+impl<'a> Requests<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for row in &append.requests {
+            columns.principals.push(&row.request.principal);
+            columns.keys.push(&row.request.idempotency_key);
+            columns.digests.push(&row.request.digest);
+            columns.statuses.push(row.answer.status);
+            columns.bodies.push(&row.answer.body);
+            columns.recorded_at.push(row.recorded_at);
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.keys; self.principals, self.keys, self.digests, self.statuses, self.bodies, self.recorded_at]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Events<'a> {
+    aggregate_types: Vec<&'a str>,
+    aggregate_ids: Vec<&'a str>,
+    sequences: Vec<i64>,
+    event_types: Vec<&'a str>,
+    event_versions: Vec<&'a str>,
+    payloads: Vec<&'a str>,
+    metadata: Vec<&'a str>,
+    shards: Vec<Shard>,
+    positions: Vec<i64>,
+    recorded_at: Vec<DateTime<Utc>>,
+    sources: Vec<&'a str>,
+    provider_event_ids: Vec<Option<&'a str>>,
+    hashes: Vec<&'a [u8]>,
+}
+
+impl<'a> Events<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for row in &append.events {
+            columns.aggregate_types.push(row.stream.aggregate_type());
+            columns.aggregate_ids.push(row.stream.aggregate_id());
+            columns.sequences.push(row.sequence);
+            columns.event_types.push(row.event_type);
+            columns
+                .event_versions
+                .push(crate::ledger::event::EVENT_VERSION);
+            columns.payloads.push(&row.payload);
+            columns.metadata.push(&row.metadata);
+            columns.shards.push(row.shard);
+            columns.positions.push(row.position);
+            columns.recorded_at.push(row.recorded_at);
+            columns.sources.push(row.source);
+            columns
+                .provider_event_ids
+                .push(row.provider_event_id.as_deref());
+            columns.hashes.push(&row.hash);
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.sequences; self.aggregate_types, self.aggregate_ids, self.sequences, self.event_types,
+            self.event_versions, self.payloads, self.metadata, self.shards, self.positions, self.recorded_at,
+            self.sources, self.provider_event_ids, self.hashes]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct PersonalRows<'a> {
+    aggregate_types: Vec<&'a str>,
+    aggregate_ids: Vec<&'a str>,
+    sequences: Vec<i64>,
+    salts: Vec<Vec<u8>>,
+    profiles: Vec<&'a str>,
+}
+
+impl<'a> PersonalRows<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for row in &append.events {
+            let Some(personal) = &row.personal else {
+                continue;
+            };
+            columns.aggregate_types.push(row.stream.aggregate_type());
+            columns.aggregate_ids.push(row.stream.aggregate_id());
+            columns.sequences.push(row.sequence);
+            columns.salts.push(personal.salt().0.to_vec());
+            columns.profiles.push(personal.profile_json());
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.sequences; self.aggregate_types, self.aggregate_ids, self.sequences, self.salts, self.profiles]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Streams<'a> {
+    aggregate_types: Vec<&'a str>,
+    aggregate_ids: Vec<&'a str>,
+    shards: Vec<Shard>,
+    versions: Vec<i64>,
+    states: Vec<&'a str>,
+}
+
+impl<'a> Streams<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for row in &append.streams {
+            columns.aggregate_types.push(row.stream.aggregate_type());
+            columns.aggregate_ids.push(row.stream.aggregate_id());
+            columns.shards.push(row.shard);
+            columns.versions.push(row.version);
+            columns.states.push(&row.state);
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.shards; self.aggregate_types, self.aggregate_ids, self.shards, self.versions, self.states]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Ends<'a> {
+    shards: Vec<Shard>,
+    positions: Vec<i64>,
+    hashes: Vec<&'a [u8]>,
+    recorded_at: Vec<DateTime<Utc>>,
+}
+
+impl<'a> Ends<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for end in &append.ends {
+            columns.shards.push(end.shard);
+            columns.positions.push(end.head.position);
+            columns.hashes.push(&end.head.hash);
+            columns.recorded_at.push(end.head.recorded_at);
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.shards; self.shards, self.positions, self.hashes, self.recorded_at]
+    }
+}
+
+/// The relation `batch` of one read model: the events that it handles.
+#[derive(Default)]
+pub(super) struct LiveBatch<'a> {
+    shards: Vec<Shard>,
+    positions: Vec<i64>,
+    aggregate_ids: Vec<&'a str>,
+    sequences: Vec<i64>,
+    event_types: Vec<&'a str>,
+    payloads: Vec<&'a str>,
+    recorded_at: Vec<DateTime<Utc>>,
+    sources: Vec<&'a str>,
+    provider_event_ids: Vec<Option<&'a str>>,
+    profiles: Vec<Option<&'a str>>,
+}
+
+impl<'a> LiveBatch<'a> {
+    pub(super) fn of(append: &'a Append, model: &ApplyStatement) -> Self {
+        let mut columns = Self::default();
+        for row in append
+            .events
+            .iter()
+            .filter(|row| model.handles.contains(&row.event_type))
+        {
+            columns.shards.push(row.shard);
+            columns.positions.push(row.position);
+            columns.aggregate_ids.push(row.stream.aggregate_id());
+            columns.sequences.push(row.sequence);
+            columns.event_types.push(row.event_type);
+            columns.payloads.push(&row.payload);
+            columns.recorded_at.push(row.recorded_at);
+            columns.sources.push(row.source);
+            columns
+                .provider_event_ids
+                .push(row.provider_event_id.as_deref());
+            columns
+                .profiles
+                .push(row.personal.as_ref().map(Personal::profile_json));
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.shards; self.shards, self.positions, self.aggregate_ids, self.sequences, self.event_types,
+            self.payloads, self.recorded_at, self.sources, self.provider_event_ids, self.profiles]
+    }
+}

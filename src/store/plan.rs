@@ -1,0 +1,112 @@
+//! What a batch must lock and read, before anything is known; and what a unit learns when that was not enough.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::home::{self, Shard};
+use super::unit::{Delivered, Origin, Request, Unit, Work};
+use crate::ledger::{PurchaseId, StreamId};
+
+/// A unit on its way, with what earlier rounds learned that it needs.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) unit: Unit,
+    /// Streams that reading showed to be needed.
+    more: Vec<StreamId>,
+    /// Homes that reading showed to be elsewhere than supposed.
+    homes: HashMap<PurchaseId, Shard>,
+    /// How often it left a batch.
+    pub(super) rounds: u8,
+}
+
+impl Planned {
+    pub(super) fn new(unit: Unit) -> Self {
+        Self {
+            unit,
+            more: Vec::new(),
+            homes: HashMap::new(),
+            rounds: 0,
+        }
+    }
+
+    /// Takes in that it needs this stream, too, or that this purchase lives elsewhere than supposed.
+    pub(super) fn learn(&mut self, stream: StreamId, home: Option<Shard>) {
+        self.rounds = self.rounds.saturating_add(1);
+        if let (StreamId::Purchase(id), Some(shard)) = (&stream, home) {
+            self.homes.insert(id.clone(), shard);
+        } else if !self.more.contains(&stream) {
+            self.more.push(stream);
+        }
+    }
+
+    /// The streams it needs and the shards they should live in.
+    pub(super) fn streams(&self, shards: u16) -> Vec<(StreamId, Shard)> {
+        let Work::Apply(command) = &self.unit.work else {
+            return vec![];
+        };
+        let streams = command.streams();
+        let user_home = streams.iter().find_map(|stream| match stream {
+            StreamId::User(id) => Some(home::of_user(id, shards)),
+            StreamId::Purchase(_) => None,
+        });
+        let supposed = |stream: StreamId| {
+            let shard = match &stream {
+                StreamId::User(id) => home::of_user(id, shards),
+                StreamId::Purchase(id) => self
+                    .homes
+                    .get(id)
+                    .copied()
+                    .or(user_home)
+                    .unwrap_or_else(|| home::of_unclaimed(id, shards)),
+            };
+            (stream, shard)
+        };
+        streams
+            .into_iter()
+            .chain(self.more.iter().cloned())
+            .map(supposed)
+            .collect()
+    }
+}
+
+/// What a batch locks and reads.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) shards: BTreeSet<Shard>,
+    pub(super) streams: BTreeSet<StreamId>,
+    pub(super) inbox: BTreeSet<(String, String)>,
+    pub(super) requests: BTreeSet<(String, String)>,
+    /// Where each stream should live.
+    pub(super) supposed: HashMap<StreamId, Shard>,
+}
+
+/// Plans a batch. A purchase that two units suppose in different shards belongs to the first.
+pub(super) fn plan<'a>(units: impl Iterator<Item = &'a Planned>, shards: u16) -> Plan {
+    let mut plan = Plan::default();
+    for planned in units {
+        for (stream, shard) in planned.streams(shards) {
+            plan.shards.insert(shard);
+            plan.supposed.entry(stream.clone()).or_insert(shard);
+            plan.streams.insert(stream);
+        }
+        match &planned.unit.origin {
+            Origin::Delivery(delivered) => {
+                plan.inbox.insert(inbox_key(delivered));
+            }
+            Origin::Request(request) => {
+                plan.requests.insert(request_key(request));
+            }
+            Origin::Session { .. } => {}
+        }
+    }
+    plan
+}
+
+/// What the inbox knows a delivery by.
+pub(super) fn inbox_key(delivered: &Delivered) -> (String, String) {
+    (delivered.source.as_str().to_owned(), delivered.key.clone())
+}
+
+/// What `requests` knows a request by.
+pub(super) fn request_key(request: &Request) -> (String, String) {
+    (request.principal.clone(), request.idempotency_key.clone())
+}
