@@ -22,7 +22,13 @@ fn assert_is(answer: &Answer, expected: &Value) {
 }
 
 fn me(user_id: &str, registered: bool, balance: i64) -> Value {
-    let known = |value: &str| if registered { json!(value) } else { Value::Null };
+    let known = |value: &str| {
+        if registered {
+            json!(value)
+        } else {
+            Value::Null
+        }
+    };
     json!({
         "user_id": user_id,
         "registered": registered,
@@ -53,13 +59,17 @@ fn nothing() -> Value {
 }
 
 async fn sign_up(app: &TestApp, user_id: &str) {
-    app.deliver(Source::Clerk, &created(&user(user_id))).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &created(&user(user_id)))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
 }
 
 /// Delivers a payment for 500 credits.
 async fn pay(app: &TestApp, user_id: &str) -> String {
     let paid = payment(Some(user_id));
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     format!("razorpay:{}", paid.payment_id)
 }
 
@@ -67,13 +77,22 @@ async fn pay(app: &TestApp, user_id: &str) -> String {
 async fn a_user_who_signed_up() {
     let app = TestApp::start().await;
     sign_up(&app, "user_1").await;
-    assert_is(&app.get_as("user_1", "/v1/me").await, &me("user_1", true, 20));
-    assert_is(&app.get_as("user_1", "/v1/me/balance").await, &account("user_1", 20, 2));
+    assert_is(
+        &app.get_as("user_1", "/v1/me").await,
+        &me("user_1", true, 20),
+    );
+    assert_is(
+        &app.get_as("user_1", "/v1/me/balance").await,
+        &account("user_1", 20, 2),
+    );
     assert_is(&app.get_as("user_1", "/v1/me/purchases").await, &nothing());
     let mut seen_by_backend = me("user_1", true, 20);
     seen_by_backend["deleted"] = json!(false);
     assert_is(&app.get("/v1/users/user_1").await, &seen_by_backend);
-    assert_is(&app.get("/v1/users/user_1/balance").await, &account("user_1", 20, 2));
+    assert_is(
+        &app.get("/v1/users/user_1/balance").await,
+        &account("user_1", 20, 2),
+    );
     app.stop().await;
 }
 
@@ -83,12 +102,20 @@ async fn a_user_who_was_never_seen() {
     let app = TestApp::start().await;
     // Somebody is known, so that "nobody" is not only an empty table.
     sign_up(&app, "user_1").await;
-    assert_is(&app.get_as("user_2", "/v1/me").await, &me("user_2", false, 0));
-    assert_is(&app.get_as("user_2", "/v1/me/balance").await, &account("user_2", 0, 0));
+    assert_is(
+        &app.get_as("user_2", "/v1/me").await,
+        &me("user_2", false, 0),
+    );
+    assert_is(
+        &app.get_as("user_2", "/v1/me/balance").await,
+        &account("user_2", 0, 0),
+    );
     assert_is(&app.get_as("user_2", "/v1/me/entries").await, &nothing());
     assert_is(&app.get_as("user_2", "/v1/me/purchases").await, &nothing());
     for tail in ["", "/balance", "/entries", "/purchases"] {
-        app.get(&format!("/v1/users/user_2{tail}")).await.assert_problem(404, "user_not_found");
+        app.get(&format!("/v1/users/user_2{tail}"))
+            .await
+            .assert_problem(404, "user_not_found");
     }
     app.stop().await;
 }
@@ -97,8 +124,14 @@ async fn a_user_who_was_never_seen() {
 async fn a_user_who_paid_before_signing_up() {
     let app = TestApp::start().await;
     pay(&app, "user_1").await;
-    assert_is(&app.get_as("user_1", "/v1/me").await, &me("user_1", false, 500));
-    assert_is(&app.get_as("user_1", "/v1/me/balance").await, &account("user_1", 500, 1));
+    assert_is(
+        &app.get_as("user_1", "/v1/me").await,
+        &me("user_1", false, 500),
+    );
+    assert_is(
+        &app.get_as("user_1", "/v1/me/balance").await,
+        &account("user_1", 500, 1),
+    );
     let mut seen_by_backend = me("user_1", false, 500);
     seen_by_backend["deleted"] = json!(false);
     assert_is(&app.get("/v1/users/user_1").await, &seen_by_backend);
@@ -108,8 +141,13 @@ async fn a_user_who_paid_before_signing_up() {
 #[tokio::test]
 async fn a_user_is_known_without_ever_having_had_credits() {
     let app = TestApp::start().await;
-    app.deliver(Source::Clerk, &deleted("user_1")).await.assert_ok(&json!({"status": "recorded"}));
-    assert_is(&app.get("/v1/users/user_1/balance").await, &account("user_1", 0, 0));
+    app.deliver(Source::Clerk, &deleted("user_1"))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    assert_is(
+        &app.get("/v1/users/user_1/balance").await,
+        &account("user_1", 0, 0),
+    );
     assert_is(&app.get("/v1/users/user_1/entries").await, &nothing());
     app.stop().await;
 }
@@ -119,9 +157,13 @@ async fn a_deleted_user_sees_nothing_and_the_backend_still_does() {
     let app = TestApp::start().await;
     sign_up(&app, "user_1").await;
     pay(&app, "user_1").await;
-    app.deliver(Source::Clerk, &deleted("user_1")).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &deleted("user_1"))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     for tail in ["", "/balance", "/entries", "/purchases"] {
-        app.get_as("user_1", &format!("/v1/me{tail}")).await.assert_problem(403, "user_deleted");
+        app.get_as("user_1", &format!("/v1/me{tail}"))
+            .await
+            .assert_problem(403, "user_deleted");
     }
     assert_is(
         &app.get("/v1/users/user_1").await,
@@ -139,8 +181,17 @@ async fn a_deleted_user_sees_nothing_and_the_backend_still_does() {
             "debt": 0,
         }),
     );
-    assert_is(&app.get("/v1/users/user_1/balance").await, &account("user_1", 520, 3));
-    assert_eq!(app.get("/v1/users/user_1/purchases").await.body["items"].as_array().unwrap().len(), 1);
+    assert_is(
+        &app.get("/v1/users/user_1/balance").await,
+        &account("user_1", 520, 3),
+    );
+    assert_eq!(
+        app.get("/v1/users/user_1/purchases").await.body["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     app.stop().await;
 }
 
@@ -151,10 +202,16 @@ fn without_places(items: &Value) -> Vec<Value> {
         let item = item.as_object_mut().unwrap();
         let time = item.remove("recorded_at").unwrap();
         let time = time.as_str().unwrap();
-        assert!(time.ends_with('Z') && DateTime::parse_from_rfc3339(time).is_ok(), "{time}");
+        assert!(
+            time.ends_with('Z') && DateTime::parse_from_rfc3339(time).is_ok(),
+            "{time}"
+        );
         if let Some(id) = item.remove("entry_id") {
             let (shard, position) = id.as_str().unwrap().split_once('-').unwrap();
-            assert!(shard.parse::<u16>().unwrap() < 16 && position.parse::<u64>().unwrap() > 0, "{id}");
+            assert!(
+                shard.parse::<u16>().unwrap() < 16 && position.parse::<u64>().unwrap() > 0,
+                "{id}"
+            );
         }
     }
     items
@@ -164,15 +221,21 @@ fn without_places(items: &Value) -> Vec<Value> {
 async fn entries_and_purchases_are_the_same_to_the_user_and_the_backend() {
     let app = TestApp::start().await;
     let sign_up = created(&user("user_1"));
-    app.deliver(Source::Clerk, &sign_up).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &sign_up)
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let mut paid = payment(Some("user_1"));
     paid.email = Some("payer@example.com".to_owned());
     let capture = captured(&paid);
-    app.deliver(Source::Razorpay, &capture).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &capture)
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let mut dear = payment(Some("user_1"));
     dear.amount_minor = 1;
     dear.order_id = None;
-    app.deliver(Source::Razorpay, &captured(&dear)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&dear))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
 
     let entries = app.get_as("user_1", "/v1/me/entries").await;
     assert_eq!(entries.status, 200);
@@ -204,7 +267,10 @@ async fn entries_and_purchases_are_the_same_to_the_user_and_the_backend() {
 
     let purchases = app.get_as("user_1", "/v1/me/purchases").await;
     assert_eq!(purchases.status, 200);
-    assert_eq!(app.get("/v1/users/user_1/purchases").await.body, purchases.body);
+    assert_eq!(
+        app.get("/v1/users/user_1/purchases").await.body,
+        purchases.body
+    );
     assert_eq!(purchases.body.as_object().unwrap().len(), 2);
     let paid_at = "2026-11-18T11:06:40.000000Z";
     assert_eq!(
@@ -246,7 +312,8 @@ async fn an_entry_is_found_in_the_log_by_its_id() {
     for entry in entries.body["items"].as_array().unwrap() {
         let (shard, position) = entry["entry_id"].as_str().unwrap().split_once('-').unwrap();
         let (shard, position): (i16, i64) = (shard.parse().unwrap(), position.parse().unwrap());
-        let query = "select event_type, aggregate_id from events where shard = $1 and position = $2";
+        let query =
+            "select event_type, aggregate_id from events where shard = $1 and position = $2";
         let row = sql.query_one(query, &[&shard, &position]).await.unwrap();
         assert_eq!(row.get::<_, String>(0), entry["type"]);
         assert_eq!(row.get::<_, String>(1), "user_1");
@@ -264,13 +331,24 @@ async fn nobody_sees_anothers_account() {
     }
     for list in ["entries", "purchases"] {
         let own = app.get_as("user_2", &format!("/v1/me/{list}")).await;
-        let others = app.get_as("user_1", &format!("/v1/me/{list}?limit=1")).await;
+        let others = app
+            .get_as("user_1", &format!("/v1/me/{list}?limit=1"))
+            .await;
         let cursor = others.body["next_cursor"].as_str().unwrap();
         // A cursor of another user shows where to go on, and still only one's own.
-        let page = app.get_as("user_2", &format!("/v1/me/{list}?cursor={cursor}")).await;
+        let page = app
+            .get_as("user_2", &format!("/v1/me/{list}?cursor={cursor}"))
+            .await;
         assert_eq!(page.status, 200);
         let own = own.body["items"].as_array().unwrap().clone();
-        assert!(page.body["items"].as_array().unwrap().iter().all(|item| own.contains(item)), "{page:?}");
+        assert!(
+            page.body["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|item| own.contains(item)),
+            "{page:?}"
+        );
     }
     app.stop().await;
 }
@@ -294,19 +372,43 @@ async fn pages_are_of_the_size_asked_for_and_no_other() {
                 app.get_as("user_1", &format!("/v1/me/{list}{query}")).await,
                 app.get(&format!("/v1/users/user_1/{list}{query}")).await,
             ] {
-                assert_eq!(page.body["items"].as_array().unwrap().len(), count, "{list}{query}");
-                assert_eq!(page.body["next_cursor"].is_null(), count == all, "{list}{query}");
+                assert_eq!(
+                    page.body["items"].as_array().unwrap().len(),
+                    count,
+                    "{list}{query}"
+                );
+                assert_eq!(
+                    page.body["next_cursor"].is_null(),
+                    count == all,
+                    "{list}{query}"
+                );
             }
         }
         for query in [
-            "limit=0", "limit=201", "limit=-1", "limit=", "limit=ten", "limit=1.5", "limit=1%20", "limit=99999999999999999999",
-            "limit=1&limit=2", "cursor=a&cursor=b", "offset=1", "limit=1&page=2", "Limit=1", "limit",
+            "limit=0",
+            "limit=201",
+            "limit=-1",
+            "limit=",
+            "limit=ten",
+            "limit=1.5",
+            "limit=1%20",
+            "limit=99999999999999999999",
+            "limit=1&limit=2",
+            "cursor=a&cursor=b",
+            "offset=1",
+            "limit=1&page=2",
+            "Limit=1",
+            "limit",
         ] {
             for page in [
-                app.get_as("user_1", &format!("/v1/me/{list}?{query}")).await,
+                app.get_as("user_1", &format!("/v1/me/{list}?{query}"))
+                    .await,
                 app.get(&format!("/v1/users/user_1/{list}?{query}")).await,
             ] {
-                assert_eq!(page.body["code"], "invalid_request", "{list}?{query}: {page:?}");
+                assert_eq!(
+                    page.body["code"], "invalid_request",
+                    "{list}?{query}: {page:?}"
+                );
                 page.assert_problem(400, "invalid_request");
             }
         }
@@ -319,10 +421,16 @@ async fn walk(app: &TestApp, list: &str, id: &str, limit: usize) -> Vec<String> 
     let mut ids = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = app.get(&format!("/v1/users/user_1/{list}?limit={limit}{cursor}")).await;
+        let page = app
+            .get(&format!("/v1/users/user_1/{list}?limit={limit}{cursor}"))
+            .await;
         assert_eq!(page.status, 200, "{page:?}");
         let items = page.body["items"].as_array().unwrap();
-        ids.extend(items.iter().map(|item| item[id].as_str().unwrap().to_owned()));
+        ids.extend(
+            items
+                .iter()
+                .map(|item| item[id].as_str().unwrap().to_owned()),
+        );
         match page.body["next_cursor"].as_str() {
             Some(next) => {
                 assert_eq!(items.len(), limit, "a page before the last is full");
@@ -357,9 +465,16 @@ async fn a_walk_misses_nothing_and_sees_nothing_twice() {
     }
     // Newest first: balances only fall on the way back.
     let entries = app.get("/v1/users/user_1/entries?limit=200").await;
-    let balances: Vec<i64> =
-        entries.body["items"].as_array().unwrap().iter().map(|item| item["balance"].as_i64().unwrap()).collect();
-    assert!(balances.is_sorted_by(|newer, older| newer > older), "{balances:?}");
+    let balances: Vec<i64> = entries.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["balance"].as_i64().unwrap())
+        .collect();
+    assert!(
+        balances.is_sorted_by(|newer, older| newer > older),
+        "{balances:?}"
+    );
     app.stop().await;
 }
 
@@ -399,10 +514,15 @@ async fn made_up_cursors_are_refused() {
     }
     for (list, cursor) in bad {
         for page in [
-            app.get_as("user_1", &format!("/v1/me/{list}?cursor={cursor}")).await,
-            app.get(&format!("/v1/users/user_1/{list}?cursor={cursor}")).await,
+            app.get_as("user_1", &format!("/v1/me/{list}?cursor={cursor}"))
+                .await,
+            app.get(&format!("/v1/users/user_1/{list}?cursor={cursor}"))
+                .await,
         ] {
-            assert_eq!(page.body["code"], "invalid_request", "{list}?cursor={cursor}: {page:?}");
+            assert_eq!(
+                page.body["code"], "invalid_request",
+                "{list}?cursor={cursor}: {page:?}"
+            );
             page.assert_problem(400, "invalid_request");
         }
     }
@@ -414,9 +534,13 @@ async fn ids_that_none_can_have_are_refused() {
     let app = TestApp::start().await;
     for id in ["%00", "a%20b", "%0A", "%C2%A0", &"x".repeat(256)] {
         for tail in ["", "/balance", "/entries", "/purchases"] {
-            app.get(&format!("/v1/users/{id}{tail}")).await.assert_problem(400, "invalid_request");
+            app.get(&format!("/v1/users/{id}{tail}"))
+                .await
+                .assert_problem(400, "invalid_request");
         }
     }
-    app.get(&format!("/v1/users/{}", "x".repeat(255))).await.assert_problem(404, "user_not_found");
+    app.get(&format!("/v1/users/{}", "x".repeat(255)))
+        .await
+        .assert_problem(404, "user_not_found");
     app.stop().await;
 }

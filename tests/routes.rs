@@ -21,7 +21,10 @@ use crate::support::{Options, TestApp, tokens, wire};
 
 /// A path of the map with its parameters filled in.
 fn concrete(entry: &Entry) -> String {
-    let path = entry.path.replace("{provider}", "razorpay").replace("{user_id}", "user_1");
+    let path = entry
+        .path
+        .replace("{provider}", "razorpay")
+        .replace("{user_id}", "user_1");
     assert!(!path.contains('{'), "a new parameter in {path}");
     path
 }
@@ -48,10 +51,19 @@ fn bad_sessions(app: &TestApp) -> Vec<(&'static str, Vec<String>)> {
         changed[name] = value;
         tokens::rs256(&changed)
     };
-    let stranger = TokenMint::generate().unwrap().clerk_token("user_1", ISSUER, None, now, 60).unwrap();
-    let expired = MINT.clerk_token("user_1", ISSUER, None, now - TimeDelta::minutes(2), 60).unwrap();
-    let early = MINT.clerk_token("user_1", ISSUER, None, now + TimeDelta::minutes(2), 60).unwrap();
-    let other_issuer = MINT.clerk_token("user_1", "https://other.test.invalid", None, now, 60).unwrap();
+    let stranger = TokenMint::generate()
+        .unwrap()
+        .clerk_token("user_1", ISSUER, None, now, 60)
+        .unwrap();
+    let expired = MINT
+        .clerk_token("user_1", ISSUER, None, now - TimeDelta::minutes(2), 60)
+        .unwrap();
+    let early = MINT
+        .clerk_token("user_1", ISSUER, None, now + TimeDelta::minutes(2), 60)
+        .unwrap();
+    let other_issuer = MINT
+        .clerk_token("user_1", "https://other.test.invalid", None, now, 60)
+        .unwrap();
     let (head, _) = good.rsplit_once('.').unwrap();
     vec![
         ("nothing", vec![]),
@@ -59,7 +71,10 @@ fn bad_sessions(app: &TestApp) -> Vec<(&'static str, Vec<String>)> {
         ("no token", vec!["Bearer ".to_owned()]),
         ("no scheme", vec![good.clone()]),
         ("another scheme", vec![format!("Basic {good}")]),
-        ("twice", vec![format!("Bearer {good}"), format!("Bearer {good}")]),
+        (
+            "twice",
+            vec![format!("Bearer {good}"), format!("Bearer {good}")],
+        ),
         ("garbage", bearer("garbage")),
         ("an API key", bearer(SERVICE_KEY)),
         ("an operator's key", bearer(ADMIN_KEY)),
@@ -69,8 +84,14 @@ fn bad_sessions(app: &TestApp) -> Vec<(&'static str, Vec<String>)> {
         ("another key", bearer(&stranger)),
         ("no signature", bearer(&format!("{head}."))),
         ("the algorithm none", bearer(&tokens::unsigned(&claims))),
-        ("HS256 with the public PEM", bearer(&tokens::hs256(MINT.public_pem().as_bytes(), &claims))),
-        ("another audience", bearer(&with("aud", json!("another service")))),
+        (
+            "HS256 with the public PEM",
+            bearer(&tokens::hs256(MINT.public_pem().as_bytes(), &claims)),
+        ),
+        (
+            "another audience",
+            bearer(&with("aud", json!("another service"))),
+        ),
         ("no user", bearer(&with("sub", json!(null)))),
         ("a machine", bearer(&with("sub", json!("mch_1")))),
         ("a pending session", bearer(&with("sts", json!("pending")))),
@@ -86,7 +107,13 @@ fn bad_keys(app: &TestApp) -> Vec<(&'static str, Vec<String>)> {
         ("no key", vec!["Bearer ".to_owned()]),
         ("no scheme", vec![SERVICE_KEY.to_owned()]),
         ("another scheme", vec![format!("Basic {SERVICE_KEY}")]),
-        ("twice", vec![format!("Bearer {SERVICE_KEY}"), format!("Bearer {SERVICE_KEY}")]),
+        (
+            "twice",
+            vec![
+                format!("Bearer {SERVICE_KEY}"),
+                format!("Bearer {SERVICE_KEY}"),
+            ],
+        ),
         ("wrong", bearer("wrong-key-of-the-tests-000000")),
         ("cut", bearer(&SERVICE_KEY[..SERVICE_KEY.len() - 1])),
         ("longer", bearer(&format!("{SERVICE_KEY}0"))),
@@ -100,7 +127,10 @@ fn bad_keys(app: &TestApp) -> Vec<(&'static str, Vec<String>)> {
 fn assert_refused(answer: &Answer, what: &str, status: u16, code: &str) {
     assert_eq!(answer.body["code"], code, "{what}: {answer:?}");
     answer.assert_problem(status, code);
-    let challenge = answer.headers.get("www-authenticate").map(|value| value.to_str().unwrap());
+    let challenge = answer
+        .headers
+        .get("www-authenticate")
+        .map(|value| value.to_str().unwrap());
     assert_eq!(challenge, (status == 401).then_some("Bearer"), "{what}");
 }
 
@@ -117,7 +147,12 @@ async fn every_route_asks_for_what_it_must() {
                 }
             }
             Access::ProviderSignature => {
-                for header in [vec![], session.clone(), bearer(SERVICE_KEY), bearer(ADMIN_KEY)] {
+                for header in [
+                    vec![],
+                    session.clone(),
+                    bearer(SERVICE_KEY),
+                    bearer(ADMIN_KEY),
+                ] {
                     let answer = call(&app, entry, &header).await;
                     assert_refused(&answer, path, 400, "invalid_signature");
                 }
@@ -125,16 +160,29 @@ async fn every_route_asks_for_what_it_must() {
             Access::Session => {
                 for (what, header) in bad_sessions(&app) {
                     let answer = call(&app, entry, &header).await;
-                    assert_refused(&answer, &format!("{path} with {what}"), 401, "unauthenticated");
+                    assert_refused(
+                        &answer,
+                        &format!("{path} with {what}"),
+                        401,
+                        "unauthenticated",
+                    );
                 }
                 // And with what is right it is another answer, so it is not just closed.
                 let status = call(&app, entry, &session).await.status;
-                assert!(![401, 403, 404].contains(&status.as_u16()), "{path}: {status}");
+                assert!(
+                    ![401, 403, 404].contains(&status.as_u16()),
+                    "{path}: {status}"
+                );
             }
             Access::ApiKey(_) => {
                 for (what, header) in bad_keys(&app) {
                     let answer = call(&app, entry, &header).await;
-                    assert_refused(&answer, &format!("{path} with {what}"), 401, "unauthenticated");
+                    assert_refused(
+                        &answer,
+                        &format!("{path} with {what}"),
+                        401,
+                        "unauthenticated",
+                    );
                 }
                 let answer = call(&app, entry, &bearer(AUDIT_KEY)).await;
                 assert_refused(&answer, path, 403, "insufficient_scope");
@@ -153,8 +201,15 @@ async fn every_route_asks_for_what_it_must() {
 async fn a_refusal_repeats_no_secret() {
     let app = TestApp::start().await;
     for secret in ["wrong-key-of-the-tests-000000", &app.token("user_1")] {
-        let answer = answer(app.request(Method::GET, "/v1/users/user_1").bearer_auth(secret)).await;
-        assert!(!format!("{} {:?}", answer.body, answer.headers).contains(secret), "{answer:?}");
+        let answer = answer(
+            app.request(Method::GET, "/v1/users/user_1")
+                .bearer_auth(secret),
+        )
+        .await;
+        assert!(
+            !format!("{} {:?}", answer.body, answer.headers).contains(secret),
+            "{answer:?}"
+        );
     }
     app.stop().await;
 }
@@ -165,14 +220,20 @@ async fn every_route_has_one_method() {
     let paths: BTreeSet<&str> = ROUTES.iter().map(|entry| entry.path).collect();
     assert_eq!(paths.len(), ROUTES.len(), "a path comes twice");
     for entry in &ROUTES {
-        for name in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND"] {
+        for name in [
+            "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND",
+        ] {
             if name == entry.method {
                 continue;
             }
             let method: Method = name.parse().unwrap();
             let answer = answer(app.request(method, &concrete(entry)).bearer_auth(ADMIN_KEY)).await;
             assert_eq!(answer.status, 405, "{name} {}", entry.path);
-            assert_eq!(answer.headers["allow"], entry.method, "{name} {}", entry.path);
+            assert_eq!(
+                answer.headers["allow"], entry.method,
+                "{name} {}",
+                entry.path
+            );
             if name == "HEAD" {
                 assert_eq!(answer.body, Value::Null);
             } else {
@@ -187,13 +248,35 @@ async fn every_route_has_one_method() {
 async fn what_is_not_in_the_map_is_not_there() {
     let app = TestApp::start().await;
     for path in [
-        "/", "/v1", "/v1/", "/v1/me/", "/v1/Me", "/v1//me", "/v1/users", "/v1/users/", "/v1/users/a/b", "/v1/users/a/balance/",
-        "/webhooks", "/webhooks/", "/webhooks/clerk/", "/webhooks/clerk/x", "/health", "/health/live/", "/v2/me", "/.env",
-        "/v1/users//balance", "/v1/payments", "/favicon.ico", "/v1/me%2Fbalance",
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/me/",
+        "/v1/Me",
+        "/v1//me",
+        "/v1/users",
+        "/v1/users/",
+        "/v1/users/a/b",
+        "/v1/users/a/balance/",
+        "/webhooks",
+        "/webhooks/",
+        "/webhooks/clerk/",
+        "/webhooks/clerk/x",
+        "/health",
+        "/health/live/",
+        "/v2/me",
+        "/.env",
+        "/v1/users//balance",
+        "/v1/payments",
+        "/favicon.ico",
+        "/v1/me%2Fbalance",
     ] {
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
             let answer = answer(app.request(method.clone(), path).bearer_auth(ADMIN_KEY)).await;
-            assert_eq!(answer.body["code"], "not_found", "{method} {path}: {answer:?}");
+            assert_eq!(
+                answer.body["code"], "not_found",
+                "{method} {path}: {answer:?}"
+            );
             answer.assert_problem(404, "not_found");
         }
     }
@@ -209,7 +292,11 @@ async fn every_answer_has_the_headers_that_keep_it_private() {
         app.deliver(Source::Clerk, &created(&user("user_1"))).await,
         app.get("/v1/users/user_1").await,
         app.get("/nothing").await,
-        answer(app.request(Method::OPTIONS, "/v1/me").header("origin", "https://evil.example")).await,
+        answer(
+            app.request(Method::OPTIONS, "/v1/me")
+                .header("origin", "https://evil.example"),
+        )
+        .await,
         answer(app.request(Method::HEAD, "/health/live")).await,
     ];
     for entry in &ROUTES {
@@ -217,13 +304,22 @@ async fn every_answer_has_the_headers_that_keep_it_private() {
     }
     for answer in &answers {
         assert_eq!(answer.headers["cache-control"], "no-store", "{answer:?}");
-        assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{answer:?}");
+        assert_eq!(
+            answer.headers["x-content-type-options"], "nosniff",
+            "{answer:?}"
+        );
         for name in ["access-control-allow-origin", "set-cookie", "server"] {
             assert!(!answer.headers.contains_key(name), "{name} in {answer:?}");
         }
     }
-    let statuses: BTreeSet<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
-    assert!(statuses.is_superset(&BTreeSet::from([200, 400, 401, 404, 405])), "{statuses:?}");
+    let statuses: BTreeSet<u16> = answers
+        .iter()
+        .map(|answer| answer.status.as_u16())
+        .collect();
+    assert!(
+        statuses.is_superset(&BTreeSet::from([200, 400, 401, 404, 405])),
+        "{statuses:?}"
+    );
     app.stop().await;
 }
 
@@ -231,7 +327,12 @@ async fn every_answer_has_the_headers_that_keep_it_private() {
 async fn provoke(app: &TestApp, code: Code) -> Answer {
     let verify = "/v1/payments/verify";
     let post = async |path: &str, token: &str, body: String| {
-        answer(app.request(Method::POST, path).bearer_auth(token).body(body)).await
+        answer(
+            app.request(Method::POST, path)
+                .bearer_auth(token)
+                .body(body),
+        )
+        .await
     };
     match code {
         Code::InvalidSignature => app.post("/webhooks/clerk", &[], "{}").await,
@@ -239,16 +340,25 @@ async fn provoke(app: &TestApp, code: Code) -> Answer {
         Code::InvalidRequest => post(verify, &app.token("user_1"), "{}".to_owned()).await,
         Code::Unauthenticated => answer(app.request(Method::GET, "/v1/me")).await,
         Code::InsufficientScope => {
-            answer(app.request(Method::GET, "/v1/users/user_1").bearer_auth(AUDIT_KEY)).await
+            answer(
+                app.request(Method::GET, "/v1/users/user_1")
+                    .bearer_auth(AUDIT_KEY),
+            )
+            .await
         }
         Code::NotYourPurchase => {
             let paid = payment(Some("user_1"));
-            app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+            app.deliver(Source::Razorpay, &captured(&paid))
+                .await
+                .assert_ok(&json!({"status": "recorded"}));
             let (order_id, payment_id, signature) = checkout(&paid);
-            app.verify("user_2", &order_id, &payment_id, &signature).await
+            app.verify("user_2", &order_id, &payment_id, &signature)
+                .await
         }
         Code::UserDeleted => {
-            app.deliver(Source::Clerk, &deleted("user_gone")).await.assert_ok(&json!({"status": "recorded"}));
+            app.deliver(Source::Clerk, &deleted("user_gone"))
+                .await
+                .assert_ok(&json!({"status": "recorded"}));
             app.get_as("user_gone", "/v1/me").await
         }
         Code::ImpersonationRefused => {
@@ -264,17 +374,22 @@ async fn provoke(app: &TestApp, code: Code) -> Answer {
             let head = b"POST /webhooks/clerk HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";
             parse(&wire::exchange(app.address, head).await)
         }
-        Code::PayloadTooLarge => post(verify, &app.token("user_1"), " ".repeat(64 * 1024 + 1)).await,
+        Code::PayloadTooLarge => {
+            post(verify, &app.token("user_1"), " ".repeat(64 * 1024 + 1)).await
+        }
         Code::ProviderNotConfigured => app.post("/webhooks/razorpay", &[], "{}").await,
         Code::Unavailable => app.get_as("user_1", "/v1/me").await,
         Code::Internal => {
             let paid = payment(None);
-            app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+            app.deliver(Source::Razorpay, &captured(&paid))
+                .await
+                .assert_ok(&json!({"status": "recorded"}));
             // What no version of this program has written.
             let spoil = "update streams set state = '{\"captured\": \"perhaps\"}' where aggregate_type = 'purchase'";
             assert_eq!(app.sql().await.execute(spoil, &[]).await.unwrap(), 1);
             let (order_id, payment_id, signature) = checkout(&paid);
-            app.verify("user_1", &order_id, &payment_id, &signature).await
+            app.verify("user_1", &order_id, &payment_id, &signature)
+                .await
         }
     }
 }
@@ -301,12 +416,26 @@ fn options_for(code: Code) -> Options {
 fn parse(answer: &str) -> Answer {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     let headers = lines.map(|line| {
         let (name, value) = line.split_once(": ").unwrap();
-        (name.parse::<reqwest::header::HeaderName>().unwrap(), value.parse().unwrap())
+        (
+            name.parse::<reqwest::header::HeaderName>().unwrap(),
+            value.parse().unwrap(),
+        )
     });
-    Answer { status, headers: headers.collect(), body: serde_json::from_str(body).unwrap() }
+    Answer {
+        status,
+        headers: headers.collect(),
+        body: serde_json::from_str(body).unwrap(),
+    }
 }
 
 #[tokio::test]
@@ -317,8 +446,17 @@ async fn every_code_is_the_answer_to_some_request() {
         let app = TestApp::start_with(options_for(code)).await;
         let answer = provoke(&app, code).await;
         answer.assert_problem(code.status().as_u16(), code.code());
-        let members: BTreeSet<&str> = answer.body.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(members, BTreeSet::from(["code", "detail", "status", "title", "type"]));
+        let members: BTreeSet<&str> = answer
+            .body
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            members,
+            BTreeSet::from(["code", "detail", "status", "title", "type"])
+        );
         assert_eq!(answer.body["type"], "about:blank");
         let retry_after = answer.headers.contains_key("retry-after");
         assert_eq!(retry_after, answer.status == 503, "{answer:?}");
@@ -350,7 +488,11 @@ async fn sessions_of_supabase_open_the_same_routes() {
     let provider = MockServer::start().await;
     Mock::given(method("GET"))
         .and(path("/auth/v1/.well-known/jwks.json"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(tokens::key_set()).set_delay(Duration::from_millis(20)))
+        .respond_with(
+            ResponseTemplate::new(200)
+                .set_body_json(tokens::key_set())
+                .set_delay(Duration::from_millis(20)),
+        )
         .expect(1)
         .mount(&provider)
         .await;
@@ -358,22 +500,35 @@ async fn sessions_of_supabase_open_the_same_routes() {
     let url = origin.clone();
     let options = Options {
         configure: Arc::new(move |config| {
-            config.sessions.supabase =
-                Some(SupabaseSettings { url: url.clone(), jwt_secret: Some(SUPABASE_SECRET.into()) });
+            config.sessions.supabase = Some(SupabaseSettings {
+                url: url.clone(),
+                jwt_secret: Some(SUPABASE_SECRET.into()),
+            });
         }),
         ..Options::default()
     };
     let app = TestApp::start_with(options).await;
-    app.deliver(Source::Razorpay, &captured(&payment(Some(SUPABASE_USER)))).await.assert_ok(&json!({"status": "recorded"}));
-    let me = async |token: &str| answer(app.request(Method::GET, "/v1/me").bearer_auth(token)).await;
+    app.deliver(Source::Razorpay, &captured(&payment(Some(SUPABASE_USER))))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    let me =
+        async |token: &str| answer(app.request(Method::GET, "/v1/me").bearer_auth(token)).await;
     let claims = supabase_claims(&origin, app.now());
     let secret = SUPABASE_SECRET.as_bytes();
     // The keys are fetched once for any number of sessions.
-    for token in [tokens::hs256(secret, &claims), tokens::rs256(&claims), tokens::rs256(&claims)] {
-        me(&token).await.assert_ok(&json!({"user_id": SUPABASE_USER, "balance": 500}));
+    for token in [
+        tokens::hs256(secret, &claims),
+        tokens::rs256(&claims),
+        tokens::rs256(&claims),
+    ] {
+        me(&token)
+            .await
+            .assert_ok(&json!({"user_id": SUPABASE_USER, "balance": 500}));
     }
     // Clerk's sessions go on beside them.
-    app.get_as("user_1", "/v1/me").await.assert_ok(&json!({"user_id": "user_1", "registered": false}));
+    app.get_as("user_1", "/v1/me")
+        .await
+        .assert_ok(&json!({"user_id": "user_1", "registered": false}));
 
     // The project's public `anon` key is a JWT with a good signature and years of life.
     let anon = json!({
@@ -390,15 +545,42 @@ async fn sessions_of_supabase_open_the_same_routes() {
     };
     let bad = [
         ("the anon key", tokens::hs256(secret, &anon)),
-        ("the role anon", tokens::hs256(secret, &change("role", json!("anon")))),
-        ("the role of the service", tokens::hs256(secret, &change("role", json!("service_role")))),
-        ("anonymous", tokens::hs256(secret, &change("is_anonymous", json!(true)))),
-        ("another audience", tokens::hs256(secret, &change("aud", json!("anon")))),
-        ("no UUID", tokens::hs256(secret, &change("sub", json!("user_1")))),
-        ("expired", tokens::hs256(secret, &change("exp", json!(app.now().timestamp() - 60)))),
-        ("Clerk's issuer", tokens::hs256(secret, &change("iss", json!(ISSUER)))),
-        ("another secret", tokens::hs256(b"another-secret-of-at-least-32-bytes", &claims)),
-        ("the public key as secret", tokens::hs256(MINT.public_pem().as_bytes(), &claims)),
+        (
+            "the role anon",
+            tokens::hs256(secret, &change("role", json!("anon"))),
+        ),
+        (
+            "the role of the service",
+            tokens::hs256(secret, &change("role", json!("service_role"))),
+        ),
+        (
+            "anonymous",
+            tokens::hs256(secret, &change("is_anonymous", json!(true))),
+        ),
+        (
+            "another audience",
+            tokens::hs256(secret, &change("aud", json!("anon"))),
+        ),
+        (
+            "no UUID",
+            tokens::hs256(secret, &change("sub", json!("user_1"))),
+        ),
+        (
+            "expired",
+            tokens::hs256(secret, &change("exp", json!(app.now().timestamp() - 60))),
+        ),
+        (
+            "Clerk's issuer",
+            tokens::hs256(secret, &change("iss", json!(ISSUER))),
+        ),
+        (
+            "another secret",
+            tokens::hs256(b"another-secret-of-at-least-32-bytes", &claims),
+        ),
+        (
+            "the public key as secret",
+            tokens::hs256(MINT.public_pem().as_bytes(), &claims),
+        ),
         ("unsigned", tokens::unsigned(&claims)),
     ];
     for (what, token) in bad {

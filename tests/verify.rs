@@ -26,7 +26,8 @@ const NO_WAIT: Duration = Duration::ZERO;
 
 async fn verify(app: &TestApp, user_id: &str, payment: &SamplePayment) -> Answer {
     let (order_id, payment_id, signature) = checkout(payment);
-    app.verify(user_id, &order_id, &payment_id, &signature).await
+    app.verify(user_id, &order_id, &payment_id, &signature)
+        .await
 }
 
 fn body_of(payment: &SamplePayment) -> Value {
@@ -45,7 +46,12 @@ async fn post(app: &TestApp, token: &str, body: impl Into<reqwest::Body>) -> Ans
 
 /// The whole answer, to the letter of the contract.
 #[track_caller]
-fn assert_verified(answer: &Answer, payment: &SamplePayment, balance: i64, already_processed: bool) {
+fn assert_verified(
+    answer: &Answer,
+    payment: &SamplePayment,
+    balance: i64,
+    already_processed: bool,
+) {
     assert_eq!(answer.status, 200, "{answer:?}");
     let expected = json!({
         "success": true,
@@ -66,15 +72,23 @@ fn assert_pending(answer: &Answer) {
 }
 
 async fn assert_nothing_is_recorded(app: &TestApp) {
-    assert_eq!(app.count("select (select count(*) from events) + (select count(*) from inbox)").await, 0);
+    assert_eq!(
+        app.count("select (select count(*) from events) + (select count(*) from inbox)")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]
 async fn the_webhook_came_first() {
     let app = TestApp::start().await;
     let paid = payment(Some("user_1"));
-    app.deliver(Source::Clerk, &created(&user("user_1"))).await.assert_ok(&json!({"status": "recorded"}));
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &created(&user("user_1")))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     for _ in 0..2 {
         assert_verified(&verify(&app, "user_1", &paid).await, &paid, 520, true);
     }
@@ -92,7 +106,9 @@ async fn the_frontend_came_first_and_the_api_knows_the_payment() {
         api.has(&paid, "captured").await;
         assert_verified(&verify(&app, user_id, &paid).await, &paid, 500, false);
         assert_verified(&verify(&app, user_id, &paid).await, &paid, 500, true);
-        app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "duplicate"}));
+        app.deliver(Source::Razorpay, &captured(&paid))
+            .await
+            .assert_ok(&json!({"status": "duplicate"}));
         assert_verified(&verify(&app, user_id, &paid).await, &paid, 500, true);
         assert_eq!(app.events("user", user_id).await, ["CreditsPurchased"]);
     }
@@ -128,8 +144,12 @@ async fn a_failed_payment_may_be_captured_after_all() {
     let app = TestApp::start_with(api.options(NO_WAIT)).await;
     let paid = payment(Some("user_1"));
     api.has(&paid, "failed").await;
-    verify(&app, "user_1", &paid).await.assert_ok(&json!({"success": false, "status": "failed"}));
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    verify(&app, "user_1", &paid)
+        .await
+        .assert_ok(&json!({"success": false, "status": "failed"}));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     assert_verified(&verify(&app, "user_1", &paid).await, &paid, 500, true);
     app.stop().await;
 }
@@ -153,7 +173,11 @@ async fn the_api_is_not_believed_when_it_speaks_of_something_else() {
         api.0.reset().await;
         let mut changed = good.clone();
         changed[name] = value;
-        api.answer(&paid.payment_id, ResponseTemplate::new(200).set_body_json(changed)).await;
+        api.answer(
+            &paid.payment_id,
+            ResponseTemplate::new(200).set_body_json(changed),
+        )
+        .await;
         assert_pending(&verify(&app, "user_1", &paid).await);
     }
     assert_nothing_is_recorded(&app).await;
@@ -174,12 +198,32 @@ async fn an_api_that_is_of_no_use_means_pending() {
         ("404", ResponseTemplate::new(404)),
         ("429", ResponseTemplate::new(429)),
         ("500", ResponseTemplate::new(500)),
-        ("302", ResponseTemplate::new(302).insert_header("location", "/v1/payments/x")),
-        ("garbage", ResponseTemplate::new(200).set_body_string("<html>")),
-        ("a list", ResponseTemplate::new(200).set_body_json(json!([good]))),
-        ("no text", ResponseTemplate::new(200).set_body_bytes(vec![0xff; 10])),
-        ("too large", ResponseTemplate::new(200).set_body_string(large)),
-        ("slow", ResponseTemplate::new(200).set_body_json(&good).set_delay(Duration::from_secs(20))),
+        (
+            "302",
+            ResponseTemplate::new(302).insert_header("location", "/v1/payments/x"),
+        ),
+        (
+            "garbage",
+            ResponseTemplate::new(200).set_body_string("<html>"),
+        ),
+        (
+            "a list",
+            ResponseTemplate::new(200).set_body_json(json!([good])),
+        ),
+        (
+            "no text",
+            ResponseTemplate::new(200).set_body_bytes(vec![0xff; 10]),
+        ),
+        (
+            "too large",
+            ResponseTemplate::new(200).set_body_string(large),
+        ),
+        (
+            "slow",
+            ResponseTemplate::new(200)
+                .set_body_json(&good)
+                .set_delay(Duration::from_secs(20)),
+        ),
     ] {
         api.0.reset().await;
         api.answer(&paid.payment_id, template).await;
@@ -187,7 +231,11 @@ async fn an_api_that_is_of_no_use_means_pending() {
         let answer = verify(&app, "user_1", &paid).await;
         assert_eq!(answer.status, 202, "{what}: {answer:?}");
         assert_pending(&answer);
-        assert!(started.elapsed() < Duration::from_secs(15), "{what} took {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(15),
+            "{what} took {:?}",
+            started.elapsed()
+        );
     }
     assert_nothing_is_recorded(&app).await;
     app.stop().await;
@@ -199,7 +247,10 @@ async fn neither_webhook_nor_api_means_pending() {
     let paid = payment(Some("user_1"));
     let started = Instant::now();
     assert_pending(&verify(&app, "user_1", &paid).await);
-    assert!(started.elapsed() >= Duration::from_millis(200), "it did not wait");
+    assert!(
+        started.elapsed() >= Duration::from_millis(200),
+        "it did not wait"
+    );
     assert_nothing_is_recorded(&app).await;
     app.stop().await;
 }
@@ -208,7 +259,13 @@ async fn neither_webhook_nor_api_means_pending() {
 #[tokio::test]
 async fn the_webhook_comes_during_the_wait() {
     let api = RazorpayApi::start().await;
-    for options in [Options { verify_wait: LONG_WAIT, ..Options::default() }, api.options(LONG_WAIT)] {
+    for options in [
+        Options {
+            verify_wait: LONG_WAIT,
+            ..Options::default()
+        },
+        api.options(LONG_WAIT),
+    ] {
         let app = TestApp::start_with(options).await;
         let paid = payment(None);
         api.has(&paid, "authorized").await;
@@ -221,9 +278,13 @@ async fn the_webhook_comes_during_the_wait() {
         let (verified, delivered) = tokio::join!(verify(&app, "user_1", &paid), deliver);
         delivered.assert_ok(&json!({"status": "recorded"}));
         assert_verified(&verified, &paid, 500, true);
-        assert!(started.elapsed() < Duration::from_secs(10), "it did not notice");
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "it did not notice"
+        );
         assert_eq!(
-            app.events("purchase", &format!("razorpay:{}", paid.payment_id)).await,
+            app.events("purchase", &format!("razorpay:{}", paid.payment_id))
+                .await,
             ["PaymentCaptured", "PurchaseClaimed"]
         );
         app.assert_audit_is_clean().await;
@@ -235,7 +296,9 @@ async fn the_webhook_comes_during_the_wait() {
 async fn a_checkout_that_is_not_signed_proves_nothing() {
     let app = TestApp::start().await;
     let paid = payment(None);
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let (order, pay, signature) = checkout(&paid);
     let key = SecretString::from(RAZORPAY_KEY_SECRET);
     let sign = |order: &str, pay: &str| sign::razorpay_checkout(&key, order, pay).unwrap();
@@ -244,30 +307,102 @@ async fn a_checkout_that_is_not_signed_proves_nothing() {
     let other = payment(None);
     let flipped = if signature.starts_with('0') { "1" } else { "0" };
     let bad = [
-        ("tampered", order.clone(), pay.clone(), format!("{flipped}{}", &signature[1..])),
-        ("upper case", order.clone(), pay.clone(), signature.to_uppercase().replace('0', "A")),
-        ("cut", order.clone(), pay.clone(), signature[..62].to_owned()),
+        (
+            "tampered",
+            order.clone(),
+            pay.clone(),
+            format!("{flipped}{}", &signature[1..]),
+        ),
+        (
+            "upper case",
+            order.clone(),
+            pay.clone(),
+            signature.to_uppercase().replace('0', "A"),
+        ),
+        (
+            "cut",
+            order.clone(),
+            pay.clone(),
+            signature[..62].to_owned(),
+        ),
         ("no hex", order.clone(), pay.clone(), "é".repeat(32)),
         ("another key", order.clone(), pay.clone(), foreign),
-        ("another payment", order.clone(), other.payment_id.clone(), signature.clone()),
-        ("another order", other.order_id.clone().unwrap(), pay.clone(), signature.clone()),
+        (
+            "another payment",
+            order.clone(),
+            other.payment_id.clone(),
+            signature.clone(),
+        ),
+        (
+            "another order",
+            other.order_id.clone().unwrap(),
+            pay.clone(),
+            signature.clone(),
+        ),
         // Properly signed, and not what such a signature is for.
         ("swapped", pay.clone(), order.clone(), sign(&pay, &order)),
-        ("a subscription", pay.clone(), "sub_1".to_owned(), sign(&pay, "sub_1")),
-        ("a payment link", "plink_1|ref|paid".to_owned(), pay.clone(), sign("plink_1|ref|paid", &pay)),
-        ("no order", "ord_1".to_owned(), pay.clone(), sign("ord_1", &pay)),
-        ("no payment", order.clone(), "rfnd_1".to_owned(), sign(&order, "rfnd_1")),
-        ("a path", order.clone(), "pay_1/../x".to_owned(), sign(&order, "pay_1/../x")),
-        ("a bar", order.clone(), "pay_1|x".to_owned(), sign(&order, "pay_1|x")),
-        ("control characters", order.clone(), "pay_1\u{0}".to_owned(), sign(&order, "pay_1\u{0}")),
-        ("blanks", format!(" {order}"), pay.clone(), sign(&format!(" {order}"), &pay)),
+        (
+            "a subscription",
+            pay.clone(),
+            "sub_1".to_owned(),
+            sign(&pay, "sub_1"),
+        ),
+        (
+            "a payment link",
+            "plink_1|ref|paid".to_owned(),
+            pay.clone(),
+            sign("plink_1|ref|paid", &pay),
+        ),
+        (
+            "no order",
+            "ord_1".to_owned(),
+            pay.clone(),
+            sign("ord_1", &pay),
+        ),
+        (
+            "no payment",
+            order.clone(),
+            "rfnd_1".to_owned(),
+            sign(&order, "rfnd_1"),
+        ),
+        (
+            "a path",
+            order.clone(),
+            "pay_1/../x".to_owned(),
+            sign(&order, "pay_1/../x"),
+        ),
+        (
+            "a bar",
+            order.clone(),
+            "pay_1|x".to_owned(),
+            sign(&order, "pay_1|x"),
+        ),
+        (
+            "control characters",
+            order.clone(),
+            "pay_1\u{0}".to_owned(),
+            sign(&order, "pay_1\u{0}"),
+        ),
+        (
+            "blanks",
+            format!(" {order}"),
+            pay.clone(),
+            sign(&format!(" {order}"), &pay),
+        ),
     ];
     for (what, order, pay, signature) in bad {
         let answer = app.verify("user_1", &order, &pay, &signature).await;
-        assert_eq!(answer.body["code"], "invalid_signature", "{what}: {answer:?}");
+        assert_eq!(
+            answer.body["code"], "invalid_signature",
+            "{what}: {answer:?}"
+        );
         answer.assert_problem(400, "invalid_signature");
     }
-    assert_eq!(app.count("select count(*) from purchases where user_id is null").await, 1);
+    assert_eq!(
+        app.count("select count(*) from purchases where user_id is null")
+            .await,
+        1
+    );
     app.stop().await;
 }
 
@@ -276,11 +411,23 @@ async fn a_request_must_be_what_the_contract_says() {
     let app = TestApp::start().await;
     let token = app.token("user_1");
     let good = body_of(&payment(Some("user_1")));
-    for name in ["razorpay_order_id", "razorpay_payment_id", "razorpay_signature"] {
+    for name in [
+        "razorpay_order_id",
+        "razorpay_payment_id",
+        "razorpay_signature",
+    ] {
         let mut missing = good.clone();
         missing.as_object_mut().unwrap().remove(name);
         let mut bodies = vec![missing];
-        for value in [json!(null), json!(""), json!("  "), json!(7), json!([]), json!({"a": 1}), json!(true)] {
+        for value in [
+            json!(null),
+            json!(""),
+            json!("  "),
+            json!(7),
+            json!([]),
+            json!({"a": 1}),
+            json!(true),
+        ] {
             let mut changed = good.clone();
             changed[name] = value;
             bodies.push(changed);
@@ -288,22 +435,40 @@ async fn a_request_must_be_what_the_contract_says() {
         for body in bodies {
             let answer = post(&app, &token, body.to_string()).await;
             answer.assert_problem(400, "invalid_request");
-            assert!(answer.body["detail"].as_str().unwrap().contains(name), "{answer:?}");
+            assert!(
+                answer.body["detail"].as_str().unwrap().contains(name),
+                "{answer:?}"
+            );
         }
     }
     let mut more = good.clone();
     more["user_id"] = json!("user_2");
     let answer = post(&app, &token, more.to_string()).await;
     answer.assert_problem(400, "invalid_request");
-    assert!(answer.body["detail"].as_str().unwrap().contains("user_id"), "{answer:?}");
+    assert!(
+        answer.body["detail"].as_str().unwrap().contains("user_id"),
+        "{answer:?}"
+    );
 
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000));
-    let bodies: [&[u8]; 7] = [b"", b"{", b"[]", b"null", b"{} {}", b"{\"a\":\"\xff\"}", deep.as_bytes()];
+    let bodies: [&[u8]; 7] = [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{} {}",
+        b"{\"a\":\"\xff\"}",
+        deep.as_bytes(),
+    ];
     for body in bodies {
-        post(&app, &token, body.to_vec()).await.assert_problem(400, "malformed");
+        post(&app, &token, body.to_vec())
+            .await
+            .assert_problem(400, "malformed");
     }
     let padded = |bytes: usize| format!("{good}{}", " ".repeat(bytes - good.to_string().len()));
-    post(&app, &token, padded(64 * 1024 + 1)).await.assert_problem(413, "payload_too_large");
+    post(&app, &token, padded(64 * 1024 + 1))
+        .await
+        .assert_problem(413, "payload_too_large");
     assert_pending(&post(&app, &token, padded(64 * 1024)).await);
     assert_nothing_is_recorded(&app).await;
     app.stop().await;
@@ -313,18 +478,32 @@ async fn a_request_must_be_what_the_contract_says() {
 async fn somebody_must_be_signed_in_and_be_the_buyer() {
     let app = TestApp::start().await;
     let paid = payment(Some("user_1"));
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let body = body_of(&paid).to_string();
-    let nobody = app.client.post(app.url("/v1/payments/verify")).body(body.clone());
+    let nobody = app
+        .client
+        .post(app.url("/v1/payments/verify"))
+        .body(body.clone());
     answer(nobody).await.assert_problem(401, "unauthenticated");
     let good = app.token("user_1");
     for token in ["garbage", SERVICE_KEY, &good[..good.len() - 4]] {
-        post(&app, token, body.clone()).await.assert_problem(401, "unauthenticated");
+        post(&app, token, body.clone())
+            .await
+            .assert_problem(401, "unauthenticated");
     }
     let mut claims = tokens::clerk_claims("user_1", app.now());
-    assert_eq!(post(&app, &tokens::rs256(&claims), body.clone()).await.status, 200);
+    assert_eq!(
+        post(&app, &tokens::rs256(&claims), body.clone())
+            .await
+            .status,
+        200
+    );
     claims["act"] = json!({"sub": "user_operator", "sid": "sess_2"});
-    post(&app, &tokens::rs256(&claims), body).await.assert_problem(403, "impersonation_refused");
+    post(&app, &tokens::rs256(&claims), body)
+        .await
+        .assert_problem(403, "impersonation_refused");
     app.stop().await;
 }
 
@@ -336,9 +515,14 @@ async fn anothers_purchase_is_recorded_for_its_owner() {
     api.has(&paid, "captured").await;
     // The thief is first, so it is this call that records the payment.
     for _ in 0..2 {
-        verify(&app, "user_2", &paid).await.assert_problem(403, "not_your_purchase");
+        verify(&app, "user_2", &paid)
+            .await
+            .assert_problem(403, "not_your_purchase");
     }
-    assert_eq!((app.balance("user_1").await, app.balance("user_2").await), (500, 0));
+    assert_eq!(
+        (app.balance("user_1").await, app.balance("user_2").await),
+        (500, 0)
+    );
     assert_verified(&verify(&app, "user_1", &paid).await, &paid, 500, true);
     app.assert_audit_is_clean().await;
     app.stop().await;
@@ -348,10 +532,16 @@ async fn anothers_purchase_is_recorded_for_its_owner() {
 async fn a_purchase_that_names_nobody_is_claimed_once() {
     let app = TestApp::start().await;
     let paid = payment(None);
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let users: Vec<String> = (0..8).map(|n| format!("user_{n}")).collect();
-    let answers = futures_util::future::join_all(users.iter().map(|user| verify(&app, user, &paid))).await;
-    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().zip(&users).partition(|(answer, _)| answer.status == 200);
+    let answers =
+        futures_util::future::join_all(users.iter().map(|user| verify(&app, user, &paid))).await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .zip(&users)
+        .partition(|(answer, _)| answer.status == 200);
     assert_eq!(won.len(), 1, "{answers:?}");
     let (_, winner) = won[0];
     assert_verified(&verify(&app, winner, &paid).await, &paid, 500, true);
@@ -360,7 +550,8 @@ async fn a_purchase_that_names_nobody_is_claimed_once() {
         assert_eq!(app.balance(loser).await, 0);
     }
     assert_eq!(
-        app.events("purchase", &format!("razorpay:{}", paid.payment_id)).await,
+        app.events("purchase", &format!("razorpay:{}", paid.payment_id))
+            .await,
         ["PaymentCaptured", "PurchaseClaimed"]
     );
     app.assert_audit_is_clean().await;
@@ -372,10 +563,14 @@ async fn an_unpriced_purchase_gives_nothing_yet() {
     let app = TestApp::start().await;
     let mut paid = payment(None);
     paid.amount_minor += 1;
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     for _ in 0..2 {
         let answer = verify(&app, "user_1", &paid).await;
-        answer.assert_ok(&json!({"success": true, "status": "captured", "credits_added": 0, "balance": 0}));
+        answer.assert_ok(
+            &json!({"success": true, "status": "captured", "credits_added": 0, "balance": 0}),
+        );
     }
     assert_eq!(app.balance("user_1").await, 0);
     app.assert_audit_is_clean().await;
@@ -390,7 +585,10 @@ async fn providers_that_are_not_set_up() {
     };
     let app = TestApp::start_with(options).await;
     let token = app.token("user_1");
-    for body in [body_of(&payment(None)), json!({"stripe_session_id": "cs_1"})] {
+    for body in [
+        body_of(&payment(None)),
+        json!({"stripe_session_id": "cs_1"}),
+    ] {
         let answer = post(&app, &token, body.to_string()).await;
         answer.assert_problem(503, "provider_not_configured");
         assert_eq!(answer.headers["retry-after"], "60");
@@ -406,9 +604,19 @@ async fn who_records_says_so() {
     for n in 1..=60 {
         let paid = payment(Some("user_1"));
         // Spread over the times at which the read model is looked at.
-        let template = ResponseTemplate::new(200).set_body_json(razorpay_payment(&paid, "captured"));
-        api.answer(&paid.payment_id, template.set_delay(Duration::from_millis(35 + n % 15))).await;
-        assert_verified(&verify(&app, "user_1", &paid).await, &paid, 500 * i64::try_from(n).unwrap(), false);
+        let template =
+            ResponseTemplate::new(200).set_body_json(razorpay_payment(&paid, "captured"));
+        api.answer(
+            &paid.payment_id,
+            template.set_delay(Duration::from_millis(35 + n % 15)),
+        )
+        .await;
+        assert_verified(
+            &verify(&app, "user_1", &paid).await,
+            &paid,
+            500 * i64::try_from(n).unwrap(),
+            false,
+        );
     }
     app.stop().await;
 }
@@ -431,7 +639,12 @@ async fn webhook_and_frontend_race_and_every_payment_counts_once() {
         .collect();
     let known: HashMap<String, Value> = payments
         .iter()
-        .map(|(_, paid)| (format!("/v1/payments/{}", paid.payment_id), razorpay_payment(paid, "captured")))
+        .map(|(_, paid)| {
+            (
+                format!("/v1/payments/{}", paid.payment_id),
+                razorpay_payment(paid, "captured"),
+            )
+        })
         .collect();
     Mock::given(method("GET"))
         .respond_with(move |request: &Request| {
@@ -441,11 +654,20 @@ async fn webhook_and_frontend_race_and_every_payment_counts_once() {
         .await;
     let app = TestApp::start_with(api.options(LONG_WAIT)).await;
 
-    let races = payments.iter().enumerate().map(|(n, (user_id, paid))| race(&app, n, user_id, paid));
-    let recorded_by_frontend: Vec<usize> = futures_util::stream::iter(races).buffer_unordered(16).collect().await;
+    let races = payments
+        .iter()
+        .enumerate()
+        .map(|(n, (user_id, paid))| race(&app, n, user_id, paid));
+    let recorded_by_frontend: Vec<usize> = futures_util::stream::iter(races)
+        .buffer_unordered(16)
+        .collect()
+        .await;
     // Both orders did happen, or this proves little.
     let by_frontend: usize = recorded_by_frontend.iter().sum();
-    assert!((1..RACES).contains(&by_frontend), "the frontend was first {by_frontend} times");
+    assert!(
+        (1..RACES).contains(&by_frontend),
+        "the frontend was first {by_frontend} times"
+    );
 
     let each = i64::try_from(RACES / RACERS * 500).unwrap();
     for n in 0..RACERS {
@@ -456,7 +678,8 @@ async fn webhook_and_frontend_race_and_every_payment_counts_once() {
         let all = format!("select count(*) from events where event_type = '{event_type}'");
         assert_eq!(app.count(&all).await, payments, "{event_type}");
     }
-    let purchases = "select count(distinct aggregate_id) from events where event_type = 'PaymentCaptured'";
+    let purchases =
+        "select count(distinct aggregate_id) from events where event_type = 'PaymentCaptured'";
     assert_eq!(app.count(purchases).await, payments);
     let credited = "select count(distinct payload->>'purchase_id') from events where event_type = 'CreditsPurchased'";
     assert_eq!(app.count(credited).await, payments);
@@ -484,6 +707,9 @@ async fn race(app: &TestApp, n: usize, user_id: &str, paid: &SamplePayment) -> u
         answer.assert_ok(&json!({"success": true, "status": "captured", "credits_added": 500}));
         recorded += usize::from(answer.body["already_processed"] == false);
     }
-    assert!(recorded <= 1, "both calls say that they recorded it: {one:?} {two:?}");
+    assert!(
+        recorded <= 1,
+        "both calls say that they recorded it: {one:?} {two:?}"
+    );
     recorded
 }

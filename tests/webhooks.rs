@@ -52,50 +52,200 @@ struct Row {
 }
 
 const fn row(file: &'static str, status: &'static str, credits: i64, then: &'static str) -> Row {
-    Row { file, status, credits, then }
+    Row {
+        file,
+        status,
+        credits,
+        then,
+    }
 }
 
 /// Every payload of the two providers, in the order in which they are delivered here.
 const FIXTURES: [Row; 39] = [
     row("clerk/session.created.ignored_type.json", "ignored", 0, ""),
-    row("clerk/user.created.json", "recorded", 20, "priya.raman@example.com"),
-    row("clerk/user.created.legacy_minimal.json", "recorded", 20, "legacy@example.org"),
-    row("clerk/user.created.multi_email_primary_second.json", "recorded", 20, "asha.k@new-mail.example"),
-    row("clerk/user.created.oauth_google.json", "recorded", 20, "gita@example.org"),
-    row("clerk/user.created.phone_only_no_email.json", "recorded", 20, "no e-mail"),
-    row("clerk/user.created.primary_email_unverified.json", "recorded", 20, "una@example.net, unverified"),
-    row("clerk/user.updated.primary_email_changed.json", "recorded", 0, "priya.iyer@example.com"),
-    row("clerk/user.updated.metadata_echo.json", "recorded", 0, "priya.raman@example.com"),
-    row("clerk/user.updated.banned.json", "recorded", 0, "priya.raman@example.com"),
-    row("clerk/user.updated.all_emails_removed.json", "recorded", 0, "no e-mail"),
+    row(
+        "clerk/user.created.json",
+        "recorded",
+        20,
+        "priya.raman@example.com",
+    ),
+    row(
+        "clerk/user.created.legacy_minimal.json",
+        "recorded",
+        20,
+        "legacy@example.org",
+    ),
+    row(
+        "clerk/user.created.multi_email_primary_second.json",
+        "recorded",
+        20,
+        "asha.k@new-mail.example",
+    ),
+    row(
+        "clerk/user.created.oauth_google.json",
+        "recorded",
+        20,
+        "gita@example.org",
+    ),
+    row(
+        "clerk/user.created.phone_only_no_email.json",
+        "recorded",
+        20,
+        "no e-mail",
+    ),
+    row(
+        "clerk/user.created.primary_email_unverified.json",
+        "recorded",
+        20,
+        "una@example.net, unverified",
+    ),
+    row(
+        "clerk/user.updated.primary_email_changed.json",
+        "recorded",
+        0,
+        "priya.iyer@example.com",
+    ),
+    row(
+        "clerk/user.updated.metadata_echo.json",
+        "recorded",
+        0,
+        "priya.raman@example.com",
+    ),
+    row(
+        "clerk/user.updated.banned.json",
+        "recorded",
+        0,
+        "priya.raman@example.com",
+    ),
+    row(
+        "clerk/user.updated.all_emails_removed.json",
+        "recorded",
+        0,
+        "no e-mail",
+    ),
     row("clerk/user.deleted.json", "recorded", 0, "no e-mail"),
-    row("clerk/user.created.resignup_same_email_new_id.json", "recorded", 20, "priya.raman@example.com"),
-    row("clerk/user.deleted.with_external_id.json", "recorded", 0, "no e-mail"),
+    row(
+        "clerk/user.created.resignup_same_email_new_id.json",
+        "recorded",
+        20,
+        "priya.raman@example.com",
+    ),
+    row(
+        "clerk/user.deleted.with_external_id.json",
+        "recorded",
+        0,
+        "no e-mail",
+    ),
     row("razorpay/payment.authorized.json", "ignored", 0, "unknown"),
-    row("razorpay/payment.authorized.captured_true_quirk.json", "ignored", 0, "unknown"),
-    row("razorpay/payment.authorized.late_after_failed.json", "ignored", 0, "unknown"),
+    row(
+        "razorpay/payment.authorized.captured_true_quirk.json",
+        "ignored",
+        0,
+        "unknown",
+    ),
+    row(
+        "razorpay/payment.authorized.late_after_failed.json",
+        "ignored",
+        0,
+        "unknown",
+    ),
     row("razorpay/payment.failed.json", "ignored", 0, "unknown"),
     row("razorpay/order.paid.json", "recorded", 500, "credited"),
     // The same money as the order's: adds nothing.
-    row("razorpay/payment.captured.notes_object.json", "duplicate", 0, "credited"),
-    row("razorpay/payment.captured.international_usd.json", "recorded", 0, "unpriced"),
-    row("razorpay/payment.captured.kwd_three_decimal.json", "recorded", 0, "unpriced"),
-    row("razorpay/payment.captured.no_order_no_email.json", "recorded", 0, "unclaimed"),
-    row("razorpay/payment.captured.notes_empty_array.json", "recorded", 0, "unclaimed"),
-    row("razorpay/payment.dispute.created.json", "ignored", 0, "credited"),
-    row("razorpay/payment.dispute.under_review.json", "ignored", 0, "credited"),
-    row("razorpay/payment.dispute.lost.json", "ignored", 0, "credited"),
-    row("razorpay/payment.dispute.won.json", "ignored", 0, "credited"),
-    row("razorpay/payment.dispute.closed.json", "ignored", 0, "credited"),
+    row(
+        "razorpay/payment.captured.notes_object.json",
+        "duplicate",
+        0,
+        "credited",
+    ),
+    row(
+        "razorpay/payment.captured.international_usd.json",
+        "recorded",
+        0,
+        "unpriced",
+    ),
+    row(
+        "razorpay/payment.captured.kwd_three_decimal.json",
+        "recorded",
+        0,
+        "unpriced",
+    ),
+    row(
+        "razorpay/payment.captured.no_order_no_email.json",
+        "recorded",
+        0,
+        "unclaimed",
+    ),
+    row(
+        "razorpay/payment.captured.notes_empty_array.json",
+        "recorded",
+        0,
+        "unclaimed",
+    ),
+    row(
+        "razorpay/payment.dispute.created.json",
+        "ignored",
+        0,
+        "credited",
+    ),
+    row(
+        "razorpay/payment.dispute.under_review.json",
+        "ignored",
+        0,
+        "credited",
+    ),
+    row(
+        "razorpay/payment.dispute.lost.json",
+        "ignored",
+        0,
+        "credited",
+    ),
+    row(
+        "razorpay/payment.dispute.won.json",
+        "ignored",
+        0,
+        "credited",
+    ),
+    row(
+        "razorpay/payment.dispute.closed.json",
+        "ignored",
+        0,
+        "credited",
+    ),
     row("razorpay/refund.created.json", "ignored", 0, "credited"),
-    row("razorpay/refund.processed.partial.json", "ignored", 0, "credited"),
-    row("razorpay/refund.processed.full.json", "ignored", 0, "credited"),
+    row(
+        "razorpay/refund.processed.partial.json",
+        "ignored",
+        0,
+        "credited",
+    ),
+    row(
+        "razorpay/refund.processed.full.json",
+        "ignored",
+        0,
+        "credited",
+    ),
     row("razorpay/refund.failed.json", "ignored", 0, "unclaimed"),
-    row("razorpay/refund.speed_changed.created_at_nested_quirk.json", "ignored", 0, "unclaimed"),
+    row(
+        "razorpay/refund.speed_changed.created_at_nested_quirk.json",
+        "ignored",
+        0,
+        "unclaimed",
+    ),
     row("razorpay/payment_link.paid.json", "ignored", 0, "unknown"),
     row("razorpay/subscription.cancelled.json", "ignored", 0, ""),
-    row("razorpay/subscription.charged.json", "ignored", 0, "unknown"),
-    row("razorpay/subscription.charged.legacy_captured_string.json", "ignored", 0, "unknown"),
+    row(
+        "razorpay/subscription.charged.json",
+        "ignored",
+        0,
+        "unknown",
+    ),
+    row(
+        "razorpay/subscription.charged.legacy_captured_string.json",
+        "ignored",
+        0,
+        "unknown",
+    ),
     row("razorpay/subscription.pending.json", "ignored", 0, ""),
 ];
 
@@ -123,7 +273,12 @@ impl Fixture {
         } else {
             (Source::Razorpay, razorpay(&event_id, bytes))
         };
-        Self { source, event_id, delivery, body }
+        Self {
+            source,
+            event_id,
+            delivery,
+            body,
+        }
     }
 
     fn key(&self) -> String {
@@ -138,7 +293,12 @@ impl Fixture {
         let sql = app.sql().await;
         if self.source == Source::Clerk {
             let id = self.body["data"]["id"].as_str().unwrap();
-            let row = sql.query_opt("select email, email_verified from users where user_id = $1", &[&id]).await;
+            let row = sql
+                .query_opt(
+                    "select email, email_verified from users where user_id = $1",
+                    &[&id],
+                )
+                .await;
             return row.unwrap().map_or_else(String::new, |row| {
                 match (row.get::<_, Option<String>>(0), row.get(1)) {
                     (None, _) => "no e-mail".to_owned(),
@@ -151,9 +311,17 @@ impl Fixture {
             return String::new();
         };
         let id = format!("razorpay:{id}");
-        let row = sql.query_opt("select user_id, sku from purchases where purchase_id = $1", &[&id]).await;
+        let row = sql
+            .query_opt(
+                "select user_id, sku from purchases where purchase_id = $1",
+                &[&id],
+            )
+            .await;
         let state = row.unwrap().map_or("unknown", |row| {
-            match (row.get::<_, Option<String>>(0), row.get::<_, Option<String>>(1)) {
+            match (
+                row.get::<_, Option<String>>(0),
+                row.get::<_, Option<String>>(1),
+            ) {
                 (Some(_), Some(_)) => "credited",
                 (None, Some(_)) => "unclaimed",
                 (Some(_), None) => "unpriced",
@@ -193,11 +361,20 @@ async fn kept(app: &TestApp, source: Source, key: &str) -> Option<Kept> {
                              order by nth),
                       body_sha256 = sha256(body)
                  from inbox i where source = $1 and key = $2";
-    let row = app.sql().await.query_opt(sql, &[&source.as_str(), &key]).await.unwrap()?;
+    let row = app
+        .sql()
+        .await
+        .query_opt(sql, &[&source.as_str(), &key])
+        .await
+        .unwrap()?;
     assert!(row.get::<_, bool>(8), "the digest is not the body's");
     let provider_event_id: String = row.get(0);
     let events: Vec<String> = row.get(7);
-    assert_eq!(row.get::<_, i32>(6), i32::try_from(events.len()).unwrap(), "a position without its event");
+    assert_eq!(
+        row.get::<_, i32>(6),
+        i32::try_from(events.len()).unwrap(),
+        "a position without its event"
+    );
     let led_to = events.iter().map(|event| {
         let (event_type, caused_by) = event.split_once(' ').unwrap();
         assert_eq!(caused_by, provider_event_id);
@@ -243,7 +420,11 @@ async fn every_payload_comes_to_what_it_must_and_once() {
         let (credits, events) = (app.count(ALL_CREDITS).await, app.count(ALL_EVENTS).await);
         let answer = app.deliver(fixture.source, &fixture.delivery).await;
         assert_status(&answer, status, &fixture.event_id);
-        assert_eq!(app.count(ALL_CREDITS).await - credits, row.credits, "{file}");
+        assert_eq!(
+            app.count(ALL_CREDITS).await - credits,
+            row.credits,
+            "{file}"
+        );
         let new_events = app.count(ALL_EVENTS).await - events;
         assert_eq!(new_events > 0, *status == "recorded", "{file}");
         assert_eq!(fixture.subject(&app).await, row.then, "{file}");
@@ -253,7 +434,11 @@ async fn every_payload_comes_to_what_it_must_and_once() {
         assert_eq!(first.provider_event_id, fixture.event_id, "{file}");
         assert_eq!(first.outcome, *status, "{file}");
         assert_eq!(first.reason.is_some(), *status == "ignored", "{file}");
-        assert_eq!(first.led_to.len(), usize::try_from(new_events).unwrap(), "{file}");
+        assert_eq!(
+            first.led_to.len(),
+            usize::try_from(new_events).unwrap(),
+            "{file}"
+        );
         assert_eq!(first.deliveries, 1, "{file}");
     }
     let (credits, events) = (app.count(ALL_CREDITS).await, app.count(ALL_EVENTS).await);
@@ -263,10 +448,23 @@ async fn every_payload_comes_to_what_it_must_and_once() {
         let answer = app.deliver(fixture.source, &fixture.delivery).await;
         assert_status(&answer, "duplicate", &fixture.event_id);
         let again = kept(&app, fixture.source, &fixture.key()).await.unwrap();
-        assert_eq!(again, Kept { deliveries: 2, ..first }, "{file}");
+        assert_eq!(
+            again,
+            Kept {
+                deliveries: 2,
+                ..first
+            },
+            "{file}"
+        );
     }
-    assert_eq!((app.count(ALL_CREDITS).await, app.count(ALL_EVENTS).await), (credits, events));
-    assert_eq!(app.count(ALL_DELIVERIES).await, i64::try_from(FIXTURES.len()).unwrap());
+    assert_eq!(
+        (app.count(ALL_CREDITS).await, app.count(ALL_EVENTS).await),
+        (credits, events)
+    );
+    assert_eq!(
+        app.count(ALL_DELIVERIES).await,
+        i64::try_from(FIXTURES.len()).unwrap()
+    );
     app.assert_audit_is_clean().await;
     app.stop().await;
 }
@@ -280,7 +478,10 @@ fn assert_status(answer: &Answer, status: &str, event_id: &str) {
         expected["idempotent"] = json!(true);
     }
     assert_eq!(answer.body, expected);
-    let hit = answer.headers.get("idempotency-hit").map(|value| value.to_str().unwrap());
+    let hit = answer
+        .headers
+        .get("idempotency-hit")
+        .map(|value| value.to_str().unwrap());
     assert_eq!(hit, (status == "duplicate").then_some("true"));
 }
 
@@ -298,7 +499,13 @@ fn without(delivery: &SignedDelivery, name: &str) -> SignedDelivery {
 
 fn twice(delivery: &SignedDelivery, name: &'static str) -> SignedDelivery {
     let mut changed = delivery.clone();
-    let value = changed.headers.iter().find(|(header, _)| *header == name).unwrap().1.clone();
+    let value = changed
+        .headers
+        .iter()
+        .find(|(header, _)| *header == name)
+        .unwrap()
+        .1
+        .clone();
     changed.headers.push((name, value));
     changed
 }
@@ -337,8 +544,11 @@ async fn bad_deliveries_of_clerk_leave_no_trace() {
     let id = "svix-id";
     let (time, signature) = ("svix-timestamp", "svix-signature");
     let mixed = SignedDelivery {
-        headers: vec![("svix-id", good.headers[0].1.clone()), ("webhook-timestamp", good.headers[1].1.clone()),
-            ("webhook-signature", good.headers[2].1.clone())],
+        headers: vec![
+            ("svix-id", good.headers[0].1.clone()),
+            ("webhook-timestamp", good.headers[1].1.clone()),
+            ("webhook-signature", good.headers[2].1.clone()),
+        ],
         ..good.clone()
     };
     let sign_with = |secret_text: &str, event_id: &str| {
@@ -353,7 +563,13 @@ async fn bad_deliveries_of_clerk_leave_no_trace() {
         ("no id", without(&good, id)),
         ("no time", without(&good, time)),
         ("no signature", without(&good, signature)),
-        ("no headers", SignedDelivery { headers: vec![], ..good.clone() }),
+        (
+            "no headers",
+            SignedDelivery {
+                headers: vec![],
+                ..good.clone()
+            },
+        ),
         ("empty id", sign_with(CLERK_SECRET, "")),
         ("blank id", sign_with(CLERK_SECRET, "  ")),
         ("id too long", sign_with(CLERK_SECRET, &"m".repeat(256))),
@@ -361,9 +577,15 @@ async fn bad_deliveries_of_clerk_leave_no_trace() {
         ("id twice", twice(&good, id)),
         ("time twice", twice(&good, time)),
         ("signature twice", twice(&good, signature)),
-        ("wrong secret", sign_with("whsec_b3RoZXItc2VjcmV0LW9mLXRoZS10ZXN0cyE=", "msg_1")),
+        (
+            "wrong secret",
+            sign_with("whsec_b3RoZXItc2VjcmV0LW9mLXRoZS10ZXN0cyE=", "msg_1"),
+        ),
         ("not a time", with(&good, time, "now")),
-        ("time with a sign", with(&good, time, &format!("+{}", good.headers[1].1))),
+        (
+            "time with a sign",
+            with(&good, time, &format!("+{}", good.headers[1].1)),
+        ),
         ("another algorithm", with(&good, signature, &other_version)),
         ("no base64", with(&good, signature, "v1,!!!")),
         ("two families", mixed),
@@ -371,7 +593,10 @@ async fn bad_deliveries_of_clerk_leave_no_trace() {
     ];
     for (what, delivery) in bad {
         let answer = app.deliver(Source::Clerk, &delivery).await;
-        assert_eq!(answer.body["code"], "invalid_signature", "{what}: {answer:?}");
+        assert_eq!(
+            answer.body["code"], "invalid_signature",
+            "{what}: {answer:?}"
+        );
         answer.assert_problem(400, "invalid_signature");
     }
     assert_nothing_is_stored(&app).await;
@@ -383,8 +608,14 @@ async fn good_deliveries_of_clerk_may_look_otherwise() {
     let app = TestApp::start().await;
     let white_label = |delivery: SignedDelivery| {
         let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
-        let headers = names.into_iter().zip(delivery.headers).map(|(name, (_, value))| (name, value));
-        SignedDelivery { headers: headers.collect(), body: delivery.body }
+        let headers = names
+            .into_iter()
+            .zip(delivery.headers)
+            .map(|(name, (_, value))| (name, value));
+        SignedDelivery {
+            headers: headers.collect(),
+            body: delivery.body,
+        }
     };
     let several = created(&user("user_c"));
     let list = format!("v1a,AAAA v1,AAAA {} v2,x", several.headers[2].1);
@@ -394,7 +625,9 @@ async fn good_deliveries_of_clerk_may_look_otherwise() {
         white_label(created(&user("user_b"))),
         with(&several, "svix-signature", &list),
     ] {
-        app.deliver(Source::Clerk, &delivery).await.assert_ok(&json!({"status": "recorded"}));
+        app.deliver(Source::Clerk, &delivery)
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
     }
     app.stop().await;
 }
@@ -405,7 +638,8 @@ async fn bad_deliveries_of_razorpay_leave_no_trace() {
     let good = captured(&payment(Some("user_1")));
     let signature = "x-razorpay-signature";
     let code = good.headers[0].1.clone();
-    let other = sign::razorpay_webhook(&secret("another secret"), "evt_1", good.body.clone()).unwrap();
+    let other =
+        sign::razorpay_webhook(&secret("another secret"), "evt_1", good.body.clone()).unwrap();
     let bad = [
         ("tampered", tampered(&good)),
         ("no signature", without(&good, signature)),
@@ -413,7 +647,10 @@ async fn bad_deliveries_of_razorpay_leave_no_trace() {
         ("signature twice", twice(&good, signature)),
         ("event id twice", twice(&good, "x-razorpay-event-id")),
         ("upper case", with(&good, signature, &code.to_uppercase())),
-        ("with a prefix", with(&good, signature, &format!("sha256={code}"))),
+        (
+            "with a prefix",
+            with(&good, signature, &format!("sha256={code}")),
+        ),
         ("cut", with(&good, signature, &code[..62])),
         ("longer", with(&good, signature, &format!("{code}00"))),
         ("wrong secret", other),
@@ -421,7 +658,10 @@ async fn bad_deliveries_of_razorpay_leave_no_trace() {
     ];
     for (what, delivery) in bad {
         let answer = app.deliver(Source::Razorpay, &delivery).await;
-        assert_eq!(answer.body["code"], "invalid_signature", "{what}: {answer:?}");
+        assert_eq!(
+            answer.body["code"], "invalid_signature",
+            "{what}: {answer:?}"
+        );
         answer.assert_problem(400, "invalid_signature");
     }
     assert_nothing_is_stored(&app).await;
@@ -466,15 +706,29 @@ async fn while_a_secret_is_rotated_both_are_taken_and_the_inbox_says_which() {
         let id = unique("msg_");
         let body = sample::clerk_user_created(&user(&unique("user_"))).to_string();
         let delivery = sign::svix(&secret(text), &id, Utc::now(), body).unwrap();
-        assert_status(&app.deliver(Source::Clerk, &delivery).await, "recorded", &id);
-        assert_eq!(kept(&app, Source::Clerk, &id).await.unwrap().secret, fingerprint(text));
+        assert_status(
+            &app.deliver(Source::Clerk, &delivery).await,
+            "recorded",
+            &id,
+        );
+        assert_eq!(
+            kept(&app, Source::Clerk, &id).await.unwrap().secret,
+            fingerprint(text)
+        );
     }
     for text in [RAZORPAY_SECRET, old_razorpay] {
         let body = sample::razorpay_payment_captured(&payment(None)).to_string();
         let delivery = sign::razorpay_webhook(&secret(text), "evt_1", body).unwrap();
-        assert_status(&app.deliver(Source::Razorpay, &delivery).await, "recorded", "evt_1");
+        assert_status(
+            &app.deliver(Source::Razorpay, &delivery).await,
+            "recorded",
+            "evt_1",
+        );
         let key = hex::encode(Sha256::digest(&delivery.body));
-        assert_eq!(kept(&app, Source::Razorpay, &key).await.unwrap().secret, fingerprint(text));
+        assert_eq!(
+            kept(&app, Source::Razorpay, &key).await.unwrap().secret,
+            fingerprint(text)
+        );
     }
     app.stop().await;
 }
@@ -494,8 +748,12 @@ async fn a_signed_body_that_is_no_object_is_malformed() {
         b"{\"type\":\"\xff\"}",
     ];
     for body in bodies {
-        app.deliver(Source::Clerk, &clerk(&unique("msg_"), body)).await.assert_problem(400, "malformed");
-        app.deliver(Source::Razorpay, &razorpay(&unique("evt"), body)).await.assert_problem(400, "malformed");
+        app.deliver(Source::Clerk, &clerk(&unique("msg_"), body))
+            .await
+            .assert_problem(400, "malformed");
+        app.deliver(Source::Razorpay, &razorpay(&unique("evt"), body))
+            .await
+            .assert_problem(400, "malformed");
     }
     assert_nothing_is_stored(&app).await;
     app.stop().await;
@@ -511,13 +769,20 @@ fn padded(bytes: usize) -> SignedDelivery {
 #[tokio::test]
 async fn a_body_may_have_one_mebibyte() {
     let app = TestApp::start().await;
-    let large = app.deliver(Source::Razorpay, &padded(1024 * 1024 + 1)).await;
+    let large = app
+        .deliver(Source::Razorpay, &padded(1024 * 1024 + 1))
+        .await;
     large.assert_problem(413, "payload_too_large");
     assert_nothing_is_stored(&app).await;
     let fits = padded(1024 * 1024);
-    app.deliver(Source::Razorpay, &fits).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &fits)
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let key = hex::encode(Sha256::digest(&fits.body));
-    assert_eq!(kept(&app, Source::Razorpay, &key).await.unwrap().body, fits.body);
+    assert_eq!(
+        kept(&app, Source::Razorpay, &key).await.unwrap().body,
+        fits.body
+    );
     app.stop().await;
 }
 
@@ -525,7 +790,9 @@ async fn a_body_may_have_one_mebibyte() {
 #[tokio::test]
 async fn a_body_in_chunks_has_the_same_limit() {
     let app = TestApp::start().await;
-    let mut request = b"POST /webhooks/razorpay HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    let mut request =
+        b"POST /webhooks/razorpay HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+            .to_vec();
     request.extend(b"100001\r\n");
     request.extend(vec![b' '; 1024 * 1024 + 1]);
     let answer = wire::exchange(app.address, &request).await;
@@ -538,7 +805,8 @@ async fn a_body_in_chunks_has_the_same_limit() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let app = TestApp::start().await;
-    let request = b"POST /webhooks/clerk HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{\"type\":";
+    let request =
+        b"POST /webhooks/clerk HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{\"type\":";
     let answer = wire::exchange(app.address, request).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("\"request_timeout\""), "{answer}");
@@ -552,7 +820,10 @@ async fn a_body_that_does_not_come_is_given_up() {
 async fn a_body_that_breaks_off_is_not_stored() {
     let app = TestApp::start().await;
     let good = captured(&payment(Some("user_1")));
-    let mut request = format!("POST /webhooks/razorpay HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n", good.body.len() + 1);
+    let mut request = format!(
+        "POST /webhooks/razorpay HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n",
+        good.body.len() + 1
+    );
     for (name, value) in &good.headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -570,16 +841,26 @@ async fn deep_nesting_is_only_a_member_that_can_not_be_read() {
     let app = TestApp::start().await;
     let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
     let parked = format!(r#"{{"event":"payment.captured","payload":{deep}}}"#);
-    let answer = app.deliver(Source::Razorpay, &razorpay("evt_deep", parked)).await;
+    let answer = app
+        .deliver(Source::Razorpay, &razorpay("evt_deep", parked))
+        .await;
     assert_status(&answer, "parked", "evt_deep");
     let deep_object = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
     let mut body = sample::razorpay_payment_captured(&payment(None)).to_string();
-    body = body.replace("\"notes\":[]", "\"notes\":DEEP").replace("{\"sku\":\"credits_500\"}", "DEEP");
+    body = body
+        .replace("\"notes\":[]", "\"notes\":DEEP")
+        .replace("{\"sku\":\"credits_500\"}", "DEEP");
     assert!(body.contains("DEEP"));
     let body = body.replace("DEEP", &deep_object);
-    let answer = app.deliver(Source::Razorpay, &razorpay("evt_notes", body)).await;
+    let answer = app
+        .deliver(Source::Razorpay, &razorpay("evt_notes", body))
+        .await;
     assert_status(&answer, "recorded", "evt_notes");
-    assert_eq!(app.count("select count(*) from purchases where user_id is null and sku = 'credits_500'").await, 1);
+    assert_eq!(
+        app.count("select count(*) from purchases where user_id is null and sku = 'credits_500'")
+            .await,
+        1
+    );
     app.stop().await;
 }
 
@@ -590,11 +871,21 @@ async fn providers_that_are_unknown_or_not_set_up() {
         ..Options::default()
     };
     let app = TestApp::start_with(options).await;
-    for name in ["paypal", "Clerk", "api", "clerk%20", "..%2Fclerk", "%00", "%FF"] {
+    for name in [
+        "paypal",
+        "Clerk",
+        "api",
+        "clerk%20",
+        "..%2Fclerk",
+        "%00",
+        "%FF",
+    ] {
         let answer = app.post(&format!("/webhooks/{name}"), &[], "{}").await;
         answer.assert_problem(404, "unknown_provider");
     }
-    let answer = app.deliver(Source::Razorpay, &captured(&payment(None))).await;
+    let answer = app
+        .deliver(Source::Razorpay, &captured(&payment(None)))
+        .await;
     answer.assert_problem(503, "provider_not_configured");
     assert_eq!(answer.headers["retry-after"], "60");
     assert_nothing_is_stored(&app).await;
@@ -617,43 +908,108 @@ async fn what_can_not_be_read_is_parked() {
     let mut cases = vec![
         (Source::Clerk, json!({}), "type"),
         (Source::Clerk, change(&sign_up, "/type", json!(7)), "type"),
-        (Source::Clerk, change(&sign_up, "/data", json!(null)), "data.id"),
-        (Source::Clerk, change(&sign_up, "/data", json!([])), "data.id"),
+        (
+            Source::Clerk,
+            change(&sign_up, "/data", json!(null)),
+            "data.id",
+        ),
+        (
+            Source::Clerk,
+            change(&sign_up, "/data", json!([])),
+            "data.id",
+        ),
         (Source::Clerk, json!({"type": "user.deleted"}), "data.id"),
-        (Source::Clerk, json!({"type": "user.updated", "data": {"id": "user_1"}}), "data.updated_at"),
+        (
+            Source::Clerk,
+            json!({"type": "user.updated", "data": {"id": "user_1"}}),
+            "data.updated_at",
+        ),
         (Source::Razorpay, json!({}), "event"),
-        (Source::Razorpay, json!({"event": "order.paid"}), "payload.payment.entity"),
-        (Source::Razorpay, change(&paid, entity, json!("text")), "payload.payment.entity"),
-        (Source::Razorpay, change(&paid, &field("status"), json!(true)), "payload.payment.entity.status"),
+        (
+            Source::Razorpay,
+            json!({"event": "order.paid"}),
+            "payload.payment.entity",
+        ),
+        (
+            Source::Razorpay,
+            change(&paid, entity, json!("text")),
+            "payload.payment.entity",
+        ),
+        (
+            Source::Razorpay,
+            change(&paid, &field("status"), json!(true)),
+            "payload.payment.entity.status",
+        ),
     ];
-    for id in [json!(null), json!(""), json!("user 1"), json!("user\u{0}1"), json!("u".repeat(256))] {
+    for id in [
+        json!(null),
+        json!(""),
+        json!("user 1"),
+        json!("user\u{0}1"),
+        json!("u".repeat(256)),
+    ] {
         cases.push((Source::Clerk, change(&sign_up, "/data/id", id), "data.id"));
     }
-    for id in [json!(null), json!("order_1"), json!("pay_"), json!("pay_1/2"), json!(1)] {
-        cases.push((Source::Razorpay, change(&paid, &field("id"), id), "payload.payment.entity.id"));
+    for id in [
+        json!(null),
+        json!("order_1"),
+        json!("pay_"),
+        json!("pay_1/2"),
+        json!(1),
+    ] {
+        cases.push((
+            Source::Razorpay,
+            change(&paid, &field("id"), id),
+            "payload.payment.entity.id",
+        ));
     }
-    for amount in [json!(null), json!("49900"), json!(499.5), json!(-1), json!(1e300)] {
-        cases.push((Source::Razorpay, change(&paid, &field("amount"), amount), "payload.payment.entity.amount"));
+    for amount in [
+        json!(null),
+        json!("49900"),
+        json!(499.5),
+        json!(-1),
+        json!(1e300),
+    ] {
+        cases.push((
+            Source::Razorpay,
+            change(&paid, &field("amount"), amount),
+            "payload.payment.entity.amount",
+        ));
     }
     for currency in [json!(null), json!("RUPEE"), json!("")] {
-        cases.push((Source::Razorpay, change(&paid, &field("currency"), currency), "payload.payment.entity.currency"));
+        cases.push((
+            Source::Razorpay,
+            change(&paid, &field("currency"), currency),
+            "payload.payment.entity.currency",
+        ));
     }
     for (source, body, field) in &cases {
         let id = unique("id");
         let (delivery, key) = if *source == Source::Clerk {
             (clerk(&id, body.to_string()), id.clone())
         } else {
-            (razorpay(&id, body.to_string()), hex::encode(Sha256::digest(body.to_string())))
+            (
+                razorpay(&id, body.to_string()),
+                hex::encode(Sha256::digest(body.to_string())),
+            )
         };
         assert_status(&app.deliver(*source, &delivery).await, "parked", &id);
         let row = kept(&app, *source, &key).await.unwrap();
         assert_eq!(row.outcome, "parked", "{body}");
-        assert_eq!(row.reason, Some(format!("missing_fields: {field}")), "{body}");
+        assert_eq!(
+            row.reason,
+            Some(format!("missing_fields: {field}")),
+            "{body}"
+        );
         assert_eq!(row.body, delivery.body);
         assert_status(&app.deliver(*source, &delivery).await, "duplicate", &id);
     }
     assert_eq!(app.count(ALL_EVENTS).await, 0);
-    assert_eq!(app.count("select count(*) from inbox where outcome = 'parked'").await, i64::try_from(cases.len()).unwrap());
+    assert_eq!(
+        app.count("select count(*) from inbox where outcome = 'parked'")
+            .await,
+        i64::try_from(cases.len()).unwrap()
+    );
     app.stop().await;
 }
 
@@ -668,15 +1024,27 @@ async fn a_change_may_come_before_the_sign_up() {
     let mut new = user("user_1");
     new.first_name = Some("Nora".to_owned());
     new.updated_at += TimeDelta::milliseconds(1);
-    app.deliver(Source::Clerk, &updated(&new)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &updated(&new))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let before = shown(&app, "user_1").await;
-    assert_eq!((&before["registered"], &before["balance"]), (&json!(false), &json!(0)));
-    app.deliver(Source::Clerk, &created(&old)).await.assert_ok(&json!({"status": "recorded"}));
+    assert_eq!(
+        (&before["registered"], &before["balance"]),
+        (&json!(false), &json!(0))
+    );
+    app.deliver(Source::Clerk, &created(&old))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let after = shown(&app, "user_1").await;
-    assert_eq!((&after["registered"], &after["balance"]), (&json!(true), &json!(20)));
+    assert_eq!(
+        (&after["registered"], &after["balance"]),
+        (&json!(true), &json!(20))
+    );
     assert_eq!(after["first_name"], "Nora", "the older profile won");
     // What is older than what is known adds nothing.
-    app.deliver(Source::Clerk, &updated(&old)).await.assert_ok(&json!({"status": "duplicate"}));
+    app.deliver(Source::Clerk, &updated(&old))
+        .await
+        .assert_ok(&json!({"status": "duplicate"}));
     app.assert_audit_is_clean().await;
     app.stop().await;
 }
@@ -684,14 +1052,22 @@ async fn a_change_may_come_before_the_sign_up() {
 #[tokio::test]
 async fn a_deleted_user_is_not_revived() {
     let app = TestApp::start().await;
-    app.deliver(Source::Clerk, &deleted("user_1")).await.assert_ok(&json!({"status": "recorded"}));
-    app.deliver(Source::Clerk, &created(&user("user_1"))).await.assert_ok(&json!({"status": "recorded"}));
-    app.deliver(Source::Clerk, &deleted("user_1")).await.assert_ok(&json!({"status": "duplicate"}));
+    app.deliver(Source::Clerk, &deleted("user_1"))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &created(&user("user_1")))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &deleted("user_1"))
+        .await
+        .assert_ok(&json!({"status": "duplicate"}));
     let mut newer = user("user_1");
     newer.updated_at += TimeDelta::days(1);
     app.deliver(Source::Clerk, &updated(&newer)).await;
     let paid = captured(&payment(Some("user_1")));
-    app.deliver(Source::Razorpay, &paid).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &paid)
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let user = shown(&app, "user_1").await;
     for (name, value) in [
         ("deleted", json!(true)),
@@ -703,7 +1079,9 @@ async fn a_deleted_user_is_not_revived() {
     ] {
         assert_eq!(user[name], value, "{name} of {user}");
     }
-    app.get_as("user_1", "/v1/me").await.assert_problem(403, "user_deleted");
+    app.get_as("user_1", "/v1/me")
+        .await
+        .assert_problem(403, "user_deleted");
     app.assert_audit_is_clean().await;
     app.stop().await;
 }
@@ -714,12 +1092,18 @@ async fn an_e_mail_address_is_not_an_identity() {
     for user_id in ["user_1", "user_2"] {
         let mut same = user(user_id);
         same.email = Some("same@example.com".to_owned());
-        app.deliver(Source::Clerk, &created(&same)).await.assert_ok(&json!({"status": "recorded"}));
+        app.deliver(Source::Clerk, &created(&same))
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
     }
-    app.deliver(Source::Razorpay, &captured(&payment(Some("user_2")))).await;
+    app.deliver(Source::Razorpay, &captured(&payment(Some("user_2"))))
+        .await;
     for (user_id, balance) in [("user_1", 20), ("user_2", 520)] {
         let user = shown(&app, user_id).await;
-        assert_eq!((&user["email"], &user["balance"]), (&json!("same@example.com"), &json!(balance)));
+        assert_eq!(
+            (&user["email"], &user["balance"]),
+            (&json!("same@example.com"), &json!(balance))
+        );
     }
     app.stop().await;
 }
@@ -727,12 +1111,22 @@ async fn an_e_mail_address_is_not_an_identity() {
 #[tokio::test]
 async fn a_payment_may_come_before_the_sign_up() {
     let app = TestApp::start().await;
-    app.deliver(Source::Razorpay, &captured(&payment(Some("user_1")))).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&payment(Some("user_1"))))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let before = shown(&app, "user_1").await;
-    assert_eq!((&before["registered"], &before["balance"]), (&json!(false), &json!(500)));
-    app.deliver(Source::Clerk, &created(&user("user_1"))).await.assert_ok(&json!({"status": "recorded"}));
+    assert_eq!(
+        (&before["registered"], &before["balance"]),
+        (&json!(false), &json!(500))
+    );
+    app.deliver(Source::Clerk, &created(&user("user_1")))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let after = shown(&app, "user_1").await;
-    assert_eq!((&after["registered"], &after["balance"], &after["plan"]), (&json!(true), &json!(520), &json!("free")));
+    assert_eq!(
+        (&after["registered"], &after["balance"], &after["plan"]),
+        (&json!(true), &json!(520), &json!("free"))
+    );
     app.assert_audit_is_clean().await;
     app.stop().await;
 }
@@ -748,7 +1142,9 @@ async fn money_without_a_user_or_a_price_is_kept() {
     other_currency.currency = "EUR".to_owned();
     let unclaimed = payment(None);
     for payment in [&dear, &unknown, &other_currency, &unclaimed] {
-        app.deliver(Source::Razorpay, &captured(payment)).await.assert_ok(&json!({"status": "recorded"}));
+        app.deliver(Source::Razorpay, &captured(payment))
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
         let id = format!("razorpay:{}", payment.payment_id);
         assert_eq!(app.events("purchase", &id).await, ["PaymentCaptured"]);
     }
@@ -765,20 +1161,35 @@ async fn the_order_adds_what_the_payment_lacked() {
     let app = TestApp::start().await;
     for (order_first, user_id) in [(false, "user_1"), (true, "user_2")] {
         let full = payment(Some(user_id));
-        let bare = sample::SamplePayment { user_id: None, sku: None, ..full.clone() };
+        let bare = sample::SamplePayment {
+            user_id: None,
+            sku: None,
+            ..full.clone()
+        };
         // Notes are the order's alone.
         let mut paid = sample::razorpay_order_paid(&full);
         paid["payload"]["payment"]["entity"]["notes"] = json!([]);
         let order = razorpay(&unique("evt"), paid.to_string());
         let capture = captured(&bare);
         let id = format!("razorpay:{}", full.payment_id);
-        let (first, second) = if order_first { (&order, &capture) } else { (&capture, &order) };
-        app.deliver(Source::Razorpay, first).await.assert_ok(&json!({"status": "recorded"}));
+        let (first, second) = if order_first {
+            (&order, &capture)
+        } else {
+            (&capture, &order)
+        };
+        app.deliver(Source::Razorpay, first)
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
         let status = if order_first { "duplicate" } else { "recorded" };
-        app.deliver(Source::Razorpay, second).await.assert_ok(&json!({"status": status}));
+        app.deliver(Source::Razorpay, second)
+            .await
+            .assert_ok(&json!({"status": status}));
         let events = app.events("purchase", &id).await;
-        let expected: &[&str] =
-            if order_first { &["PaymentCaptured"] } else { &["PaymentCaptured", "PurchaseClaimed"] };
+        let expected: &[&str] = if order_first {
+            &["PaymentCaptured"]
+        } else {
+            &["PaymentCaptured", "PurchaseClaimed"]
+        };
         assert_eq!(events, expected);
         assert_eq!(app.balance(user_id).await, 500);
         assert_eq!(app.events("user", user_id).await, ["CreditsPurchased"]);
@@ -802,14 +1213,20 @@ async fn a_price_may_be_understood_later() {
     let app = TestApp::start_with(options).await;
     let mut paid = payment(Some("user_1"));
     paid.sku = None;
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     assert_eq!(app.balance("user_1").await, 0);
     paid.sku = Some("credits_600".to_owned());
-    app.deliver(Source::Razorpay, &order_paid(&paid)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &order_paid(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     assert_eq!(app.balance("user_1").await, 600);
     // Once priced, it stays.
     paid.sku = Some("credits_500".to_owned());
-    app.deliver(Source::Razorpay, &order_paid(&paid)).await.assert_ok(&json!({"status": "duplicate"}));
+    app.deliver(Source::Razorpay, &order_paid(&paid))
+        .await
+        .assert_ok(&json!({"status": "duplicate"}));
     assert_eq!(app.balance("user_1").await, 600);
     app.assert_audit_is_clean().await;
     app.stop().await;
@@ -822,20 +1239,30 @@ async fn names_and_ids_may_hold_anything_that_text_can() {
     odd.first_name = Some("Zo\u{0}ë 🦀".to_owned());
     odd.last_name = Some("'; drop table users; -- \\ \" \u{202e}".to_owned());
     odd.email = Some("o'brien+tag@exämple.com".to_owned());
-    app.deliver(Source::Clerk, &created(&odd)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &created(&odd))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let user = shown(&app, "user_1").await;
     assert_eq!(user["first_name"], "Zoë 🦀");
     assert_eq!(user["last_name"], json!(odd.last_name));
     assert_eq!(user["email"], json!(odd.email));
-    for id in ["50%", "a/b", "é", "%2F", "a+b", "a?b#c", "a&b=c", "🦀", "{id}", "'--", "a;b", "@:,", "\\"] {
+    for id in [
+        "50%", "a/b", "é", "%2F", "a+b", "a?b#c", "a&b=c", "🦀", "{id}", "'--", "a;b", "@:,", "\\",
+    ] {
         let encoded: String = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        app.deliver(Source::Razorpay, &captured(&payment(Some(id)))).await.assert_ok(&json!({"status": "recorded"}));
+        app.deliver(Source::Razorpay, &captured(&payment(Some(id))))
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
         let answer = app.get(&format!("/v1/users/{encoded}")).await;
         answer.assert_ok(&json!({"user_id": id, "balance": 500}));
         let answer = app.get(&format!("/v1/users/{encoded}/balance")).await;
         answer.assert_ok(&json!({"user_id": id, "balance": 500}));
         let answer = app.get(&format!("/v1/users/{encoded}/entries")).await;
-        assert_eq!(answer.body["items"].as_array().map(Vec::len), Some(1), "{id}");
+        assert_eq!(
+            answer.body["items"].as_array().map(Vec::len),
+            Some(1),
+            "{id}"
+        );
     }
     app.assert_audit_is_clean().await;
     app.stop().await;
@@ -849,26 +1276,46 @@ async fn personal_data_is_only_where_it_can_be_erased() {
     person.email = Some("needle-mail@example.com".to_owned());
     person.first_name = Some("Needlefirst".to_owned());
     person.last_name = Some("Needlelast".to_owned());
-    app.deliver(Source::Clerk, &created(&person)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &created(&person))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     person.first_name = Some("Needleagain".to_owned());
     person.updated_at += TimeDelta::days(1);
-    app.deliver(Source::Clerk, &updated(&person)).await.assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Clerk, &updated(&person))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     let mut paid = payment(Some("user_1"));
     paid.email = Some("needle-payer@example.com".to_owned());
-    app.deliver(Source::Razorpay, &captured(&paid)).await.assert_ok(&json!({"status": "recorded"}));
-    app.deliver(Source::Razorpay, &order_paid(&paid)).await.assert_ok(&json!({"status": "duplicate"}));
-    app.deliver(Source::Clerk, &clerk("msg_parked", json!({"type": "user.created", "name": "Needle"}).to_string()))
+    app.deliver(Source::Razorpay, &captured(&paid))
         .await
-        .assert_ok(&json!({"status": "parked"}));
+        .assert_ok(&json!({"status": "recorded"}));
+    app.deliver(Source::Razorpay, &order_paid(&paid))
+        .await
+        .assert_ok(&json!({"status": "duplicate"}));
+    app.deliver(
+        Source::Clerk,
+        &clerk(
+            "msg_parked",
+            json!({"type": "user.created", "name": "Needle"}).to_string(),
+        ),
+    )
+    .await
+    .assert_ok(&json!({"status": "parked"}));
 
     let sql = app.sql().await;
     let tables = sql
-        .query("select tablename::text from pg_tables where schemaname = 'public' order by 1", &[])
+        .query(
+            "select tablename::text from pg_tables where schemaname = 'public' order by 1",
+            &[],
+        )
         .await
         .unwrap();
     let tables: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
     for must in ["events", "streams", "entries", "purchases", "balance"] {
-        assert!(tables.iter().any(|table| table == must), "{must} of {tables:?}");
+        assert!(
+            tables.iter().any(|table| table == must),
+            "{must} of {tables:?}"
+        );
     }
     let mut found = BTreeSet::new();
     for table in &tables {
@@ -893,13 +1340,18 @@ async fn personal_data_is_only_where_it_can_be_erased() {
 async fn what_can_not_be_stored_is_parked_alone() {
     let app = TestApp::start().await;
     for user_id in ["user_1", "user_2"] {
-        app.deliver(Source::Clerk, &created(&user(user_id))).await.assert_ok(&json!({"status": "recorded"}));
+        app.deliver(Source::Clerk, &created(&user(user_id)))
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
     }
     // What no version of this program has written.
-    let spoil = "update streams set state = '{\"balance\": \"many\"}' where aggregate_id = 'user_1'";
+    let spoil =
+        "update streams set state = '{\"balance\": \"many\"}' where aggregate_id = 'user_1'";
     assert_eq!(app.sql().await.execute(spoil, &[]).await.unwrap(), 1);
     let poison = captured(&payment(Some("user_1")));
-    let good: Vec<_> = (0..20).map(|_| captured(&payment(Some("user_2")))).collect();
+    let good: Vec<_> = (0..20)
+        .map(|_| captured(&payment(Some("user_2"))))
+        .collect();
     let (poisoned, answers) = futures_util::future::join(
         app.deliver(Source::Razorpay, &poison),
         futures_util::future::join_all(good.iter().map(|one| app.deliver(Source::Razorpay, one))),
@@ -919,8 +1371,15 @@ async fn what_can_not_be_stored_is_parked_alone() {
 #[tokio::test]
 async fn many_deliveries_at_once_are_each_recorded() {
     let app = TestApp::start().await;
-    let deliveries: Vec<_> = (0..50).map(|n| captured(&payment(Some(&format!("user_{}", n % 5))))).collect();
-    let answers = futures_util::future::join_all(deliveries.iter().map(|one| app.deliver(Source::Razorpay, one))).await;
+    let deliveries: Vec<_> = (0..50)
+        .map(|n| captured(&payment(Some(&format!("user_{}", n % 5)))))
+        .collect();
+    let answers = futures_util::future::join_all(
+        deliveries
+            .iter()
+            .map(|one| app.deliver(Source::Razorpay, one)),
+    )
+    .await;
     for answer in answers {
         answer.assert_ok(&json!({"status": "recorded"}));
     }

@@ -212,7 +212,12 @@ impl TestApp {
     }
 
     /// Sends a webhook's body with any headers to any path.
-    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+    pub async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         let mut request = self.client.post(self.url(path));
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -17,7 +17,11 @@ impl RazorpayApi {
 
     /// Settings of an application that asks here.
     pub fn options(&self, verify_wait: Duration) -> Options {
-        Options { razorpay_api: Some(self.0.uri()), verify_wait, ..Options::default() }
+        Options {
+            razorpay_api: Some(self.0.uri()),
+            verify_wait,
+            ..Options::default()
+        }
     }
 
     /// What is answered to whoever has the keys and asks for this payment.

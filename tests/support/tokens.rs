@@ -26,7 +26,11 @@ pub fn clerk_claims(user_id: &str, now: DateTime<Utc>) -> Value {
 
 /// Any claims, signed as Clerk would.
 pub fn rs256(claims: &Value) -> String {
-    MINT.sign(&json!({"alg": "RS256", "kid": TokenMint::KEY_ID, "typ": "JWT"}), claims).unwrap()
+    MINT.sign(
+        &json!({"alg": "RS256", "kid": TokenMint::KEY_ID, "typ": "JWT"}),
+        claims,
+    )
+    .unwrap()
 }
 
 /// Any claims under a shared secret.
@@ -34,12 +38,18 @@ pub fn hs256(secret: &[u8], claims: &Value) -> String {
     let text = signed_text(&json!({"alg": "HS256", "typ": "JWT"}), claims);
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
     mac.update(text.as_bytes());
-    format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    format!(
+        "{text}.{}",
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    )
 }
 
 /// Any claims, signed by nobody.
 pub fn unsigned(claims: &Value) -> String {
-    format!("{}.", signed_text(&json!({"alg": "none", "typ": "JWT"}), claims))
+    format!(
+        "{}.",
+        signed_text(&json!({"alg": "none", "typ": "JWT"}), claims)
+    )
 }
 
 fn signed_text(header: &Value, claims: &Value) -> String {
@@ -49,7 +59,11 @@ fn signed_text(header: &Value, claims: &Value) -> String {
 
 /// The key set that a provider who signs with [`MINT`]'s key would serve.
 pub fn key_set() -> Value {
-    let base64: String = MINT.public_pem().lines().filter(|line| !line.starts_with('-')).collect();
+    let base64: String = MINT
+        .public_pem()
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
     let der = STANDARD.decode(base64).unwrap();
     // SubjectPublicKeyInfo of an RSA key of 2048 bits: the modulus and the exponent 65537 are always here.
     assert_eq!(der.len(), 294);

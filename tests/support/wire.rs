@@ -12,9 +12,8 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
-    let read = async {
-        while !is_whole(&answer) && stream.read_buf(&mut answer).await.unwrap() > 0 {}
-    };
+    let read =
+        async { while !is_whole(&answer) && stream.read_buf(&mut answer).await.unwrap() > 0 {} };
     let read = timeout(Duration::from_secs(30), read).await;
     let text = String::from_utf8_lossy(&answer).into_owned();
     assert!(read.is_ok(), "no whole answer: {text:?}");
@@ -27,7 +26,9 @@ fn is_whole(answer: &[u8]) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     length.is_none_or(|length| body.len() >= length.parse::<usize>().unwrap())
 }
 
