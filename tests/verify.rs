@@ -171,11 +171,11 @@ async fn the_api_is_not_believed_when_it_speaks_of_something_else() {
     ];
     for (name, value) in changes {
         api.0.reset().await;
-        let mut changed = good.clone();
-        changed[name] = value;
+        let mut other = good.clone();
+        other[name] = value;
         api.answer(
             &paid.payment_id,
-            ResponseTemplate::new(200).set_body_json(changed),
+            ResponseTemplate::new(200).set_body_json(other),
         )
         .await;
         assert_pending(&verify(&app, "user_1", &paid).await);
@@ -292,105 +292,12 @@ async fn the_webhook_comes_during_the_wait() {
     }
 }
 
-#[tokio::test]
-async fn a_checkout_that_is_not_signed_proves_nothing() {
-    let app = TestApp::start().await;
-    let paid = payment(None);
-    app.deliver(Source::Razorpay, &captured(&paid))
-        .await
-        .assert_ok(&json!({"status": "recorded"}));
-    let (order, pay, signature) = checkout(&paid);
-    let key = SecretString::from(RAZORPAY_KEY_SECRET);
-    let sign = |order: &str, pay: &str| sign::razorpay_checkout(&key, order, pay).unwrap();
-    let other_key = SecretString::from("another key");
-    let foreign = sign::razorpay_checkout(&other_key, &order, &pay).unwrap();
-    let other = payment(None);
-    let flipped = if signature.starts_with('0') { "1" } else { "0" };
-    let bad = [
-        (
-            "tampered",
-            order.clone(),
-            pay.clone(),
-            format!("{flipped}{}", &signature[1..]),
-        ),
-        (
-            "upper case",
-            order.clone(),
-            pay.clone(),
-            signature.to_uppercase().replace('0', "A"),
-        ),
-        (
-            "cut",
-            order.clone(),
-            pay.clone(),
-            signature[..62].to_owned(),
-        ),
-        ("no hex", order.clone(), pay.clone(), "é".repeat(32)),
-        ("another key", order.clone(), pay.clone(), foreign),
-        (
-            "another payment",
-            order.clone(),
-            other.payment_id.clone(),
-            signature.clone(),
-        ),
-        (
-            "another order",
-            other.order_id.clone().unwrap(),
-            pay.clone(),
-            signature.clone(),
-        ),
-        // Properly signed, and not what such a signature is for.
-        ("swapped", pay.clone(), order.clone(), sign(&pay, &order)),
-        (
-            "a subscription",
-            pay.clone(),
-            "sub_1".to_owned(),
-            sign(&pay, "sub_1"),
-        ),
-        (
-            "a payment link",
-            "plink_1|ref|paid".to_owned(),
-            pay.clone(),
-            sign("plink_1|ref|paid", &pay),
-        ),
-        (
-            "no order",
-            "ord_1".to_owned(),
-            pay.clone(),
-            sign("ord_1", &pay),
-        ),
-        (
-            "no payment",
-            order.clone(),
-            "rfnd_1".to_owned(),
-            sign(&order, "rfnd_1"),
-        ),
-        (
-            "a path",
-            order.clone(),
-            "pay_1/../x".to_owned(),
-            sign(&order, "pay_1/../x"),
-        ),
-        (
-            "a bar",
-            order.clone(),
-            "pay_1|x".to_owned(),
-            sign(&order, "pay_1|x"),
-        ),
-        (
-            "control characters",
-            order.clone(),
-            "pay_1\u{0}".to_owned(),
-            sign(&order, "pay_1\u{0}"),
-        ),
-        (
-            "blanks",
-            format!(" {order}"),
-            pay.clone(),
-            sign(&format!(" {order}"), &pay),
-        ),
-    ];
-    for (what, order, pay, signature) in bad {
+/// Verify-payment with each of these (what it is, order, payment, signature) proves nothing.
+async fn assert_proves_nothing(
+    app: &TestApp,
+    checkouts: impl IntoIterator<Item = (&str, String, String, String)>,
+) {
+    for (what, order, pay, signature) in checkouts {
         let answer = app.verify("user_1", &order, &pay, &signature).await;
         assert_eq!(
             answer.body["code"], "invalid_signature",
@@ -398,11 +305,77 @@ async fn a_checkout_that_is_not_signed_proves_nothing() {
         );
         answer.assert_problem(400, "invalid_signature");
     }
-    assert_eq!(
-        app.count("select count(*) from purchases where user_id is null")
-            .await,
-        1
-    );
+    let unclaimed = "select count(*) from purchases where user_id is null";
+    assert_eq!(app.count(unclaimed).await, 1);
+}
+
+/// An application that knows one purchase, which names nobody.
+async fn with_unclaimed_purchase() -> (TestApp, SamplePayment) {
+    let app = TestApp::start().await;
+    let paid = payment(None);
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    (app, paid)
+}
+
+#[tokio::test]
+async fn a_signature_that_does_not_hold_proves_nothing() {
+    let (app, paid) = with_unclaimed_purchase().await;
+    let (order, pay, good) = checkout(&paid);
+    let other = payment(None);
+    let other_order = other.order_id.clone().unwrap();
+    let key = SecretString::from("another key");
+    let foreign = sign::razorpay_checkout(&key, &order, &pay).unwrap();
+    let flipped = if good.starts_with('0') { "1" } else { "0" };
+    let over = |signature: &str| (order.clone(), pay.clone(), signature.to_owned());
+    let own = [
+        ("tampered", over(&format!("{flipped}{}", &good[1..]))),
+        (
+            "upper case",
+            over(&format!("A{}", &good[1..].to_uppercase())),
+        ),
+        ("cut", over(&good[..62])),
+        ("longer", over(&format!("{good}00"))),
+        ("no hex", over(&"é".repeat(32))),
+        ("another key", over(&foreign)),
+        (
+            "another payment",
+            (order.clone(), other.payment_id, good.clone()),
+        ),
+        ("another order", (other_order, pay.clone(), good.clone())),
+        ("exchanged", (pay.clone(), order.clone(), good.clone())),
+    ];
+    let all = own.map(|(what, (order, pay, signature))| (what, order, pay, signature));
+    assert_proves_nothing(&app, all).await;
+    // The very same with the right one is good.
+    assert_verified(&verify(&app, "user_1", &paid).await, &paid, 500, true);
+    app.stop().await;
+}
+
+/// Properly signed, and not what such a signature is for.
+#[tokio::test]
+async fn a_signature_of_something_else_proves_nothing() {
+    let (app, paid) = with_unclaimed_purchase().await;
+    let (order, pay, _) = checkout(&paid);
+    let blank = format!(" {order}");
+    let key = SecretString::from(RAZORPAY_KEY_SECRET);
+    let signed = [
+        ("exchanged", pay.as_str(), order.as_str()),
+        ("a subscription", &pay, "sub_1"),
+        ("a payment link", "plink_1|ref|paid", &pay),
+        ("no order", "ord_1", &pay),
+        ("no payment", &order, "rfnd_1"),
+        ("a path", &order, "pay_1/../x"),
+        ("a bar", &order, "pay_1|x"),
+        ("control characters", &order, "pay_1\u{0}"),
+        ("blanks", &blank, &pay),
+    ]
+    .map(|(what, order, pay)| {
+        let signature = sign::razorpay_checkout(&key, order, pay).unwrap();
+        (what, order.to_owned(), pay.to_owned(), signature)
+    });
+    assert_proves_nothing(&app, signed).await;
     app.stop().await;
 }
 
