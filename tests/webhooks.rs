@@ -63,6 +63,8 @@ async fn many_deliveries_at_once_are_each_recorded() {
 struct Kept {
     provider_event_id: String,
     body: Vec<u8>,
+    /// As a JSON object.
+    headers: String,
     secret: String,
     outcome: String,
     reason: Option<String>,
@@ -77,7 +79,7 @@ async fn kept(app: &TestApp, source: Source, key: &str) -> Option<Kept> {
                               from unnest(i.shards, i.positions) with ordinality as at(shard, position, nth)
                               join events e on e.shard = at.shard and e.position = at.position
                              order by nth),
-                      body_sha256 = sha256(body)
+                      body_sha256 = sha256(body), headers::text
                  from inbox i where source = $1 and key = $2";
     let row = app
         .sql()
@@ -102,6 +104,7 @@ async fn kept(app: &TestApp, source: Source, key: &str) -> Option<Kept> {
         led_to: led_to.collect(),
         provider_event_id,
         body: row.get(1),
+        headers: row.get(9),
         secret: row.get(2),
         outcome: row.get(3),
         reason: row.get(4),

@@ -1,6 +1,6 @@
 //! Every recorded payload: what it comes to, once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use credit_ledger::ledger::Source;
@@ -250,6 +250,15 @@ impl Fixture {
         }
     }
 
+    fn event_type(&self) -> &str {
+        let name = if self.source == Source::Clerk {
+            "type"
+        } else {
+            "event"
+        };
+        self.body[name].as_str().unwrap()
+    }
+
     fn key(&self) -> String {
         match self.source {
             Source::Razorpay => razorpay_key(&self.delivery.body),
@@ -343,7 +352,14 @@ async fn every_payload_comes_to_what_it_must_and_once() {
         assert_eq!(first.body, fixture.delivery.body, "{file}");
         assert_eq!(first.provider_event_id, fixture.event_id, "{file}");
         assert_eq!(first.outcome, *status, "{file}");
-        assert_eq!(first.reason.is_some(), *status == "ignored", "{file}");
+        let reason = (*status == "ignored").then(|| format!("event type {}", fixture.event_type()));
+        assert_eq!(first.reason, reason, "{file}");
+        let headers: BTreeMap<&str, String> = fixture.delivery.headers.iter().cloned().collect();
+        assert_eq!(
+            serde_json::from_str::<Value>(&first.headers).unwrap(),
+            serde_json::to_value(headers).unwrap(),
+            "{file}"
+        );
         assert_eq!(
             first.led_to.len(),
             usize::try_from(new_events).unwrap(),
