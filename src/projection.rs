@@ -10,14 +10,14 @@ pub mod rebuild;
 
 use sha2::{Digest as _, Sha256};
 
-/// The relation `batch`, live: the columns of the events being appended, one array each.
+/// The relation `batch`, live (`materialized`, and `jsonb`: each payload is parsed once, not once for each field): the columns of the events being appended, one array each.
 ///
 /// `$1` shards, `$2` positions, `$3` aggregate ids, `$4` sequences, `$5` event types, `$6` payloads, `$7` times,
 /// `$8` sources, `$9` provider event ids, `$10` profiles.
 const LIVE_BATCH: &str = "\
-with batch as (
-  select shard, position, aggregate_id, sequence, event_type, payload::json as payload, recorded_at, source,
-         provider_event_id, profile::json as profile
+with batch as materialized (
+  select shard, position, aggregate_id collate \"C\" as aggregate_id, sequence, event_type, payload::jsonb as payload,
+         recorded_at, source, provider_event_id, profile::jsonb as profile
     from unnest($1::smallint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
                 $8::text[], $9::text[], $10::text[])
          as item(shard, position, aggregate_id, sequence, event_type, payload, recorded_at, source,
@@ -28,9 +28,9 @@ with batch as (
 ///
 /// `$1` shard, `$2` and `$3` first and last position, `$4` event types.
 const HISTORY_BATCH: &str = "\
-with batch as (
-  select e.shard, e.position, e.aggregate_id, e.sequence, e.event_type, e.payload, e.recorded_at, e.source,
-         e.provider_event_id, p.profile
+with batch as materialized (
+  select e.shard, e.position, e.aggregate_id, e.sequence, e.event_type, e.payload::jsonb as payload, e.recorded_at,
+         e.source, e.provider_event_id, p.profile::jsonb as profile
     from events e
     left join personal p
       on p.aggregate_type = e.aggregate_type and p.aggregate_id = e.aggregate_id and p.sequence = e.sequence

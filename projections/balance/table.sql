@@ -1,6 +1,6 @@
 -- What each user has now: one row per user who ever had credits.
 create table balance (
-  user_id text not null,
+  user_id text collate "C" not null,
   balance bigint not null,
   held bigint not null,
   debt bigint not null,

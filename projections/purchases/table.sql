@@ -1,12 +1,12 @@
 -- Every payment that was captured. No user: unclaimed. No sku: unpriced.
 create table purchases (
-  purchase_id text not null,
-  user_id text,
-  status text not null,
+  purchase_id text collate "C" not null,
+  user_id text collate "C",
+  status text collate "C" not null,
   amount_minor bigint not null,
-  currency text not null,
-  order_id text,
-  sku text,
+  currency text collate "C" not null,
+  order_id text collate "C",
+  sku text collate "C",
   credits bigint not null,
   paid_at timestamptz not null,
   recorded_at timestamptz not null,

@@ -1,6 +1,6 @@
 -- Who is known, with the personal data that is still there.
 create table users (
-  user_id text not null,
+  user_id text collate "C" not null,
   registered boolean not null,
   deleted boolean not null,
   plan text,

@@ -12,4 +12,4 @@ select source, key, provider_event_id, body, body_sha256, headers::json, secret,
               $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::text[])
        as item(source, key, provider_event_id, body, body_sha256, headers, secret, received_at, outcome, reason,
               shards, positions)
- order by source, key
+ order by source collate "C", key collate "C"

@@ -6,4 +6,4 @@ insert into requests (principal, idempotency_key, digest, status, body, recorded
 select principal, idempotency_key, digest, status, body::json, recorded_at
   from unnest($1::text[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::timestamptz[])
        as item(principal, idempotency_key, digest, status, body, recorded_at)
- order by principal, idempotency_key
+ order by principal collate "C", idempotency_key collate "C"
