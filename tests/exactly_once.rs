@@ -5,6 +5,7 @@ mod days;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use credit_ledger::ledger::{Source, UserId};
@@ -123,6 +124,83 @@ async fn instances_that_take_each_others_keys_all_get_through() {
     assert_eq!(total, statuses(&[("duplicate", 800), ("ignored", 400)]));
     assert_eq!(apps[0].count("select count(*) from inbox where deliveries = 3").await, 400);
     stop(apps).await;
+}
+
+/// Sends a whole delivery over a connection of its own. The answer is whatever can be read until its end.
+async fn post_raw(address: SocketAddr, provider: &str, delivery: &SignedDelivery) -> TcpStream {
+    let mut request = format!("POST /webhooks/{provider} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    for (name, value) in &delivery.headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += &format!("content-length: {}\r\n\r\n", delivery.body.len());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&[request.as_bytes(), &delivery.body].concat()).await.unwrap();
+    stream
+}
+
+/// Waits until the service has every request that was sent before: with one worker, it takes connections in their
+/// order.
+async fn until_all_are_in(app: &TestApp) {
+    let fresh = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert_eq!(fresh.get(app.url("/health/live")).send().await.unwrap().status(), 200);
+}
+
+/// Fails unless the answer is a 200 with that status.
+async fn assert_status(mut request: TcpStream, status: &str) {
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&format!(r#""status":"{status}""#)), "{answer}");
+}
+
+/// Stores a delivery as another instance would, and leaves the transaction open. Gives the session and its process.
+async fn hold_key(app: &TestApp, key: &str) -> (tokio_postgres::Client, i32) {
+    let other = app.sql().await;
+    other.batch_execute("begin").await.unwrap();
+    let insert = "insert into inbox (source, key, provider_event_id, body, body_sha256, headers, secret, received_at,
+                                     outcome, shards, positions)
+                  values ('clerk', $1, $1, '', '', '{}', '', now(), 'ignored', '{}', '{}')";
+    other.execute(insert, &[&key]).await.unwrap();
+    let process = other.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    (other, process)
+}
+
+/// Waits until a lane waits for this session.
+async fn until_a_lane_waits_for(app: &TestApp, process: i32) {
+    let waiting = format!(
+        "select count(*) from pg_stat_activity
+          where application_name = 'credit-ledger lane' and {process} = any(pg_blocking_pids(pid))"
+    );
+    let waiting = waiting.as_str();
+    eventually("a lane waits", || async move { (app.count(waiting).await > 0).then_some(()) }).await;
+}
+
+/// A batch that loses a key to others as often as it is tried is not given up: its units still go through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_loses_every_race_goes_through_unit_by_unit() {
+    let options = Options { configure: Arc::new(|config| config.store.lanes = 1), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    let body = json!({"type": "session.created", "data": {"id": "sess_1"}}).to_string();
+    let deliveries: Vec<SignedDelivery> = (0..7).map(|n| clerk(&format!("msg_{n}"), body.clone())).collect();
+    let mut held = Vec::new();
+    for key in 0..6 {
+        held.push(hold_key(&app, &format!("msg_{key}")).await);
+    }
+    // The first keeps the lane busy, so that the others become one batch.
+    let mut requests = vec![post_raw(app.address, "clerk", &deliveries[0]).await];
+    until_a_lane_waits_for(&app, held[0].1).await;
+    for delivery in &deliveries[1..] {
+        requests.push(post_raw(app.address, "clerk", delivery).await);
+    }
+    until_all_are_in(&app).await;
+    for (other, process) in &held {
+        until_a_lane_waits_for(&app, *process).await;
+        other.batch_execute("commit").await.unwrap();
+    }
+    for (number, request) in requests.into_iter().enumerate() {
+        let status = if number < held.len() { "duplicate" } else { "ignored" };
+        assert_status(request, status).await;
+    }
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -329,18 +407,6 @@ async fn a_shard_that_stays_locked_is_given_up_and_comes_back() {
     app.stop().await;
 }
 
-/// Sends a whole delivery over a connection of its own. The answer is whatever can be read until its end.
-async fn post_raw(address: SocketAddr, provider: &str, delivery: &SignedDelivery) -> TcpStream {
-    let mut request = format!("POST /webhooks/{provider} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
-    for (name, value) in &delivery.headers {
-        request += &format!("{name}: {value}\r\n");
-    }
-    request += &format!("content-length: {}\r\n\r\n", delivery.body.len());
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(&[request.as_bytes(), &delivery.body].concat()).await.unwrap();
-    stream
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_accepted_before_the_stop_is_answered() {
     let app = TestApp::start().await;
@@ -352,18 +418,15 @@ async fn what_was_accepted_before_the_stop_is_answered() {
         requests.push(post_raw(app.address, "razorpay", &captured(&payment(Some(&name)))).await);
     }
     until_a_lane_waits(&app).await;
-    // Connections are accepted in their order: when this one is answered, all of those are in.
-    assert_eq!(app.get("/health/live").await.status, 200);
+    until_all_are_in(&app).await;
     let started = Instant::now();
     let address = app.address;
     let stopping = tokio::spawn(app.stop());
     let refused = || async move { TcpStream::connect(address).await.err() };
     eventually("the listener is closed", refused).await;
     outside.batch_execute("rollback").await.unwrap();
-    for mut request in requests {
-        let mut answer = String::new();
-        request.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#""status":"recorded""#), "{answer}");
+    for request in requests {
+        assert_status(request, "recorded").await;
     }
     stopping.await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
