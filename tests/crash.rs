@@ -34,10 +34,16 @@ fn busy_minute() -> Vec<Sent> {
 
 /// Delivers everything over many connections, calls `disaster` once a third is acknowledged, and gives the bodies of
 /// those that were.
-async fn deliver_until(service: &Service, sent: &[Sent], disaster: impl FnOnce()) -> BTreeSet<Vec<u8>> {
+async fn deliver_until(
+    service: &Service,
+    sent: &[Sent],
+    disaster: impl FnOnce(),
+) -> BTreeSet<Vec<u8>> {
     let requests = sent.iter().map(|(source, delivery)| async move {
         let answer = service.deliver(*source, delivery).await;
-        answer.is_some_and(|(status, _)| status == 200).then(|| delivery.body.clone())
+        answer
+            .is_some_and(|(status, _)| status == 200)
+            .then(|| delivery.body.clone())
     });
     let mut answered = stream::iter(requests).buffer_unordered(CONNECTIONS);
     let (mut acknowledged, mut disaster) = (BTreeSet::new(), Some(disaster));
@@ -59,23 +65,49 @@ async fn stored_bodies(sql: &tokio_postgres::Client) -> BTreeSet<Vec<u8>> {
 }
 
 /// What was acknowledged is there already; the rest comes again; then every fact is there once.
-async fn assert_nothing_is_lost(data: &DataDir, service: &Service, sent: &[Sent], acknowledged: &BTreeSet<Vec<u8>>) {
+async fn assert_nothing_is_lost(
+    data: &DataDir,
+    service: &Service,
+    sent: &[Sent],
+    acknowledged: &BTreeSet<Vec<u8>>,
+) {
     let sql = data.sql().await;
-    assert!(acknowledged.is_subset(&stored_bodies(&sql).await), "acknowledged and lost");
-    let requests = sent.iter().map(|(source, delivery)| service.deliver(*source, delivery));
+    assert!(
+        acknowledged.is_subset(&stored_bodies(&sql).await),
+        "acknowledged and lost"
+    );
+    let requests = sent
+        .iter()
+        .map(|(source, delivery)| service.deliver(*source, delivery));
     let answers: Vec<_> = stream::iter(requests).buffered(CONNECTIONS).collect().await;
     for ((_, delivery), answer) in sent.iter().zip(answers) {
         let (status, body) = answer.unwrap();
         assert_eq!(status, 200, "{body}");
-        assert!(body["status"] == "duplicate" || !acknowledged.contains(&delivery.body), "{body}");
+        assert!(
+            body["status"] == "duplicate" || !acknowledged.contains(&delivery.body),
+            "{body}"
+        );
     }
     let expected = i64::try_from(USERS).unwrap();
-    for event_type in ["UserRegistered", "SignupBonusGranted", "PaymentCaptured", "CreditsPurchased"] {
-        let count = "select count(*), count(distinct aggregate_id) from events where event_type = $1";
+    for event_type in [
+        "UserRegistered",
+        "SignupBonusGranted",
+        "PaymentCaptured",
+        "CreditsPurchased",
+    ] {
+        let count =
+            "select count(*), count(distinct aggregate_id) from events where event_type = $1";
         let row = sql.query_one(count, &[&event_type]).await.unwrap();
-        assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (expected, expected), "{event_type}");
+        assert_eq!(
+            (row.get::<_, i64>(0), row.get::<_, i64>(1)),
+            (expected, expected),
+            "{event_type}"
+        );
     }
-    let full = sql.query_one("select count(*) from balance where balance = 520", &[]).await.unwrap();
+    let full = sql
+        .query_one("select count(*) from balance where balance = 520", &[])
+        .await
+        .unwrap();
     assert_eq!(full.get::<_, i64>(0), expected);
     assert_audit_passes(data);
 }
@@ -83,8 +115,15 @@ async fn assert_nothing_is_lost(data: &DataDir, service: &Service, sent: &[Sent]
 fn assert_audit_passes(data: &DataDir) {
     let audit = data.run(&["audit", "replay"]);
     let said = String::from_utf8(audit.stdout).unwrap();
-    assert!(audit.status.success(), "{said} {}", String::from_utf8_lossy(&audit.stderr));
-    assert!(said.contains("the history agrees with everything that is stored"), "{said}");
+    assert!(
+        audit.status.success(),
+        "{said} {}",
+        String::from_utf8_lossy(&audit.stderr)
+    );
+    assert!(
+        said.contains("the history agrees with everything that is stored"),
+        "{said}"
+    );
 }
 
 /// A service that is told to stop does so in time, cleanly, and takes its database with it.
@@ -105,7 +144,10 @@ async fn a_killed_service_loses_nothing_that_it_acknowledged() {
     let pid = service.pid();
     let acknowledged = deliver_until(&service, &sent, || kill_nine(pid)).await;
     service.kill();
-    assert!(acknowledged.len() < sent.len(), "it was killed in the middle");
+    assert!(
+        acknowledged.len() < sent.len(),
+        "it was killed in the middle"
+    );
     let service = data.serve();
     assert_nothing_is_lost(&data, &service, &sent, &acknowledged).await;
     assert_stops(&data, service);
@@ -124,7 +166,8 @@ async fn a_killed_database_comes_back_under_the_service() {
     let killed_at = std::sync::OnceLock::new();
     let deliver = |(source, delivery): &(Source, SignedDelivery)| {
         let (source, delivery) = (*source, delivery.clone());
-        let (service, data, acknowledged, refused, killed_at) = (&service, &data, &acknowledged, &refused, &killed_at);
+        let (service, data, acknowledged, refused, killed_at) =
+            (&service, &data, &acknowledged, &refused, &killed_at);
         async move {
             eventually("the database comes back", || async {
                 // The service lives on: there is always an answer.
@@ -137,18 +180,31 @@ async fn a_killed_database_comes_back_under_the_service() {
                     }
                     return Some(());
                 }
-                assert_eq!((status.as_u16(), &body["code"]), (503, &json!("unavailable")), "{body}");
+                assert_eq!(
+                    (status.as_u16(), &body["code"]),
+                    (503, &json!("unavailable")),
+                    "{body}"
+                );
                 refused.fetch_add(1, Ordering::Relaxed);
                 None
             })
             .await;
         }
     };
-    let _: Vec<()> = stream::iter(sent.iter().map(deliver)).buffer_unordered(CONNECTIONS).collect().await;
+    let _: Vec<()> = stream::iter(sent.iter().map(deliver))
+        .buffer_unordered(CONNECTIONS)
+        .collect()
+        .await;
     let took = killed_at.get().unwrap().elapsed();
-    assert!(took < Duration::from_secs(15), "it took {took:?} to come back and take the rest");
+    assert!(
+        took < Duration::from_secs(15),
+        "it took {took:?} to come back and take the rest"
+    );
     assert!(refused.load(Ordering::Relaxed) > 0, "503 meanwhile");
-    let all: BTreeSet<Vec<u8>> = sent.iter().map(|(_, delivery)| delivery.body.clone()).collect();
+    let all: BTreeSet<Vec<u8>> = sent
+        .iter()
+        .map(|(_, delivery)| delivery.body.clone())
+        .collect();
     assert_nothing_is_lost(&data, &service, &sent, &all).await;
     assert_stops(&data, service);
 }
@@ -176,9 +232,17 @@ async fn two_services_share_a_data_directory() {
     let first = data.serve();
     let second = data.serve();
     let sign_up = created(&user("user_1"));
-    let answer = |answer: Option<(reqwest::StatusCode, serde_json::Value)>| answer.unwrap().1["status"].clone();
-    assert_eq!(answer(first.deliver(Source::Clerk, &sign_up).await), "recorded");
-    assert_eq!(answer(second.deliver(Source::Clerk, &sign_up).await), "duplicate");
+    let answer = |answer: Option<(reqwest::StatusCode, serde_json::Value)>| {
+        answer.unwrap().1["status"].clone()
+    };
+    assert_eq!(
+        answer(first.deliver(Source::Clerk, &sign_up).await),
+        "recorded"
+    );
+    assert_eq!(
+        answer(second.deliver(Source::Clerk, &sign_up).await),
+        "duplicate"
+    );
     assert_eq!(second.balance("user_1").await, 20);
     // The one that runs the database goes: the other takes it over.
     let mut first = first;
@@ -186,7 +250,10 @@ async fn two_services_share_a_data_directory() {
     let paid = captured(&payment(Some("user_1")));
     eventually("the second takes the database over", || async {
         let (status, body) = second.deliver(Source::Razorpay, &paid).await.unwrap();
-        assert!(status == 200 || (status == 503 && body["code"] == "unavailable"), "{status} {body}");
+        assert!(
+            status == 200 || (status == 503 && body["code"] == "unavailable"),
+            "{status} {body}"
+        );
         (status == 200).then_some(())
     })
     .await;
@@ -202,7 +269,11 @@ fn bad_settings_are_named_without_their_values() {
         ("LISTEN", secret, "LISTEN"),
         ("LANES", "0", "LANES"),
         ("VERIFY_WAIT_MS", "-1", "VERIFY_WAIT_MS"),
-        ("CLERK_WEBHOOK_SECRET", "whsec_hunter2!", "CLERK_WEBHOOK_SECRET"),
+        (
+            "CLERK_WEBHOOK_SECRET",
+            "whsec_hunter2!",
+            "CLERK_WEBHOOK_SECRET",
+        ),
         ("CLERK_JWT_KEY", secret, "CLERK_JWT_KEY"),
         ("SERVICE_API_KEY", "hunter2", "SERVICE_API_KEY"),
         ("DATABASE_URL", "postgres://me:hunter2@[", "DATABASE_URL"),
@@ -210,7 +281,10 @@ fn bad_settings_are_named_without_their_values() {
         ("SUPABASE_URL", "hunter2", "SUPABASE_URL"),
     ] {
         let mut command = data.program(&["serve"]);
-        command.env("RAZORPAY_KEY_ID", "rzp_test_1").env("RAZORPAY_KEY_SECRET", secret).env(setting, value);
+        command
+            .env("RAZORPAY_KEY_ID", "rzp_test_1")
+            .env("RAZORPAY_KEY_SECRET", secret)
+            .env(setting, value);
         let output = service::finish(command);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{setting}: {said}");
@@ -225,8 +299,15 @@ fn bad_settings_are_named_without_their_values() {
 #[track_caller]
 fn said(data: &DataDir, arguments: &[&str], code: i32) -> String {
     let output = data.run(arguments);
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {out}{err}");
+    let (out, err) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{arguments:?}: {out}{err}"
+    );
     format!("{out}{err}")
 }
 
@@ -235,34 +316,76 @@ async fn the_commands_do_what_they_say() {
     let data = DataDir::new();
     // Without a service they run the database themselves, and leave nothing running.
     let migrated = said(&data, &["migrate"], 0);
-    assert!(migrated.contains("schema version") && migrated.contains("applied"), "{migrated}");
+    assert!(
+        migrated.contains("schema version") && migrated.contains("applied"),
+        "{migrated}"
+    );
     assert_eq!(data.postgres_processes(), Vec::<std::path::PathBuf>::new());
-    assert!(!said(&data, &["migrate"], 0).contains("applied"), "there was nothing left to do");
+    assert!(
+        !said(&data, &["migrate"], 0).contains("applied"),
+        "there was nothing left to do"
+    );
 
     let service = data.serve();
     let url = format!("http://{}", service.address);
-    let send = ["send", "clerk", "user.created", "--user", "user_1", "--event-id", "msg_1", "--url", &url];
+    let send = [
+        "send",
+        "clerk",
+        "user.created",
+        "--user",
+        "user_1",
+        "--event-id",
+        "msg_1",
+        "--url",
+        &url,
+    ];
     assert!(said(&data, &send, 0).contains(r#""status":"recorded""#));
     assert!(said(&data, &send, 0).contains(r#""status":"duplicate""#));
-    let pay = ["send", "razorpay", "payment.captured", "--user", "user_1", "--url", &url];
+    let pay = [
+        "send",
+        "razorpay",
+        "payment.captured",
+        "--user",
+        "user_1",
+        "--url",
+        &url,
+    ];
     assert!(said(&data, &pay, 0).contains(r#""status":"recorded""#));
     assert_eq!(service.balance("user_1").await, 520);
-    assert!(said(&data, &["send", "clerk", "user.nonsense", "--url", &url], 1).contains("user.created"));
-    assert!(said(&data, &["send", "paypal", "user.created", "--url", &url], 1).contains("razorpay"));
+    assert!(
+        said(&data, &["send", "clerk", "user.nonsense", "--url", &url], 1).contains("user.created")
+    );
+    assert!(
+        said(&data, &["send", "paypal", "user.created", "--url", &url], 1).contains("razorpay")
+    );
 
     assert!(said(&data, &["audit", "replay"], 0).contains("4 events, 1 users, 1 purchases"));
     let sql = data.sql().await;
     assert_eq!(sql.execute("delete from balance", &[]).await.unwrap(), 1);
     let found = said(&data, &["audit", "replay"], 1);
-    assert!(found.contains("user/user_1: balance: the history says 520, stored is 0"), "{found}");
+    assert!(
+        found.contains("user/user_1: balance: the history says 520, stored is 0"),
+        "{found}"
+    );
 
-    assert_eq!(said(&data, &["rebuild", "balance"], 0).trim(), "balance: made from 4 events");
+    assert_eq!(
+        said(&data, &["rebuild", "balance"], 0).trim(),
+        "balance: made from 4 events"
+    );
     assert!(said(&data, &["audit", "replay"], 0).contains("the history agrees"));
     assert_eq!(service.balance("user_1").await, 520);
     let all = said(&data, &["rebuild"], 0);
-    assert!(["balance", "purchases", "users", "entries"].iter().all(|name| all.contains(name)), "{all}");
+    assert!(
+        ["balance", "purchases", "users", "entries"]
+            .iter()
+            .all(|name| all.contains(name)),
+        "{all}"
+    );
     let nonsense = said(&data, &["rebuild", "nonsense"], 1);
-    assert!(nonsense.contains("`nonsense`") && nonsense.contains("balance, purchases, users, entries"), "{nonsense}");
+    assert!(
+        nonsense.contains("`nonsense`") && nonsense.contains("balance, purchases, users, entries"),
+        "{nonsense}"
+    );
     said(&data, &["nonsense"], 2);
     assert_stops(&data, service);
 }

@@ -2,6 +2,8 @@
 //! stopping service.
 
 mod days;
+mod stops;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -46,16 +48,32 @@ async fn deliver_to(apps: &[TestApp], sent: &[Sent]) -> BTreeMap<String, usize> 
 }
 
 fn statuses(expected: &[(&str, usize)]) -> BTreeMap<String, usize> {
-    expected.iter().map(|(status, count)| ((*status).to_owned(), *count)).collect()
+    expected
+        .iter()
+        .map(|(status, count)| ((*status).to_owned(), *count))
+        .collect()
 }
 
 /// 1,000 deliveries that all say the same: the first is recorded, the rest are counted.
 async fn one_effect(number: usize, sent: &[Sent]) -> Vec<TestApp> {
     assert_eq!(sent.len(), 1000);
     let apps = instances(number).await;
-    assert_eq!(deliver_to(&apps, sent).await, statuses(&[("duplicate", 999), ("recorded", 1)]));
-    assert_eq!(apps[0].count("select sum(deliveries)::bigint from inbox").await, 1000);
-    assert_eq!(apps[0].count("select count(*) from inbox where outcome = 'recorded'").await, 1);
+    assert_eq!(
+        deliver_to(&apps, sent).await,
+        statuses(&[("duplicate", 999), ("recorded", 1)])
+    );
+    assert_eq!(
+        apps[0]
+            .count("select sum(deliveries)::bigint from inbox")
+            .await,
+        1000
+    );
+    assert_eq!(
+        apps[0]
+            .count("select count(*) from inbox where outcome = 'recorded'")
+            .await,
+        1
+    );
     assert_log_is_whole(&apps[0]).await;
     apps
 }
@@ -63,8 +81,15 @@ async fn one_effect(number: usize, sent: &[Sent]) -> Vec<TestApp> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_equal_sign_ups_are_one() {
     for number in [1, 3] {
-        let apps = one_effect(number, &repeated(Source::Clerk, &created(&user("user_1")), 1000)).await;
-        assert_eq!(apps[0].events("user", "user_1").await, ["UserRegistered", "SignupBonusGranted"]);
+        let apps = one_effect(
+            number,
+            &repeated(Source::Clerk, &created(&user("user_1")), 1000),
+        )
+        .await;
+        assert_eq!(
+            apps[0].events("user", "user_1").await,
+            ["UserRegistered", "SignupBonusGranted"]
+        );
         assert_eq!(apps[0].balance("user_1").await, 20);
         stop(apps).await;
     }
@@ -84,26 +109,53 @@ async fn a_thousand_equal_payments_are_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_events_of_one_payment_are_one() {
     let payment = payment(Some("user_1"));
-    let twins = [(Source::Razorpay, captured(&payment)), (Source::Razorpay, order_paid(&payment))];
+    let twins = [
+        (Source::Razorpay, captured(&payment)),
+        (Source::Razorpay, order_paid(&payment)),
+    ];
     let sent: Vec<Sent> = twins.iter().cycle().take(1000).cloned().collect();
     let apps = one_effect(3, &sent).await;
     assert_eq!(apps[0].balance("user_1").await, 500);
-    assert_eq!(apps[0].count("select count(*) from inbox where deliveries = 500").await, 2);
-    assert_eq!(apps[0].events("purchase", &format!("razorpay:{}", payment.payment_id)).await, ["PaymentCaptured"]);
+    assert_eq!(
+        apps[0]
+            .count("select count(*) from inbox where deliveries = 500")
+            .await,
+        2
+    );
+    assert_eq!(
+        apps[0]
+            .events("purchase", &format!("razorpay:{}", payment.payment_id))
+            .await,
+        ["PaymentCaptured"]
+    );
     stop(apps).await;
 }
 
 fn ignored() -> SignedDelivery {
-    clerk(&unique("msg_"), json!({"type": "session.created", "data": {"id": "sess_1"}}).to_string())
+    clerk(
+        &unique("msg_"),
+        json!({"type": "session.created", "data": {"id": "sess_1"}}).to_string(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_equal_ignored_deliveries_are_kept_once() {
     let apps = instances(3).await;
     let sent = repeated(Source::Clerk, &ignored(), 1000);
-    assert_eq!(deliver_to(&apps, &sent).await, statuses(&[("duplicate", 999), ("ignored", 1)]));
-    assert_eq!(apps[0].count("select deliveries::bigint from inbox").await, 1000);
-    assert_eq!(apps[0].count("select sum(position)::bigint from heads").await, 0);
+    assert_eq!(
+        deliver_to(&apps, &sent).await,
+        statuses(&[("duplicate", 999), ("ignored", 1)])
+    );
+    assert_eq!(
+        apps[0].count("select deliveries::bigint from inbox").await,
+        1000
+    );
+    assert_eq!(
+        apps[0]
+            .count("select sum(position)::bigint from heads")
+            .await,
+        0
+    );
     stop(apps).await;
 }
 
@@ -122,102 +174,44 @@ async fn instances_that_take_each_others_keys_all_get_through() {
         *total.entry(status).or_default() += count;
     }
     assert_eq!(total, statuses(&[("duplicate", 800), ("ignored", 400)]));
-    assert_eq!(apps[0].count("select count(*) from inbox where deliveries = 3").await, 400);
-    stop(apps).await;
-}
-
-/// Sends a whole delivery over a connection of its own. The answer is whatever can be read until its end.
-async fn post_raw(address: SocketAddr, provider: &str, delivery: &SignedDelivery) -> TcpStream {
-    let mut request = format!("POST /webhooks/{provider} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
-    for (name, value) in &delivery.headers {
-        request += &format!("{name}: {value}\r\n");
-    }
-    request += &format!("content-length: {}\r\n\r\n", delivery.body.len());
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(&[request.as_bytes(), &delivery.body].concat()).await.unwrap();
-    stream
-}
-
-/// Waits until the service has every request that was sent before: with one worker, it takes connections in their
-/// order.
-async fn until_all_are_in(app: &TestApp) {
-    let fresh = reqwest::Client::builder().no_proxy().build().unwrap();
-    assert_eq!(fresh.get(app.url("/health/live")).send().await.unwrap().status(), 200);
-}
-
-/// Fails unless the answer is a 200 with that status.
-async fn assert_status(mut request: TcpStream, status: &str) {
-    let mut answer = String::new();
-    request.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&format!(r#""status":"{status}""#)), "{answer}");
-}
-
-/// Stores a delivery as another instance would, and leaves the transaction open. Gives the session and its process.
-async fn hold_key(app: &TestApp, key: &str) -> (tokio_postgres::Client, i32) {
-    let other = app.sql().await;
-    other.batch_execute("begin").await.unwrap();
-    let insert = "insert into inbox (source, key, provider_event_id, body, body_sha256, headers, secret, received_at,
-                                     outcome, shards, positions)
-                  values ('clerk', $1, $1, '', '', '{}', '', now(), 'ignored', '{}', '{}')";
-    other.execute(insert, &[&key]).await.unwrap();
-    let process = other.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
-    (other, process)
-}
-
-/// Waits until a lane waits for this session.
-async fn until_a_lane_waits_for(app: &TestApp, process: i32) {
-    let waiting = format!(
-        "select count(*) from pg_stat_activity
-          where application_name = 'credit-ledger lane' and {process} = any(pg_blocking_pids(pid))"
+    assert_eq!(
+        apps[0]
+            .count("select count(*) from inbox where deliveries = 3")
+            .await,
+        400
     );
-    let waiting = waiting.as_str();
-    eventually("a lane waits", || async move { (app.count(waiting).await > 0).then_some(()) }).await;
-}
-
-/// A batch that loses a key to others as often as it is tried is not given up: its units still go through.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_loses_every_race_goes_through_unit_by_unit() {
-    let options = Options { configure: Arc::new(|config| config.store.lanes = 1), ..Options::default() };
-    let app = TestApp::start_with(options).await;
-    let body = json!({"type": "session.created", "data": {"id": "sess_1"}}).to_string();
-    let deliveries: Vec<SignedDelivery> = (0..7).map(|n| clerk(&format!("msg_{n}"), body.clone())).collect();
-    let mut held = Vec::new();
-    for key in 0..6 {
-        held.push(hold_key(&app, &format!("msg_{key}")).await);
-    }
-    // The first keeps the lane busy, so that the others become one batch.
-    let mut requests = vec![post_raw(app.address, "clerk", &deliveries[0]).await];
-    until_a_lane_waits_for(&app, held[0].1).await;
-    for delivery in &deliveries[1..] {
-        requests.push(post_raw(app.address, "clerk", delivery).await);
-    }
-    until_all_are_in(&app).await;
-    for (other, process) in &held {
-        until_a_lane_waits_for(&app, *process).await;
-        other.batch_execute("commit").await.unwrap();
-    }
-    for (number, request) in requests.into_iter().enumerate() {
-        let status = if number < held.len() { "duplicate" } else { "ignored" };
-        assert_status(request, status).await;
-    }
-    app.stop().await;
+    stop(apps).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hot_user_over_three_instances_stays_exact() {
     let apps = instances(3).await;
-    let mut sent: Vec<Sent> = (0..600).map(|_| (Source::Razorpay, captured(&payment(Some("user_1"))))).collect();
+    let mut sent: Vec<Sent> = (0..600)
+        .map(|_| (Source::Razorpay, captured(&payment(Some("user_1")))))
+        .collect();
     sent.insert(300, (Source::Clerk, created(&user("user_1"))));
-    assert_eq!(deliver_to(&apps, &sent).await, statuses(&[("recorded", 601)]));
+    assert_eq!(
+        deliver_to(&apps, &sent).await,
+        statuses(&[("recorded", 601)])
+    );
     assert_eq!(apps[0].balance("user_1").await, 600 * 500 + 20);
-    assert_eq!(apps[0].count("select max(sequence) from events where aggregate_type = 'user'").await, 602);
+    assert_eq!(
+        apps[0]
+            .count("select max(sequence) from events where aggregate_type = 'user'")
+            .await,
+        602
+    );
     assert_log_is_whole(&apps[0]).await;
     apps[0].assert_audit_is_clean().await;
     stop(apps).await;
 }
 
 fn bare(payment: &SamplePayment) -> SamplePayment {
-    SamplePayment { user_id: None, sku: None, ..payment.clone() }
+    SamplePayment {
+        user_id: None,
+        sku: None,
+        ..payment.clone()
+    }
 }
 
 /// What names nobody lives in a shard of its own, what names a user in the user's: whichever comes first decides.
@@ -226,7 +220,11 @@ async fn a_purchase_that_races_for_its_home_has_one() {
     let apps = instances(3).await;
     for round in 0..60 {
         let named = payment(Some(&format!("user_{round}")));
-        let (first, second, third) = (captured(&bare(&named)), order_paid(&named), captured(&named));
+        let (first, second, third) = (
+            captured(&bare(&named)),
+            order_paid(&named),
+            captured(&named),
+        );
         let (a, (b, c)) = join(
             apps[round % 3].deliver(Source::Razorpay, &first),
             join(
@@ -236,13 +234,21 @@ async fn a_purchase_that_races_for_its_home_has_one() {
         )
         .await;
         let answers = tally(&[a, b, c]);
-        assert!(answers["recorded"] <= 2, "{answers:?}: at most the capture and its claim");
+        assert!(
+            answers["recorded"] <= 2,
+            "{answers:?}: at most the capture and its claim"
+        );
         assert_eq!(apps[0].balance(&format!("user_{round}")).await, 500);
     }
     let captures = "select count(*) from events where event_type = 'PaymentCaptured'";
     assert_eq!(apps[0].count(captures).await, 60);
     assert_eq!(apps[0].count("select count(*) from homes").await, 60);
-    assert_eq!(apps[0].count("select count(*) from purchases where credits = 500").await, 60);
+    assert_eq!(
+        apps[0]
+            .count("select count(*) from purchases where credits = 500")
+            .await,
+        60
+    );
     assert_log_is_whole(&apps[0]).await;
     apps[0].assert_audit_is_clean().await;
     stop(apps).await;
@@ -254,14 +260,20 @@ async fn a_purchase_that_names_two_users_is_one_users() {
     for round in 0..40 {
         let (one, other) = (format!("user_a{round}"), format!("user_b{round}"));
         let named = payment(Some(&one));
-        let renamed = SamplePayment { user_id: Some(other.clone()), ..named.clone() };
+        let renamed = SamplePayment {
+            user_id: Some(other.clone()),
+            ..named.clone()
+        };
         let (first, second) = (captured(&named), order_paid(&renamed));
         let (a, b) = join(
             apps[0].deliver(Source::Razorpay, &first),
             apps[1].deliver(Source::Razorpay, &second),
         )
         .await;
-        assert_eq!(tally(&[a, b]), statuses(&[("duplicate", 1), ("recorded", 1)]));
+        assert_eq!(
+            tally(&[a, b]),
+            statuses(&[("duplicate", 1), ("recorded", 1)])
+        );
         let mut balances = [apps[0].balance(&one).await, apps[0].balance(&other).await];
         balances.sort_unstable();
         assert_eq!(balances, [0, 500]);
@@ -287,199 +299,63 @@ fn busy_minute(deliveries: usize) -> Vec<Sent> {
 /// All of a busy minute is booked, each fact once.
 async fn assert_busy_minute_is_booked(app: &TestApp, deliveries: i64) {
     assert_eq!(app.count("select count(*) from inbox").await, deliveries);
-    let with_all = format!("select count(*) from balance where balance = 520 having count(*) = {}", deliveries / 2);
+    let with_all = format!(
+        "select count(*) from balance where balance = 520 having count(*) = {}",
+        deliveries / 2
+    );
     assert_eq!(app.count(&with_all).await, deliveries / 2);
     assert_log_is_whole(app).await;
     app.assert_audit_is_clean().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_that_loses_its_connection_loses_nothing_and_books_nothing_twice() {
-    let app = TestApp::start().await;
-    let sql = app.sql().await;
-    let sent = busy_minute(600);
-    let terminate = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                      where datname = current_database() and application_name = 'credit-ledger lane'";
-    let load = async {
-        let requests = sent.iter().map(|(source, delivery)| app.deliver(*source, delivery));
-        stream::iter(requests).buffered(CONNECTIONS).collect::<Vec<_>>().await
-    };
-    let mut terminated = 0_i64;
-    let answers = {
-        let mut load = std::pin::pin!(load);
-        loop {
-            tokio::select! {
-                answers = &mut load => break answers,
-                // A pause, so that batches are cut at other places each time.
-                () = tokio::time::sleep(Duration::from_millis(23)) => {
-                    terminated += sql.query_one(terminate, &[]).await.unwrap().get::<_, i64>(0);
-                }
-            }
-        }
-    };
-    assert!(terminated > 2, "the lanes were hit {terminated} times");
-    let stored = inbox_keys(&app).await;
-    for ((_, delivery), answer) in sent.iter().zip(&answers) {
-        match answer.status.as_u16() {
-            200 => assert!(stored.contains(&delivery.body), "acknowledged and not there"),
-            _ => answer.assert_problem(503, "unavailable"),
-        }
-    }
-    let again = deliver_all(&[&app], &sent, CONNECTIONS).await;
-    for (first, again) in answers.iter().zip(&again) {
-        let duplicate = again.body["status"] == "duplicate";
-        assert!(duplicate || first.status != 200, "{first:?} then {again:?}");
-    }
-    tally(&again);
-    assert_busy_minute_is_booked(&app, 600).await;
-    app.stop().await;
-}
-
 /// The bodies of all deliveries that are stored.
-async fn inbox_keys(app: &TestApp) -> BTreeSet<Vec<u8>> {
-    let rows = app.sql().await.query("select body from inbox", &[]).await.unwrap();
+async fn stored_bodies(app: &TestApp) -> BTreeSet<Vec<u8>> {
+    let rows = app
+        .sql()
+        .await
+        .query("select body from inbox", &[])
+        .await
+        .unwrap();
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// A user whose home is that shard modulo the number of lanes.
-fn user_of_lane(lane: i16, lanes: i16) -> String {
-    (0..)
-        .map(|number| format!("user_{number}"))
-        .find(|name| home::of_user(&UserId::parse(name.clone()).unwrap(), 16) % lanes == lane)
-        .unwrap()
-}
-
-/// Waits until a lane waits for a lock.
-async fn until_a_lane_waits(app: &TestApp) {
-    let waiting = "select count(*) from pg_stat_activity where datname = current_database()
-                   and application_name = 'credit-ledger lane' and wait_event_type = 'Lock'";
-    eventually("a lane waits for a lock", || async move { (app.count(waiting).await > 0).then_some(()) }).await;
-}
-
-/// Locks the head of a user's shard from outside until the client is dropped or rolls back.
-async fn lock_head(app: &TestApp, user_id: &str) -> tokio_postgres::Client {
-    let shard = home::of_user(&UserId::parse(user_id).unwrap(), 16);
-    let outside = app.sql().await;
-    outside.batch_execute("begin").await.unwrap();
-    outside.query("select from heads where shard = $1 for update", &[&shard]).await.unwrap();
-    outside
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_shard_is_waited_for() {
-    let app = TestApp::start().await;
-    let name = user_of_lane(0, 2);
-    let outside = lock_head(&app, &name).await;
-    let sent: Vec<Sent> = (0..20).map(|_| (Source::Razorpay, captured(&payment(Some(&name))))).collect();
-    let (answers, ()) = join(deliver_all(&[&app], &sent, CONNECTIONS), async {
-        until_a_lane_waits(&app).await;
-        // Others are served meanwhile.
-        let other = captured(&payment(Some(&user_of_lane(1, 2))));
-        app.deliver(Source::Razorpay, &other).await.assert_ok(&json!({"status": "recorded"}));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(app.balance(&name).await, 0);
-        outside.batch_execute("rollback").await.unwrap();
-    })
-    .await;
-    assert_eq!(tally(&answers), statuses(&[("recorded", 20)]));
-    assert_eq!(app.balance(&name).await, 10_000);
-    app.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shard_that_stays_locked_is_given_up_and_comes_back() {
-    let app = TestApp::start().await;
-    let name = user_of_lane(0, 2);
-    let outside = lock_head(&app, &name).await;
-    let sent: Vec<Sent> = (0..20).map(|_| (Source::Razorpay, captured(&payment(Some(&name))))).collect();
-    let started = Instant::now();
-    let answers = deliver_all(&[&app], &sent, CONNECTIONS).await;
-    let waited = started.elapsed();
-    assert!(waited > Duration::from_secs(4) && waited < Duration::from_secs(12), "{waited:?}");
-    for answer in &answers {
-        answer.assert_problem(503, "unavailable");
-        assert_eq!(answer.headers["retry-after"], "1");
+/// Sends a whole delivery over a connection of its own. The answer is whatever can be read until its end.
+async fn post_raw(address: SocketAddr, provider: &str, delivery: &SignedDelivery) -> TcpStream {
+    let mut request =
+        format!("POST /webhooks/{provider} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    for (name, value) in &delivery.headers {
+        request += &format!("{name}: {value}\r\n");
     }
-    outside.batch_execute("rollback").await.unwrap();
-    tally(&deliver_all(&[&app], &sent, CONNECTIONS).await);
-    assert_eq!(app.balance(&name).await, 10_000);
-    assert_log_is_whole(&app).await;
-    app.stop().await;
+    request += &format!("content-length: {}\r\n\r\n", delivery.body.len());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(&[request.as_bytes(), &delivery.body].concat())
+        .await
+        .unwrap();
+    stream
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_accepted_before_the_stop_is_answered() {
-    let app = TestApp::start().await;
-    let database = app.database.clone();
-    let name = user_of_lane(0, 2);
-    let outside = lock_head(&app, &name).await;
-    let mut requests = Vec::new();
-    for _ in 0..20 {
-        requests.push(post_raw(app.address, "razorpay", &captured(&payment(Some(&name)))).await);
-    }
-    until_a_lane_waits(&app).await;
-    until_all_are_in(&app).await;
-    let started = Instant::now();
-    let address = app.address;
-    let stopping = tokio::spawn(app.stop());
-    let refused = || async move { TcpStream::connect(address).await.err() };
-    eventually("the listener is closed", refused).await;
-    outside.batch_execute("rollback").await.unwrap();
-    for request in requests {
-        assert_status(request, "recorded").await;
-    }
-    stopping.await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-    let next = TestApp::start_on(database, Options::default()).await;
-    assert_eq!(next.balance(&name).await, 10_000);
-    next.stop().await;
+/// Waits until the service has every request that was sent before: with one worker, it takes connections in their
+/// order.
+async fn until_all_are_in(app: &TestApp) {
+    let fresh = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert_eq!(
+        fresh
+            .get(app.url("/health/live"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_under_load_keeps_what_was_acknowledged() {
-    let app = TestApp::start().await;
-    let database = app.database.clone();
-    let sent = busy_minute(600);
-    let (client, url) = (app.client.clone(), app.url("/webhooks/"));
-    let (half, halfway) = tokio::sync::oneshot::channel();
-    let load = async {
-        let mut half = Some(half);
-        let requests = sent.iter().map(|(source, delivery)| {
-            let mut request = client.post(format!("{url}{source}")).body(delivery.body.clone());
-            for (name, value) in &delivery.headers {
-                request = request.header(*name, value);
-            }
-            async move { (delivery, request.send().await) }
-        });
-        let mut answered = stream::iter(requests).buffer_unordered(CONNECTIONS);
-        let mut acknowledged = BTreeSet::new();
-        while let Some((delivery, response)) = answered.next().await {
-            // Connections that the service did not accept any more fail; an answer is a 200.
-            if let Ok(response) = response {
-                assert_eq!(response.status(), 200);
-                acknowledged.insert(delivery.body.clone());
-            }
-            if acknowledged.len() == 200
-                && let Some(half) = half.take()
-            {
-                half.send(()).unwrap();
-            }
-        }
-        acknowledged
-    };
-    let stop = async {
-        halfway.await.unwrap();
-        let started = Instant::now();
-        app.stop().await;
-        started.elapsed()
-    };
-    let (acknowledged, took) = join(load, stop).await;
-    assert!(took < Duration::from_secs(15), "{took:?}");
-    assert!(acknowledged.len() < 600, "it stopped before the end");
-    let next = TestApp::start_on(database, Options::default()).await;
-    let stored = inbox_keys(&next).await;
-    assert!(acknowledged.is_subset(&stored));
-    tally(&deliver_all(&[&next], &sent, CONNECTIONS).await);
-    assert_busy_minute_is_booked(&next, 600).await;
-    next.stop().await;
+/// Fails unless the answer is a 200 with that status.
+async fn assert_status(mut request: TcpStream, status: &str) {
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains(&format!(r#""status":"{status}""#)),
+        "{answer}"
+    );
 }

@@ -30,7 +30,11 @@ pub struct Service {
 
 impl DataDir {
     pub fn new() -> Self {
-        let name = format!("credit-ledger-crash-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "credit-ledger-crash-{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -40,7 +44,10 @@ impl DataDir {
     pub fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_credit-ledger"));
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/settings.toml");
-        command.env_clear().current_dir(&self.0).stdin(Stdio::null());
+        command
+            .env_clear()
+            .current_dir(&self.0)
+            .stdin(Stdio::null());
         for name in ["PATH", "PG_BIN_DIR", "LLVM_PROFILE_FILE"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
@@ -67,15 +74,22 @@ impl DataDir {
 
     /// The postmaster, as its pid file says.
     pub fn postmaster(&self) -> Option<Pid> {
-        let text = std::fs::read_to_string(self.0.join("data/postgres/data/postmaster.pid")).ok()?;
+        let text =
+            std::fs::read_to_string(self.0.join("data/postgres/data/postmaster.pid")).ok()?;
         Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
     }
 
     /// A session of the superuser, over the socket. The cluster must be running.
     pub async fn sql(&self) -> tokio_postgres::Client {
-        let settings = DatabaseSettings { data_dir: Some(self.0.join("data")), ..DatabaseSettings::default() };
+        let settings = DatabaseSettings {
+            data_dir: Some(self.0.join("data")),
+            ..DatabaseSettings::default()
+        };
         let database = Database::open(&settings).await.unwrap();
-        let client = database.connect_as_login(&ConnectOptions::default()).await.unwrap();
+        let client = database
+            .connect_as_login(&ConnectOptions::default())
+            .await
+            .unwrap();
         // Ends the thread that waits to take over the cluster; the session goes on.
         database.close().await;
         client
@@ -83,14 +97,23 @@ impl DataDir {
 
     /// Processes that run the cluster: their working directory is in it. Linux only; elsewhere none are found.
     pub fn postgres_processes(&self) -> Vec<PathBuf> {
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-        let inside = |path: &PathBuf| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.0));
-        processes.filter(|path| inside(path) && !is_this_program(path)).collect()
+        let processes = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let inside = |path: &PathBuf| {
+            std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.0))
+        };
+        processes
+            .filter(|path| inside(path) && !is_this_program(path))
+            .collect()
     }
 }
 
 fn is_this_program(process: &Path) -> bool {
-    std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == Path::new(env!("CARGO_BIN_EXE_credit-ledger")))
+    std::fs::read_link(process.join("exe"))
+        .is_ok_and(|exe| exe == Path::new(env!("CARGO_BIN_EXE_credit-ledger")))
 }
 
 impl Drop for DataDir {
@@ -106,7 +129,11 @@ impl Drop for DataDir {
 
 /// Runs a command to its end, within a minute.
 pub fn finish(mut command: Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -115,7 +142,11 @@ pub fn finish(mut command: Command) -> Output {
     let mut bytes = Vec::new();
     stdout.read_to_end(&mut bytes).unwrap();
     let status = wait(&mut child, Duration::from_secs(60));
-    Output { status, stdout: bytes, stderr: reader.join().unwrap().unwrap() }
+    Output {
+        status,
+        stdout: bytes,
+        stderr: reader.join().unwrap().unwrap(),
+    }
 }
 
 fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
@@ -132,14 +163,22 @@ fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
 impl Service {
     /// Starts it and waits until it says where it listens.
     pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (sender, address) = mpsc::channel();
         // Reads on, so that the pipe never fills up.
         std::thread::spawn(move || {
             let mut seen = String::new();
             for line in log.lines().map_while(Result::ok) {
-                if let Some(address) = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next()) {
+                if let Some(address) = line
+                    .split("address=")
+                    .nth(1)
+                    .and_then(|rest| rest.split(' ').next())
+                {
                     let _ = sender.send(Ok(address.to_owned()));
                 }
                 seen = seen + &line + "\n";
@@ -150,13 +189,27 @@ impl Service {
             Ok(Ok(address)) => address.parse().unwrap(),
             problem => panic!("it did not start: {problem:?}"),
         };
-        let client = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { child, address, client }
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        Self {
+            child,
+            address,
+            client,
+        }
     }
 
     /// Posts a delivery; `None` when there was no whole answer.
-    pub async fn deliver(&self, source: Source, delivery: &SignedDelivery) -> Option<(StatusCode, serde_json::Value)> {
-        let mut request = self.client.post(format!("http://{}/webhooks/{source}", self.address));
+    pub async fn deliver(
+        &self,
+        source: Source,
+        delivery: &SignedDelivery,
+    ) -> Option<(StatusCode, serde_json::Value)> {
+        let mut request = self
+            .client
+            .post(format!("http://{}/webhooks/{source}", self.address));
         for (name, value) in &delivery.headers {
             request = request.header(*name, value);
         }
@@ -166,7 +219,13 @@ impl Service {
 
     pub async fn balance(&self, user_id: &str) -> serde_json::Value {
         let url = format!("http://{}/v1/users/{user_id}/balance", self.address);
-        let response = self.client.get(url).bearer_auth(SERVICE_KEY).send().await.unwrap();
+        let response = self
+            .client
+            .get(url)
+            .bearer_auth(SERVICE_KEY)
+            .send()
+            .await
+            .unwrap();
         response.json::<serde_json::Value>().await.unwrap()["balance"].clone()
     }
 
@@ -184,7 +243,10 @@ impl Service {
     pub fn terminate(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        (wait(&mut self.child, Duration::from_secs(30)), started.elapsed())
+        (
+            wait(&mut self.child, Duration::from_secs(30)),
+            started.elapsed(),
+        )
     }
 }
 

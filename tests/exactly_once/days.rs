@@ -59,27 +59,42 @@ enum Payment {
 
 fn person() -> impl Strategy<Value = Person> {
     use Payment::{Completed, Named, NamedTwice, Unclaimed, Unpriced};
-    let payment = prop::sample::select(vec![Named, Named, NamedTwice, Completed, Completed, Unclaimed, Unpriced]);
+    let payment = prop::sample::select(vec![
+        Named, Named, NamedTwice, Completed, Completed, Unclaimed, Unpriced,
+    ]);
     let payments = prop::collection::vec(payment, 0..5);
-    let odds = (prop::bool::weighted(0.85), 0..4_usize, prop::bool::weighted(0.25), any::<bool>());
-    (odds, payments).prop_map(|((signs_up, changes, leaves, pays_first), payments)| Person {
-        signs_up,
-        changes,
-        leaves,
-        pays_first,
-        payments,
-    })
+    let odds = (
+        prop::bool::weighted(0.85),
+        0..4_usize,
+        prop::bool::weighted(0.25),
+        any::<bool>(),
+    );
+    (odds, payments).prop_map(
+        |((signs_up, changes, leaves, pays_first), payments)| Person {
+            signs_up,
+            changes,
+            leaves,
+            pays_first,
+            payments,
+        },
+    )
 }
 
 fn day() -> impl Strategy<Value = Day> {
     prop::collection::vec(person(), 45..55).prop_flat_map(|people| {
-        let happened: Vec<Said> =
-            people.iter().enumerate().flat_map(|(number, person)| all_that_is_said(number, person)).collect();
+        let happened: Vec<Said> = people
+            .iter()
+            .enumerate()
+            .flat_map(|(number, person)| all_that_is_said(number, person))
+            .collect();
         let once: Vec<usize> = (0..happened.len()).collect();
         let again = prop::sample::subsequence(once.clone(), happened.len() / 5);
         again
             .prop_flat_map(move |again| Just([once.clone(), again].concat()).prop_shuffle())
-            .prop_map(move |comes| Day { happened: happened.clone(), comes })
+            .prop_map(move |comes| Day {
+                happened: happened.clone(),
+                comes,
+            })
     })
 }
 
@@ -92,13 +107,24 @@ fn all_that_is_said(number: usize, person: &Person) -> Vec<Said> {
         // The first two in the same millisecond: then the event's id decides.
         updated_at: some_time() + TimeDelta::seconds(i64::try_from(version / 2).unwrap()),
     };
-    let registration = person.signs_up.then(|| Said::SignedUp(profile(0))).into_iter();
+    let registration = person
+        .signs_up
+        .then(|| Said::SignedUp(profile(0)))
+        .into_iter();
     let changes = (1..=person.changes).map(|version| Said::Changed(profile(version)));
-    let payments = person.payments.iter().enumerate().flat_map(|(nth, payment)| paid(number, nth, *payment));
+    let payments = person
+        .payments
+        .iter()
+        .enumerate()
+        .flat_map(|(nth, payment)| paid(number, nth, *payment));
     let gone = person.leaves.then(|| Said::Gone(format!("user_{number}")));
     let profile: Vec<Said> = registration.chain(changes).collect();
     let payments: Vec<Said> = payments.collect();
-    let both = if person.pays_first { [payments, profile] } else { [profile, payments] };
+    let both = if person.pays_first {
+        [payments, profile]
+    } else {
+        [profile, payments]
+    };
     both.into_iter().flatten().chain(gone).collect()
 }
 
@@ -113,13 +139,20 @@ fn paid(number: usize, nth: usize, payment: Payment) -> Vec<Said> {
         email: None,
         created_at: some_time(),
     };
-    let bare = SamplePayment { user_id: None, sku: None, ..named.clone() };
+    let bare = SamplePayment {
+        user_id: None,
+        sku: None,
+        ..named.clone()
+    };
     match payment {
         Payment::Named => vec![Said::Captured(named)],
         Payment::NamedTwice => vec![Said::Captured(named.clone()), Said::OrderPaid(named)],
         Payment::Completed => vec![Said::Captured(bare), Said::OrderPaid(named)],
         Payment::Unclaimed => vec![Said::Captured(bare)],
-        Payment::Unpriced => vec![Said::Captured(SamplePayment { amount_minor: 12_345, ..named })],
+        Payment::Unpriced => vec![Said::Captured(SamplePayment {
+            amount_minor: 12_345,
+            ..named
+        })],
     }
 }
 
@@ -135,27 +168,44 @@ struct Outcome {
 }
 
 fn line(columns: &[&dyn std::fmt::Display]) -> String {
-    columns.iter().map(ToString::to_string).collect::<Vec<_>>().join("|")
+    columns
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("|")
 }
 
 /// The model: what a set of things said comes to.
 fn model(happened: &[Said]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut credits: BTreeMap<String, i64> = BTreeMap::new();
-    for user_id in happened.iter().filter_map(profile_of).collect::<BTreeSet<_>>() {
-        let about = || happened.iter().enumerate().filter(move |(_, said)| profile_of(said) == Some(user_id));
+    for user_id in happened
+        .iter()
+        .filter_map(profile_of)
+        .collect::<BTreeSet<_>>()
+    {
+        let about = || {
+            happened
+                .iter()
+                .enumerate()
+                .filter(move |(_, said)| profile_of(said) == Some(user_id))
+        };
         let registered = about().any(|(_, said)| matches!(said, Said::SignedUp(_)));
         let deleted = about().any(|(_, said)| matches!(said, Said::Gone(_)));
         let newest = about()
             .filter_map(|(number, said)| match said {
-                Said::SignedUp(profile) | Said::Changed(profile) => Some((profile.updated_at, event_id(number), profile)),
+                Said::SignedUp(profile) | Said::Changed(profile) => {
+                    Some((profile.updated_at, event_id(number), profile))
+                }
                 _ => None,
             })
             .max_by_key(|(updated_at, id, _)| (*updated_at, id.clone()))
             .map(|(_, _, profile)| profile)
             .filter(|_| !deleted);
         let text = |read: fn(&SampleUser) -> &Option<String>| {
-            newest.and_then(|profile| read(profile).clone()).unwrap_or_default()
+            newest
+                .and_then(|profile| read(profile).clone())
+                .unwrap_or_default()
         };
         outcome.users.insert(line(&[
             &user_id,
@@ -171,8 +221,15 @@ fn model(happened: &[Said]) -> Outcome {
         }
     }
     let payments = happened.iter().filter_map(payment_of);
-    for payment_id in payments.clone().map(|payment| &payment.payment_id).collect::<BTreeSet<_>>() {
-        let about: Vec<&SamplePayment> = payments.clone().filter(|one| one.payment_id == *payment_id).collect();
+    for payment_id in payments
+        .clone()
+        .map(|payment| &payment.payment_id)
+        .collect::<BTreeSet<_>>()
+    {
+        let about: Vec<&SamplePayment> = payments
+            .clone()
+            .filter(|one| one.payment_id == *payment_id)
+            .collect();
         let owner = about.iter().find_map(|payment| payment.user_id.clone());
         let fits = about[0].amount_minor == 49_900;
         outcome.purchases.insert(line(&[
@@ -186,7 +243,10 @@ fn model(happened: &[Said]) -> Outcome {
             *credits.entry(owner).or_default() += 500;
         }
     }
-    outcome.balances = credits.iter().map(|(user_id, credits)| line(&[user_id, credits])).collect();
+    outcome.balances = credits
+        .iter()
+        .map(|(user_id, credits)| line(&[user_id, credits]))
+        .collect();
     outcome
 }
 
@@ -220,7 +280,10 @@ fn delivery(number: usize, said: &Said) -> Sent {
     };
     match payment_of(said) {
         None => (Source::Clerk, clerk(&event_id(number), body.to_string())),
-        Some(_) => (Source::Razorpay, razorpay(&event_id(number), body.to_string())),
+        Some(_) => (
+            Source::Razorpay,
+            razorpay(&event_id(number), body.to_string()),
+        ),
     }
 }
 
@@ -246,21 +309,42 @@ async fn stored(app: &TestApp) -> Outcome {
 
 async fn play(day: &Day) {
     let expected = model(&day.happened);
-    let sent: Vec<Sent> = day.happened.iter().enumerate().map(|(number, said)| delivery(number, said)).collect();
+    let sent: Vec<Sent> = day
+        .happened
+        .iter()
+        .enumerate()
+        .map(|(number, said)| delivery(number, said))
+        .collect();
 
     let calm = TestApp::start().await;
     tally(&deliver_all(&[&calm], &sent, 1).await);
-    assert_eq!(stored(&calm).await, expected, "in the order in which it happened");
+    assert_eq!(
+        stored(&calm).await,
+        expected,
+        "in the order in which it happened"
+    );
 
     let busy = TestApp::start().await;
     let beside = TestApp::start_on(busy.database.clone(), Options::default()).await;
-    let shuffled: Vec<Sent> = day.comes.iter().map(|number| sent[*number].clone()).collect();
+    let shuffled: Vec<Sent> = day
+        .comes
+        .iter()
+        .map(|number| sent[*number].clone())
+        .collect();
     tally(&deliver_all(&[&busy, &beside], &shuffled, 32).await);
-    assert_eq!(stored(&busy).await, expected, "shuffled, repeated and side by side");
+    assert_eq!(
+        stored(&busy).await,
+        expected,
+        "shuffled, repeated and side by side"
+    );
     assert_log_is_whole(&busy).await;
     busy.assert_audit_is_clean().await;
     let repeated = i64::try_from(day.comes.len()).unwrap();
-    assert_eq!(busy.count("select sum(deliveries)::bigint from inbox").await, repeated);
+    assert_eq!(
+        busy.count("select sum(deliveries)::bigint from inbox")
+            .await,
+        repeated
+    );
     for app in [calm, beside, busy] {
         app.stop().await;
     }
@@ -268,9 +352,14 @@ async fn play(day: &Day) {
 
 #[test]
 fn any_order_of_a_day_comes_to_the_same() {
-    let seed = std::env::var("EXACTLY_ONCE_SEED").map_or_else(|_| rand_seed(), |seed| seed.parse().unwrap());
+    let seed = std::env::var("EXACTLY_ONCE_SEED")
+        .map_or_else(|_| rand_seed(), |seed| seed.parse().unwrap());
     println!("EXACTLY_ONCE_SEED={seed}");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let config = Config {
         cases: 3,
         rng_seed: RngSeed::Fixed(seed),

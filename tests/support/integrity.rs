@@ -72,7 +72,13 @@ pub async fn assert_log_is_whole(app: &TestApp) {
 }
 
 async fn assert_chains_link(sql: &tokio_postgres::Client) {
-    let heads = sql.query("select shard, position, hash from heads order by shard", &[]).await.unwrap();
+    let heads = sql
+        .query(
+            "select shard, position, hash from heads order by shard",
+            &[],
+        )
+        .await
+        .unwrap();
     for head in heads {
         let shard: i16 = head.get("shard");
         let events = sql
@@ -87,9 +93,16 @@ async fn assert_chains_link(sql: &tokio_postgres::Client) {
         let (mut hash, mut position, mut time) = (chain::GENESIS, 0, DateTime::<Utc>::UNIX_EPOCH);
         for event in events {
             position += 1;
-            assert_eq!(event.get::<_, i64>("position"), position, "positions of shard {shard} are dense");
+            assert_eq!(
+                event.get::<_, i64>("position"),
+                position,
+                "positions of shard {shard} are dense"
+            );
             let recorded_at: DateTime<Utc> = event.get("recorded_at");
-            assert!(recorded_at >= time, "the time of shard {shard} runs forward");
+            assert!(
+                recorded_at >= time,
+                "the time of shard {shard} runs forward"
+            );
             time = recorded_at;
             hash = chain::link(
                 &hash,
@@ -108,9 +121,21 @@ async fn assert_chains_link(sql: &tokio_postgres::Client) {
                     recorded_at,
                 },
             );
-            assert_eq!(event.get::<_, &[u8]>("hash"), hash, "shard {shard}, position {position}");
+            assert_eq!(
+                event.get::<_, &[u8]>("hash"),
+                hash,
+                "shard {shard}, position {position}"
+            );
         }
-        assert_eq!(head.get::<_, i64>("position"), position, "head of shard {shard}");
-        assert_eq!(head.get::<_, &[u8]>("hash"), hash as Hash, "head of shard {shard}");
+        assert_eq!(
+            head.get::<_, i64>("position"),
+            position,
+            "head of shard {shard}"
+        );
+        assert_eq!(
+            head.get::<_, &[u8]>("hash"),
+            hash as Hash,
+            "head of shard {shard}"
+        );
     }
 }

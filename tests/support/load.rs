@@ -6,8 +6,8 @@ use credit_ledger::ledger::Source;
 use credit_ledger::provider::sign::SignedDelivery;
 use futures_util::{StreamExt as _, stream};
 
-use super::app::Answer;
 use super::TestApp;
+use super::app::Answer;
 
 /// A delivery and where it goes.
 pub type Sent = (Source, SignedDelivery);
@@ -19,7 +19,10 @@ pub async fn deliver_all(apps: &[&TestApp], sent: &[Sent], connections: usize) -
         let app = apps[number % apps.len()];
         async move { (number, app.deliver(*source, delivery).await) }
     });
-    let answers: BTreeMap<usize, Answer> = stream::iter(requests).buffer_unordered(connections).collect().await;
+    let answers: BTreeMap<usize, Answer> = stream::iter(requests)
+        .buffer_unordered(connections)
+        .collect()
+        .await;
     answers.into_values().collect()
 }
 
@@ -29,7 +32,9 @@ pub fn tally(answers: &[Answer]) -> BTreeMap<String, usize> {
     let mut tally = BTreeMap::new();
     for answer in answers {
         assert_eq!(answer.status, 200, "{answer:?}");
-        *tally.entry(answer.body["status"].as_str().unwrap().to_owned()).or_default() += 1;
+        *tally
+            .entry(answer.body["status"].as_str().unwrap().to_owned())
+            .or_default() += 1;
     }
     tally
 }
