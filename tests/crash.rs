@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::sign::SignedDelivery;
 use futures_util::{StreamExt as _, stream};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::deliveries::{captured, created, payment, user};
@@ -259,6 +260,76 @@ async fn two_services_share_a_data_directory() {
     .await;
     assert_eq!(second.balance("user_1").await, 520);
     assert_stops(&data, second);
+}
+
+/// A service that hangs in the middle of a commit must not hold up the others for longer than its session may idle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_service_holds_up_nobody() {
+    let data = DataDir::new();
+    let sent = busy_minute();
+    let (paused, other) = (data.serve(), data.serve());
+    let load = deliver_until(&paused, &sent, || paused.pause());
+    let rest = async {
+        eventually("the first is paused", || async {
+            is_paused(&paused).then_some(())
+        })
+        .await;
+        let started = Instant::now();
+        for (source, delivery) in &sent {
+            let (status, body) = other.deliver(*source, delivery).await.unwrap();
+            assert_eq!(status, 200, "{body}");
+        }
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(12), "{took:?}");
+        paused.resume();
+    };
+    let (acknowledged, ()) = futures_util::future::join(load, rest).await;
+    // Those that it held go on, and find that the other was faster.
+    assert_eq!(acknowledged.len(), sent.len());
+    assert_nothing_is_lost(&data, &other, &sent, &acknowledged).await;
+    drop(other);
+    assert_stops(&data, paused);
+}
+
+/// With a database that hangs there is nothing to wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_stops_in_time_though_its_database_hangs() {
+    let data = DataDir::new();
+    let mut service = data.serve();
+    for (source, delivery) in &busy_minute()[..50] {
+        assert_eq!(service.deliver(*source, delivery).await.unwrap().0, 200);
+    }
+    let postgres = data.signal_postgres(Signal::STOP);
+    assert!(postgres > 2, "found {postgres} processes");
+    let (client, address) = (service.client.clone(), service.address);
+    let waiting: Vec<_> = busy_minute()[..50]
+        .iter()
+        .map(|(source, delivery)| {
+            let mut request = client.post(format!("http://{address}/webhooks/{source}"));
+            for (name, value) in &delivery.headers {
+                request = request.header(*name, value);
+            }
+            tokio::spawn(request.body(delivery.body.clone()).send())
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (status, took) = service.terminate();
+    data.signal_postgres(Signal::CONT);
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    for answer in waiting {
+        let stored = answer.await.unwrap().is_ok_and(|answer| answer.status() == 200);
+        assert!(!stored, "acknowledged without a database");
+    }
+    eventually("the database stops too", || async {
+        data.postgres_processes().is_empty().then_some(())
+    })
+    .await;
+}
+
+fn is_paused(service: &Service) -> bool {
+    let status = format!("/proc/{}/stat", service.pid().as_raw_nonzero());
+    std::fs::read_to_string(status).is_ok_and(|status| status.contains(") T "))
 }
 
 #[test]

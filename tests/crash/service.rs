@@ -95,6 +95,17 @@ impl DataDir {
         client
     }
 
+    /// Sends a signal to all of them; how many there were.
+    pub fn signal_postgres(&self, signal: Signal) -> usize {
+        let processes = self.postgres_processes();
+        for process in &processes {
+            let number = process.file_name().unwrap().to_str().unwrap();
+            // One that has just ended needs none.
+            let _ = kill_process(Pid::from_raw(number.parse().unwrap()).unwrap(), signal);
+        }
+        processes.len()
+    }
+
     /// Processes that run the cluster: their working directory is in it. Linux only; elsewhere none are found.
     pub fn postgres_processes(&self) -> Vec<PathBuf> {
         let processes = std::fs::read_dir("/proc")
@@ -141,7 +152,7 @@ pub fn finish(mut command: Command) -> Output {
     });
     let mut bytes = Vec::new();
     stdout.read_to_end(&mut bytes).unwrap();
-    let status = wait(&mut child, Duration::from_secs(60));
+    let status = wait(&mut child, Duration::from_mins(1));
     Output {
         status,
         stdout: bytes,
@@ -185,7 +196,7 @@ impl Service {
             }
             let _ = sender.send(Err(seen));
         });
-        let address = match address.recv_timeout(Duration::from_secs(60)) {
+        let address = match address.recv_timeout(Duration::from_mins(1)) {
             Ok(Ok(address)) => address.parse().unwrap(),
             problem => panic!("it did not start: {problem:?}"),
         };
@@ -237,6 +248,16 @@ impl Service {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Stops it as a debugger does: it holds what it holds.
+    pub fn pause(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
     }
 
     /// SIGTERM; how it ended and how long that took.
