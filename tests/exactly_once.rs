@@ -321,17 +321,17 @@ async fn stored_bodies(app: &TestApp) -> BTreeSet<Vec<u8>> {
 
 /// Sends a whole delivery over a connection of its own. The answer is whatever can be read until its end.
 async fn post_raw(address: SocketAddr, provider: &str, delivery: &SignedDelivery) -> TcpStream {
-    let mut request =
-        format!("POST /webhooks/{provider} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
-    for (name, value) in &delivery.headers {
-        request += &format!("{name}: {value}\r\n");
-    }
-    request += &format!("content-length: {}\r\n\r\n", delivery.body.len());
+    let length = delivery.body.len();
+    let headers: Vec<String> = (delivery.headers.iter())
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let head = format!(
+        "POST /webhooks/{provider} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{}content-length: {length}\r\n\r\n",
+        headers.concat()
+    );
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(&[request.as_bytes(), &delivery.body].concat())
-        .await
-        .unwrap();
+    let request = [head.as_bytes(), &delivery.body].concat();
+    stream.write_all(&request).await.unwrap();
     stream
 }
 

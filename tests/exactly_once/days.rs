@@ -103,7 +103,7 @@ fn all_that_is_said(number: usize, person: &Person) -> Vec<Said> {
         user_id: format!("user_{number}"),
         email: (version % 3 != 2).then(|| format!("u{number}v{version}@example.com")),
         first_name: Some(format!("Name {version}")),
-        last_name: (version % 2 == 0).then(|| "Rao".to_owned()),
+        last_name: (version.is_multiple_of(2)).then(|| "Rao".to_owned()),
         // The first two in the same millisecond: then the event's id decides.
         updated_at: some_time() + TimeDelta::seconds(i64::try_from(version / 2).unwrap()),
     };
