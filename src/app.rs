@@ -3,14 +3,16 @@
 //! The only place that asks the clock and the source of randomness; everything else is handed both.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::access::{AccessError, ApiKeys, Sessions};
 use crate::config::Config;
@@ -27,6 +29,11 @@ use crate::store::{Ledger, StoreError};
 
 /// How long requests that were accepted may take to finish once the program is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long after that the lanes may take, which by then have nothing left unless the database hangs.
+const LANES_END: Duration = Duration::from_secs(12);
+/// When the program ends whatever hangs; both are counted from when it was told to stop. A private database that is
+/// still there then is told to stop by the end of this process.
+const END: Duration = Duration::from_secs(14);
 
 /// What answers requests. Shared by all workers.
 pub struct App {
@@ -223,23 +230,33 @@ impl Application {
             ..
         } = self;
         let server = http::serve(Arc::clone(&app), listener, workers, DRAIN)?;
-        let stopper = tokio::spawn(stop_server(Arc::clone(&app), server.handle(), stop));
+        let told = Arc::new(OnceLock::new());
+        let stop = stop_server(Arc::clone(&app), server.handle(), stop, Arc::clone(&told));
+        let stopper = tokio::spawn(stop);
         let result = server.await;
         stopper.abort();
+        let told = told.get().copied().unwrap_or_else(Instant::now);
         // The last handle on the queues: the lanes finish what is in them and end.
         drop(app);
-        for lane in lanes {
-            let _ = tokio::time::timeout(DRAIN, lane).await;
+        let lanes_end = timeout_at(told + LANES_END, join_all(lanes)).await;
+        let database_end = timeout_at(told + END, database.close()).await;
+        if lanes_end.is_err() || database_end.is_err() {
+            tracing::warn!("the database hangs; stopping without it");
         }
-        database.close().await;
         result
     }
 }
 
 /// Readiness goes first, so that a load balancer looks elsewhere; then no more is accepted and what was accepted is
 /// finished.
-async fn stop_server(app: Arc<App>, handle: ServerHandle, stop: impl Future<Output = ()>) {
+async fn stop_server(
+    app: Arc<App>,
+    handle: ServerHandle,
+    stop: impl Future<Output = ()>,
+    told: Arc<OnceLock<Instant>>,
+) {
     stop.await;
+    told.get_or_init(Instant::now);
     tracing::info!("stopping: finishing what was accepted");
     app.stopping.store(true, Ordering::Relaxed);
     drop(app);

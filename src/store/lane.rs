@@ -93,6 +93,10 @@ impl Lane {
                 Err(retry @ (StatementError::Lost(_) | StatementError::KeyTaken)) => error = retry,
             }
         }
+        // A large batch can lose another key each time; a unit has two, and a key that was lost is found.
+        if error == StatementError::KeyTaken && batch.len() > 1 {
+            return self.one_by_one(batch).await;
+        }
         tracing::warn!(units = batch.len(), %error, "a batch was not committed");
         for pending in batch {
             let _ = pending
@@ -105,13 +109,10 @@ impl Lane {
     /// Runs the units one by one, so that the one that can not be stored harms no other. If it is a delivery, its
     /// bytes are kept and it waits for somebody who understands it.
     async fn isolate(&mut self, batch: Vec<Pending>, state: &str, message: String) -> Vec<Pending> {
-        let mut again = Vec::new();
         if batch.len() > 1 {
-            for pending in batch {
-                again.extend(Box::pin(self.commit(vec![pending])).await);
-            }
-            return again;
+            return self.one_by_one(batch).await;
         }
+        let mut again = Vec::new();
         for mut pending in batch {
             let unit = &mut pending.planned.unit;
             tracing::error!(origin = ?unit.origin, state, "a unit can not be stored");
@@ -124,6 +125,14 @@ impl Lane {
             } else {
                 let _ = pending.reply.send(Err(StoreError::Failed(message.clone())));
             }
+        }
+        again
+    }
+
+    async fn one_by_one(&mut self, batch: Vec<Pending>) -> Vec<Pending> {
+        let mut again = Vec::new();
+        for pending in batch {
+            again.extend(Box::pin(self.commit(vec![pending])).await);
         }
         again
     }

@@ -75,7 +75,8 @@ pub(super) async fn load(
     // Polled in this order, so sent in this order, in one go: each later statement sees what was committed before
     // the locks were taken.
     let begin_and_lock = async {
-        let begin = client.batch_execute("begin");
+        // Said, because the server's default may be another, whose snapshot would be older than the locks.
+        let begin = client.batch_execute("begin isolation level read committed");
         let lock = async {
             if shards.is_empty() {
                 Ok(vec![])

@@ -82,10 +82,11 @@ pub enum StatementError {
     /// Another shard wrote this key in the same moment. Run the batch again: the key answers.
     #[error("another shard took a key")]
     KeyTaken,
-    /// The database can not take the batch now: a lock was held too long, it is starting or stopping, it is full.
+    /// The database can not take any batch like this now: a lock was held too long, it is starting or stopping, it is
+    /// full, its schema is not ours.
     #[error("the database is busy: {0}")]
     Busy(String),
-    /// The database refuses the batch: something in it can not be stored. `0` is the SQLSTATE.
+    /// The database refuses this batch: something in it can not be stored. `0` is the SQLSTATE.
     #[error("SQLSTATE {0}: {1}")]
     Data(String, String),
 }
@@ -103,17 +104,23 @@ impl From<Error> for StatementError {
         if *state == SqlState::UNIQUE_VIOLATION && taken {
             return Self::KeyTaken;
         }
+        let message = db.message().to_owned();
         match state.code() {
-            // Terminated by an operator, a crash, or our own idle limit: the session is gone.
-            "57P01" | "57P02" | "57P03" | "25P03" | "57P05" => Self::Lost(db.message().to_owned()),
+            // Terminated by an operator, a crash, or our own idle limit; or a pooler lost the server behind it.
+            "57P01" | "57P02" | "57P03" | "25P03" | "57P05" => Self::Lost(message),
+            code if code.starts_with("08") => Self::Lost(message),
             // Aborted by an earlier statement of the pipeline, whose own error says why.
             "25P02" => Self::Busy("an earlier statement failed".to_owned()),
-            // Locks, deadlocks, resources, disk full, read-only while a standby takes over.
-            "55P03" | "40P01" | "40001" | "25006" | "57014" => Self::Busy(db.message().to_owned()),
-            code if code.starts_with("53") || code.starts_with("58") => {
-                Self::Busy(db.message().to_owned())
+            // Values that can not be stored, constraints, limits of size: of these units, not of the database.
+            code if ["21", "22", "23", "54"]
+                .iter()
+                .any(|class| code.starts_with(class)) =>
+            {
+                Self::Data(code.to_owned(), message)
             }
-            code => Self::Data(code.to_owned(), db.message().to_owned()),
+            // Locks, deadlocks, resources, disk full, read-only while a standby takes over; and what is wrong for
+            // every unit alike: a missing table or right.
+            code => Self::Busy(format!("SQLSTATE {code}: {message}")),
         }
     }
 }

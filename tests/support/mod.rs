@@ -3,6 +3,8 @@
 pub mod app;
 pub mod cluster;
 pub mod deliveries;
+pub mod integrity;
+pub mod load;
 pub mod razorpay_api;
 pub mod tokens;
 pub mod wire;

@@ -1,0 +1,141 @@
+//! What must hold of every log, whatever was done to it: checked with SQL and the published rule of the hash chain,
+//! not with the code that wrote it.
+
+use chrono::{DateTime, Utc};
+use credit_ledger::store::chain::{self, Hash, Link};
+
+use super::TestApp;
+
+/// Counts of what may never be there, each with a name.
+const IMPOSSIBLE: &[(&str, &str)] = &[
+    (
+        "payments captured twice",
+        "select count(*) from (select from events where event_type = 'PaymentCaptured'
+          group by aggregate_id having count(*) > 1) as twice",
+    ),
+    (
+        "purchases credited twice",
+        "select count(*) from (select from events where event_type = 'CreditsPurchased'
+          group by payload->>'purchase_id' having count(*) > 1) as twice",
+    ),
+    (
+        "sign-ups booked twice",
+        "select count(*) from (select from events where event_type in ('UserRegistered', 'SignupBonusGranted', 'UserDeleted')
+          group by aggregate_id, event_type having count(*) > 1) as twice",
+    ),
+    (
+        "streams with holes, or in two shards",
+        "select count(*) from (select from events group by aggregate_type, aggregate_id
+          having count(*) <> max(sequence) or min(sequence) <> 1 or min(shard) <> max(shard)) as broken",
+    ),
+    (
+        "streams whose head is not their last event",
+        "select count(*) from streams s full join
+          (select aggregate_type, aggregate_id, shard, max(sequence) as version from events group by 1, 2, 3) as e
+          using (aggregate_type, aggregate_id, shard, version) where s.state is null or e.shard is null",
+    ),
+    (
+        "balances that are not the sum of their movements",
+        "select count(*) from balance b full join
+          (select aggregate_id as user_id, sum((payload->>'delta')::bigint) as balance from events
+            where payload->>'delta' is not null group by 1) as e
+          using (user_id) where b.balance is distinct from e.balance",
+    ),
+    (
+        "purchases whose home is not where they live",
+        "select count(*) from homes h full join
+          (select distinct aggregate_id as purchase_id, shard from events where aggregate_type = 'purchase') as e
+          using (purchase_id, shard) where h.shard is null or e.shard is null",
+    ),
+    (
+        "recorded deliveries without their events, or events without their delivery",
+        "select count(*) from (select source, key, unnest(shards) as shard, unnest(positions) as position from inbox) as i
+          full join (select shard, position, source, metadata->>'inbox' as key from events where source <> 'api') as e
+          using (source, key, shard, position) where i is null or e is null",
+    ),
+    (
+        "captured payments with a user and a price, without the credits",
+        "select count(*) from purchases p where user_id is not null and sku is not null and not exists
+          (select from events e where e.aggregate_type = 'user' and e.aggregate_id = p.user_id
+              and e.event_type = 'CreditsPurchased' and e.payload->>'purchase_id' = p.purchase_id)",
+    ),
+];
+
+/// Fails unless shards are dense, their hash chains link, and nothing impossible is stored.
+pub async fn assert_log_is_whole(app: &TestApp) {
+    let sql = app.sql().await;
+    assert_chains_link(&sql).await;
+    for (what, count) in IMPOSSIBLE {
+        let found: i64 = sql.query_one(*count, &[]).await.unwrap().get(0);
+        assert_eq!(found, 0, "{what}");
+    }
+}
+
+async fn assert_chains_link(sql: &tokio_postgres::Client) {
+    let heads = sql
+        .query(
+            "select shard, position, hash from heads order by shard",
+            &[],
+        )
+        .await
+        .unwrap();
+    for head in heads {
+        let shard: i16 = head.get("shard");
+        let events = sql
+            .query(
+                "select aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text as payload,
+                        metadata::text as metadata, position, recorded_at, source, provider_event_id, hash
+                   from events where shard = $1 order by position",
+                &[&shard],
+            )
+            .await
+            .unwrap();
+        let (mut hash, mut position, mut time) = (chain::GENESIS, 0, DateTime::<Utc>::UNIX_EPOCH);
+        for event in events {
+            position += 1;
+            assert_eq!(
+                event.get::<_, i64>("position"),
+                position,
+                "positions of shard {shard} are dense"
+            );
+            let recorded_at: DateTime<Utc> = event.get("recorded_at");
+            assert!(
+                recorded_at >= time,
+                "the time of shard {shard} runs forward"
+            );
+            time = recorded_at;
+            hash = chain::link(
+                &hash,
+                &Link {
+                    shard,
+                    position,
+                    aggregate_type: event.get("aggregate_type"),
+                    aggregate_id: event.get("aggregate_id"),
+                    sequence: event.get("sequence"),
+                    event_type: event.get("event_type"),
+                    event_version: event.get("event_version"),
+                    payload: event.get("payload"),
+                    metadata: event.get("metadata"),
+                    source: event.get("source"),
+                    provider_event_id: event.get("provider_event_id"),
+                    recorded_at,
+                },
+            );
+            assert_eq!(
+                event.get::<_, &[u8]>("hash"),
+                hash,
+                "shard {shard}, position {position}"
+            );
+        }
+        assert_eq!(
+            head.get::<_, i64>("position"),
+            position,
+            "head of shard {shard}"
+        );
+        assert_eq!(
+            head.get::<_, &[u8]>("hash"),
+            hash as Hash,
+            "head of shard {shard}"
+        );
+    }
+}
