@@ -42,6 +42,9 @@ with batch as materialized (
 pub struct ReadModel {
     /// Its name, its table's and its folder's.
     pub name: &'static str,
+    /// Raised whenever its SQL changes: the next start makes it again, and an older release beside us does not make
+    /// the older one again.
+    pub version: i32,
     /// What makes the table.
     pub table_sql: &'static str,
     /// What a batch of events does to it.
@@ -49,9 +52,10 @@ pub struct ReadModel {
 }
 
 macro_rules! read_model {
-    ($name:literal) => {
+    ($name:literal, $version:literal) => {
         ReadModel {
             name: $name,
+            version: $version,
             table_sql: include_str!(concat!("../projections/", $name, "/table.sql")),
             apply_sql: include_str!(concat!("../projections/", $name, "/apply.sql")),
         }
@@ -60,10 +64,10 @@ macro_rules! read_model {
 
 /// Every read model that is written in the transaction of the append.
 pub const READ_MODELS: [ReadModel; 4] = [
-    read_model!("balance"),
-    read_model!("purchases"),
-    read_model!("users"),
-    read_model!("entries"),
+    read_model!("balance", 1),
+    read_model!("purchases", 1),
+    read_model!("users", 1),
+    read_model!("entries", 1),
 ];
 
 impl ReadModel {

@@ -25,7 +25,6 @@ fn with_profile(id: &'static str, payload: Value, profile: Value) -> Given {
 }
 
 /// Applies the events in chunks of every size from 1 up and expects the same rows each time.
-#[track_caller]
 async fn expect(model: &str, given: Vec<Given>, then: Value) {
     let model = ReadModel::find(model).unwrap();
     let database = cluster::fresh_database().await;
@@ -346,8 +345,10 @@ async fn a_read_model_whose_sql_changed_is_rebuilt_at_start() {
         .await
         .unwrap();
     let before = rows(&owner, "balance").await;
-    let damage = "update read_models set digest = 'of an older release' where name = 'balance';
+    let damage = "update read_models set version = 0, digest = 'of an older release' where name = 'balance';
+                  update read_models set version = 99, digest = 'of a newer release' where name = 'users';
                   delete from balance;
+                  delete from users;
                   delete from entries";
     owner.batch_execute(damage).await.unwrap();
     let app = TestApp::start_on(database, crate::support::Options::default()).await;
@@ -357,5 +358,63 @@ async fn a_read_model_whose_sql_changed_is_rebuilt_at_start() {
         json!([]),
         "its SQL did not change, so it was left alone"
     );
+    assert_eq!(
+        rows(&owner, "users").await,
+        json!([]),
+        "a newer release made it, so it was left alone"
+    );
+    app.stop().await;
+}
+
+/// A release that meets a table of another must know which is the newer one, so a change of SQL raises the version.
+#[test]
+fn a_read_model_whose_sql_changed_has_a_new_version() {
+    let known: Vec<(&str, i32, String)> = READ_MODELS
+        .iter()
+        .map(|model| (model.name, model.version, model.digest()[..8].to_owned()))
+        .collect();
+    let pinned = [
+        ("balance", 1, "7e2c9b3f"),
+        ("purchases", 1, "9dd501b7"),
+        ("users", 1, "a5d75c55"),
+        ("entries", 1, "3db36851"),
+    ];
+    let pinned = pinned.map(|(name, version, digest)| (name, version, digest.to_owned()));
+    assert_eq!(
+        known, pinned,
+        "raise the version in src/projection.rs, then pin the new digest here"
+    );
+}
+
+#[tokio::test]
+async fn a_long_reader_holds_up_a_rebuild_and_not_the_service() {
+    let app = TestApp::start().await;
+    deliver_a_day(&app).await;
+    let mut reader = app.sql().await;
+    let reading = reader.transaction().await.unwrap();
+    reading
+        .query("select count(*) from balance", &[])
+        .await
+        .unwrap();
+    let database = app.database.clone();
+    let rebuilding =
+        tokio::spawn(async move { rebuild::rebuild(&database, "balance", &mut |_, _| {}).await });
+    crate::support::eventually("the rebuild waits for the reader", async || {
+        let waiting =
+            "select count(*) from pg_stat_activity where application_name = 'credit-ledger rebuild'
+                          and wait_event_type = 'Lock' and datname = current_database()";
+        (app.count(waiting).await > 0).then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        let answer = app
+            .deliver(Source::Razorpay, &captured(&payment(Some("user_1"))))
+            .await;
+        answer.assert_ok(&json!({"status": "recorded"}));
+    }
+    assert!(!rebuilding.is_finished(), "the reader is still there");
+    reading.commit().await.unwrap();
+    rebuilding.await.unwrap().unwrap();
+    app.assert_audit_is_clean().await;
     app.stop().await;
 }

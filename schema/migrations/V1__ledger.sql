@@ -124,9 +124,10 @@ create table personal (
   constraint personal_pkey primary key (aggregate_id, aggregate_type, sequence)
 );
 
--- The read models that exist, and the digest of the SQL that they were built with.
+-- The read models that exist, and which SQL they were built with.
 create table read_models (
   name text collate "C" not null,
+  version integer not null,
   digest text not null,
   built_at timestamptz not null,
   constraint read_models_pkey primary key (name)

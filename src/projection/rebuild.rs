@@ -6,8 +6,10 @@
 //!
 //! Only one rebuild runs at a time over all instances (an advisory lock).
 
-use std::time::Duration;
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::{READ_MODELS, ReadModel};
@@ -17,6 +19,14 @@ use crate::postgres::{ConnectOptions, Database, PostgresError, Role, grant_privi
 const CHUNK_POSITIONS: i64 = 10_000;
 /// How often the rest is chased without locking before the heads are locked.
 const CHASES: usize = 5;
+/// At a start, where there is no bar, how often a long rebuild says how far it is.
+const PROGRESS_EVERY_S: u64 = 5;
+/// How long appends, and readers of the old table, may have to wait for the switch. Then it gives way and tries again.
+const SWITCH_WAIT: Duration = Duration::from_millis(300);
+/// Between two tries.
+const SWITCH_PAUSE: Duration = Duration::from_millis(700);
+/// About five minutes.
+const SWITCHES: usize = 300;
 /// "credits" in ASCII: one rebuild at a time in a database.
 const ADVISORY_LOCK: i64 = 0x0063_7265_6469_7473;
 
@@ -24,8 +34,11 @@ const ADVISORY_LOCK: i64 = 0x0063_7265_6469_7473;
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     /// No such read model.
-    #[error("no read model is called `{0}`; there are: balance, purchases, users, entries")]
+    #[error("no read model is called `{0}`; there are: {names}", names = READ_MODELS.map(|model| model.name).join(", "))]
     Unknown(String),
+    /// Something held a lock on the old table for so long that the new one could not take its place.
+    #[error("{0}: its table is in use by a long transaction; try again when that has ended")]
+    InUse(&'static str),
     /// The database can not be reached.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -51,14 +64,29 @@ pub async fn bring_up_to_date(database: &Database) -> Result<Vec<Rebuilt>, Rebui
     let client = locked(database).await?;
     let mut rebuilt = Vec::new();
     for model in READ_MODELS {
-        let built = client
-            .query_opt(
-                "select digest from read_models where name = $1",
-                &[&model.name],
-            )
-            .await?;
-        if built.is_none_or(|row| row.get::<_, String>("digest") != model.digest()) {
-            rebuilt.push(replace(database, model, &mut |_, _| {}).await?);
+        let sql = "select version, digest from read_models where name = $1";
+        let stale = match client.query_opt(sql, &[&model.name]).await? {
+            None => true,
+            Some(row) => match row.get::<_, i32>("version").cmp(&model.version) {
+                Ordering::Less => true,
+                // Changed without a new version: somebody is at work on it.
+                Ordering::Equal => row.get::<_, String>("digest") != model.digest(),
+                // A newer release runs on this database.
+                Ordering::Greater => false,
+            },
+        };
+        if stale {
+            let (mut said, started) = (0, Instant::now());
+            rebuilt.push(
+                replace(database, model, &mut |done, of| {
+                    let due = started.elapsed().as_secs() / PROGRESS_EVERY_S;
+                    if due > said {
+                        said = due;
+                        tracing::info!(read_model = model.name, done, of, "rebuilding");
+                    }
+                })
+                .await?,
+            );
         }
     }
     Ok(rebuilt)
@@ -98,8 +126,7 @@ async fn replace(
 ) -> Result<Rebuilt, RebuildError> {
     let options = ConnectOptions {
         application_name: "credit-ledger rebuild".to_owned(),
-        // The heads are held only while little is left; whoever waits for us does not wait for ever.
-        lock_timeout: Some(Duration::from_secs(30)),
+        lock_timeout: Some(SWITCH_WAIT),
         ..ConnectOptions::default()
     };
     let mut client = database.connect(Role::Owner, &options).await?;
@@ -124,11 +151,24 @@ async fn replace(
             break;
         }
     }
-    let positions = switch(&mut client, database, model, &mut done, progress).await?;
-    Ok(Rebuilt {
-        name: model.name,
-        positions,
-    })
+    for _ in 0..SWITCHES {
+        match switch(&mut client, database, model, &mut done).await {
+            Err(RebuildError::Query(error))
+                if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+            result => {
+                let positions = result?;
+                progress(positions, positions);
+                return Ok(Rebuilt {
+                    name: model.name,
+                    positions,
+                });
+            }
+        }
+        tokio::time::sleep(SWITCH_PAUSE).await;
+        let target = ends(&client).await?;
+        fill(&mut client, model, &mut done, &target, progress).await?;
+    }
+    Err(RebuildError::InUse(model.name))
 }
 
 /// The last position that is applied, by shard.
@@ -170,16 +210,18 @@ async fn fill(
     progress: &mut (dyn FnMut(i64, i64) + Send),
 ) -> Result<(), RebuildError> {
     let total: i64 = target.iter().map(|(_, end)| end).sum();
+    let mut applied = total - done.behind(target);
     for ((shard, position), (_, end)) in done.0.iter_mut().zip(target) {
         while *position < *end {
             let last = (*position + CHUNK_POSITIONS).min(*end);
             let transaction = client.transaction().await?;
             apply(&transaction, model, *shard, *position + 1, last).await?;
             transaction.commit().await?;
+            applied += last - *position;
             *position = last;
+            progress(applied, total);
         }
     }
-    progress(done.0.iter().map(|(_, position)| position).sum(), total);
     Ok(())
 }
 
@@ -203,17 +245,15 @@ async fn switch(
     database: &Database,
     model: ReadModel,
     done: &mut Progress,
-    progress: &mut (dyn FnMut(i64, i64) + Send),
 ) -> Result<i64, RebuildError> {
     let transaction = client.transaction().await?;
     transaction
         .query("select shard from heads order by shard for update", &[])
         .await?;
     let target = ends(&transaction).await?;
-    for ((shard, position), (_, end)) in done.0.iter_mut().zip(&target) {
-        if *position < *end {
-            apply(&transaction, model, *shard, *position + 1, *end).await?;
-            *position = *end;
+    for ((shard, position), (_, end)) in done.0.iter().zip(&target) {
+        if position < end {
+            apply(&transaction, model, *shard, position + 1, *end).await?;
         }
     }
     let name = model.name;
@@ -227,13 +267,15 @@ async fn switch(
     }
     transaction
         .execute(
-            "insert into read_models (name, digest, built_at) values ($1, $2, now())
-                 on conflict (name) do update set digest = excluded.digest, built_at = excluded.built_at",
-            &[&name, &model.digest()],
+            "insert into read_models (name, version, digest, built_at) values ($1, $2, $3, now())
+                 on conflict (name) do update
+                 set version = excluded.version, digest = excluded.digest, built_at = excluded.built_at",
+            &[&name, &model.version, &model.digest()],
         )
         .await?;
     transaction.commit().await?;
-    let total = done.0.iter().map(|(_, position)| position).sum();
-    progress(total, total);
+    // Only now: a switch that gave way has applied nothing.
+    let total = target.iter().map(|(_, end)| end).sum();
+    done.0 = target;
     Ok(total)
 }

@@ -398,5 +398,8 @@ fn not_loaded() -> StatementError {
     reason = "the shape that map_err wants"
 )]
 fn unwritable(error: serde_json::Error) -> StatementError {
-    StatementError::Data("json".to_owned(), error.to_string())
+    StatementError::Data(
+        "json".to_owned(),
+        format!("column {} of a state or event", error.column()),
+    )
 }

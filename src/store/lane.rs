@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use super::append::append;
-use super::batch;
+use super::batch::{self, Settled};
 use super::load::load;
 use super::plan::{self, Planned};
 use super::statements::{StatementError, Statements};
 use super::unit::{Origin, Outcome, StoreError, Unit, Work};
-use crate::postgres::{ConnectOptions, Database, Role};
+use crate::postgres::{ConnectOptions, Database, Role, error_chain};
 
 /// The most units in one batch.
 const BATCH_UNITS: usize = 256;
@@ -83,18 +83,20 @@ impl Lane {
         for _ in 0..BATCH_ATTEMPTS {
             match self.attempt(&mut batch).await {
                 Ok(outcomes) => return answer(batch, outcomes),
-                Err(StatementError::Data(state, message)) => {
-                    return self.isolate(batch, &state, message).await;
+                Err(StatementError::Data(state, place)) => {
+                    return self.isolate(batch, &state, &place).await;
                 }
                 Err(StatementError::Busy(reason)) => {
                     error = StatementError::Busy(reason);
                     break;
                 }
-                Err(retry @ (StatementError::Lost(_) | StatementError::KeyTaken)) => error = retry,
+                Err(retry @ (StatementError::Lost(_) | StatementError::Collided(_))) => {
+                    error = retry;
+                }
             }
         }
-        // A large batch can lose another key each time; a unit has two, and a key that was lost is found.
-        if error == StatementError::KeyTaken && batch.len() > 1 {
+        // A large batch can collide anew each time; a unit has two keys, and one that was lost is found.
+        if matches!(error, StatementError::Collided(_)) && batch.len() > 1 {
             return self.one_by_one(batch).await;
         }
         tracing::warn!(units = batch.len(), %error, "a batch was not committed");
@@ -108,14 +110,14 @@ impl Lane {
 
     /// Runs the units one by one, so that the one that can not be stored harms no other. If it is a delivery, its
     /// bytes are kept and it waits for somebody who understands it.
-    async fn isolate(&mut self, batch: Vec<Pending>, state: &str, message: String) -> Vec<Pending> {
+    async fn isolate(&mut self, batch: Vec<Pending>, state: &str, place: &str) -> Vec<Pending> {
         if batch.len() > 1 {
             return self.one_by_one(batch).await;
         }
         let mut again = Vec::new();
         for mut pending in batch {
             let unit = &mut pending.planned.unit;
-            tracing::error!(origin = ?unit.origin, state, "a unit can not be stored");
+            tracing::error!(origin = ?unit.origin, state, place, "a unit can not be stored");
             let delivery = matches!(unit.origin, Origin::Delivery(_));
             if delivery && matches!(unit.work, Work::Apply(_)) {
                 unit.work = Work::Park {
@@ -123,7 +125,8 @@ impl Lane {
                 };
                 again.push(pending);
             } else {
-                let _ = pending.reply.send(Err(StoreError::Failed(message.clone())));
+                let reason = format!("SQLSTATE {state} at {place}");
+                let _ = pending.reply.send(Err(StoreError::Failed(reason)));
             }
         }
         again
@@ -149,19 +152,11 @@ impl Lane {
         };
         let now = (self.clock)();
         let run = transact(&connection, batch, self.shards, now);
-        let result = match timeout(ATTEMPT_TIMEOUT, run).await {
-            Ok(result) => result,
-            Err(_) => Err(StatementError::Lost("no answer in time".to_owned())),
-        };
-        match &result {
-            Ok(_) => self.connection = Some(connection),
-            Err(StatementError::Lost(_)) => {}
-            Err(_) => {
-                // The transaction is over or aborted; end it either way before the next one.
-                if connection.client.batch_execute("rollback").await.is_ok() {
-                    self.connection = Some(connection);
-                }
-            }
+        let result = timeout(ATTEMPT_TIMEOUT, run).await;
+        let result =
+            result.unwrap_or_else(|_| Err(StatementError::Lost("no answer in time".to_owned())));
+        if !matches!(result, Err(StatementError::Lost(_))) {
+            self.connection = Some(connection);
         }
         result
     }
@@ -174,15 +169,33 @@ async fn transact(
     now: DateTime<Utc>,
 ) -> Result<Vec<Option<Outcome>>, StatementError> {
     let Connection { client, statements } = connection;
+    match decide(connection, batch, shards, now).await {
+        Ok(settled) => {
+            // Ends the transaction, one way or the other.
+            append(client, statements, &settled.append).await?;
+            Ok(settled.outcomes)
+        }
+        Err(error) => {
+            client.batch_execute("rollback").await?;
+            Err(error)
+        }
+    }
+}
+
+/// Round trip (a), and everything up to (b).
+async fn decide(
+    connection: &Connection,
+    batch: &mut [Pending],
+    shards: u16,
+    now: DateTime<Utc>,
+) -> Result<Settled, StatementError> {
     let plan = plan::plan(batch.iter().map(|pending| &pending.planned), shards);
-    let loaded = load(client, statements, &plan).await?;
+    let loaded = load(&connection.client, &connection.statements, &plan).await?;
     let mut units: Vec<&mut Planned> = batch
         .iter_mut()
         .map(|pending| &mut pending.planned)
         .collect();
-    let settled = batch::settle(&mut units, &plan, loaded, now)?;
-    append(client, statements, &settled.append).await?;
-    Ok(settled.outcomes)
+    batch::settle(&mut units, &plan, loaded, now)
 }
 
 fn answer(batch: Vec<Pending>, outcomes: Vec<Option<Outcome>>) -> Vec<Pending> {
@@ -236,13 +249,17 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
         idle_in_transaction_session_timeout: Some(Duration::from_secs(3)),
         ..ConnectOptions::default()
     };
-    let client = database
-        .connect(Role::App, &options)
-        .await
-        .map_err(|error| StatementError::Busy(error.to_string()))?;
-    client
-        .batch_execute(include_str!("sql/set_session.sql"))
-        .await?;
-    let statements = Statements::prepare(&client).await?;
-    Ok(Connection { client, statements })
+    let prepare = async {
+        let client = database
+            .connect(Role::App, &options)
+            .await
+            .map_err(|error| StatementError::Busy(error_chain(&error)))?;
+        client
+            .batch_execute(include_str!("sql/set_session.sql"))
+            .await?;
+        let statements = Statements::prepare(&client).await?;
+        Ok(Connection { client, statements })
+    };
+    let result = timeout(ATTEMPT_TIMEOUT, prepare).await;
+    result.unwrap_or_else(|_| Err(StatementError::Busy("no answer in time".to_owned())))
 }

@@ -187,6 +187,7 @@ fn hash(bytes: &[u8]) -> Result<Hash, StatementError> {
     bytes.try_into().map_err(corrupt)
 }
 
-fn corrupt(error: impl std::fmt::Display) -> StatementError {
-    StatementError::Data("stored value".to_owned(), error.to_string())
+/// Not ours to repair, and nothing of it may be repeated in a log.
+fn corrupt<E>(_: E) -> StatementError {
+    StatementError::Data("value".to_owned(), "a stored id or hash".to_owned())
 }

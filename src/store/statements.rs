@@ -79,15 +79,16 @@ pub enum StatementError {
     /// The connection is gone. After a `commit` was sent, the outcome is not known.
     #[error("connection lost: {0}")]
     Lost(String),
-    /// Another shard wrote this key in the same moment. Run the batch again: the key answers.
-    #[error("another shard took a key")]
-    KeyTaken,
+    /// Another instance was in the way in the same moment: it took a key, which answers when the batch is run again, or
+    /// PostgreSQL chose one of two to give way. `0` is the SQLSTATE.
+    #[error("another instance was in the way (SQLSTATE {0})")]
+    Collided(String),
     /// The database can not take any batch like this now: a lock was held too long, it is starting or stopping, it is
     /// full, its schema is not ours.
     #[error("the database is busy: {0}")]
     Busy(String),
-    /// The database refuses this batch: something in it can not be stored. `0` is the SQLSTATE.
-    #[error("SQLSTATE {0}: {1}")]
+    /// The database refuses this batch: something in it can not be stored. The SQLSTATE, and where; never what.
+    #[error("SQLSTATE {0} at {1}")]
     Data(String, String),
 }
 
@@ -96,16 +97,17 @@ impl From<Error> for StatementError {
         let Some(db) = error.as_db_error() else {
             return Self::Lost(error.to_string());
         };
-        let state = db.code();
+        let code = db.code().code();
         let taken = matches!(
             db.constraint(),
             Some("inbox_pkey" | "homes_pkey" | "requests_pkey")
         );
-        if *state == SqlState::UNIQUE_VIOLATION && taken {
-            return Self::KeyTaken;
+        if *db.code() == SqlState::UNIQUE_VIOLATION && taken {
+            return Self::Collided(code.to_owned());
         }
         let message = db.message().to_owned();
-        match state.code() {
+        match code {
+            "40001" | "40P01" => Self::Collided(code.to_owned()),
             // Terminated by an operator, a crash, or our own idle limit; or a pooler lost the server behind it.
             "57P01" | "57P02" | "57P03" | "25P03" | "57P05" => Self::Lost(message),
             code if code.starts_with("08") => Self::Lost(message),
@@ -116,9 +118,10 @@ impl From<Error> for StatementError {
                 .iter()
                 .any(|class| code.starts_with(class)) =>
             {
-                Self::Data(code.to_owned(), message)
+                let place = db.constraint().or(db.column()).or(db.table());
+                Self::Data(code.to_owned(), place.unwrap_or("a value").to_owned())
             }
-            // Locks, deadlocks, resources, disk full, read-only while a standby takes over; and what is wrong for
+            // Locks, resources, disk full, read-only while a standby takes over; and what is wrong for
             // every unit alike: a missing table or right.
             code => Self::Busy(format!("SQLSTATE {code}: {message}")),
         }

@@ -1,5 +1,8 @@
--- Plans of a lane's session. All of its statements look up keys, so plans are pinned to the indexes: a plan made while
--- a table was small must not stay when it is big, and none is made anew for each batch.
+-- A lane's session.
+-- An answer follows a durable commit: a default of `off` is overruled; stronger settings stay.
+select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
+-- All of its statements look up keys, so plans are pinned to the indexes: a plan made while a table was small must not
+-- stay when it is big, and none is made anew for each batch.
 set plan_cache_mode = force_generic_plan;
 set enable_seqscan = off;
 set enable_bitmapscan = off;
