@@ -94,6 +94,7 @@ impl Database {
             .connect_as_login(&ConnectOptions::default())
             .await?;
         check_version(&client).await?;
+        warn_of_lost_commits(&client).await?;
         let encrypted = client
             .query_one("select coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)", &[])
             .await
@@ -381,6 +382,23 @@ impl Database {
             }),
         }
     }
+}
+
+/// A server may be told to say "committed" before it is so. That is its owner's choice, and must not go unseen.
+async fn warn_of_lost_commits(client: &Client) -> Result<(), PostgresError> {
+    let sql = "select name from pg_settings where name in ('fsync', 'full_page_writes') and setting = 'off'";
+    let rows = client
+        .query(sql, &[])
+        .await
+        .map_err(PostgresError::query("look at the server's settings"))?;
+    for row in rows {
+        let setting: &str = row.get("name");
+        tracing::warn!(
+            setting,
+            "off on this server: a crash can lose or damage what was acknowledged"
+        );
+    }
+    Ok(())
 }
 
 async fn check_version(client: &Client) -> Result<(), PostgresError> {

@@ -476,11 +476,9 @@ async fn roles_may_do_what_they_need_and_no_more() {
             .await
             .unwrap();
     }
-    app.batch_execute(
-        "insert into later (word) values ('a'); update later set word = 'b'; delete from later",
-    )
-    .await
-    .unwrap();
+    app.batch_execute("insert into later (word) values ('a'); update later set word = 'b'")
+        .await
+        .unwrap();
     let has_insert = "select has_table_privilege('events', 'insert')";
     assert!(
         app.query_one(has_insert, &[])
@@ -495,6 +493,13 @@ async fn roles_may_do_what_they_need_and_no_more() {
         "alter table events add column x integer",
         "drop table events",
         "truncate later",
+        "delete from later",
+        "delete from inbox",
+        "update homes set shard = shard",
+        "update requests set status = status",
+        "delete from heads",
+        "update personal set profile = profile",
+        "update ledger set shards = shards",
         "delete from refinery_schema_history",
         "create table public.mine ()",
         "create table rebuild.mine ()",

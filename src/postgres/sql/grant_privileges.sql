@@ -5,7 +5,11 @@
 --
 --   events (and its partitions)  app: select, insert                    auditor: select
 --   refinery_schema_history      app: select                            auditor: select
---   every other table            app: select, insert, update, delete    auditor: select
+--   ledger, read_models          app: select                            auditor: select
+--   heads                        app: select, update                    auditor: select
+--   homes, requests              app: select, insert                    auditor: select
+--   personal                     app: select, insert, delete            auditor: select
+--   every other table            app: select, insert, update            auditor: select
 --   views                        app: select                            auditor: select
 --   sequences                    app: usage
 do $$
@@ -20,7 +24,7 @@ begin
                 class.relkind,
                 coalesce(pg_partition_root(class.oid), class.oid::regclass)
                     is not distinct from to_regclass('public.events') as is_log,
-                class.oid is not distinct from to_regclass('public.refinery_schema_history')::oid as is_history
+                class.relname::text as relname
             from pg_class as class
             join pg_namespace as namespace on namespace.oid = class.relnamespace
             where namespace.nspname = 'public'
@@ -31,10 +35,12 @@ begin
             select oid, name, grantee, privilege,
                 case
                     when privilege = 'SELECT' then true
-                    when grantee = 'credit_ledger_auditor' or is_history or relkind not in ('r', 'p') then false
-                    when privilege = 'INSERT' then true
-                    when privilege in ('UPDATE', 'DELETE') then not is_log
-                    else false
+                    when grantee = 'credit_ledger_auditor' or relkind not in ('r', 'p') then false
+                    when relname in ('refinery_schema_history', 'ledger', 'read_models') then false
+                    when relname = 'heads' then privilege = 'UPDATE'
+                    when is_log or relname in ('homes', 'requests') then privilege = 'INSERT'
+                    when relname = 'personal' then privilege in ('INSERT', 'DELETE')
+                    else privilege in ('INSERT', 'UPDATE')
                 end as allowed
             from relation,
                 unnest(array['credit_ledger_app', 'credit_ledger_auditor']) as grantee,
