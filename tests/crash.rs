@@ -227,6 +227,34 @@ async fn both_killed_at_once_lose_nothing_that_was_acknowledged() {
     assert_stops(&data, service);
 }
 
+/// A default that trades durability for speed must not reach what is acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_is_durable_whatever_the_default_is() {
+    let data = DataDir::new();
+    let mut service = data.serve();
+    for faster in [
+        "alter database credit_ledger set synchronous_commit = off",
+        // What is not flushed by the commit itself is not flushed before the kill.
+        "alter system set wal_writer_delay = '10s'",
+        "alter system set wal_writer_flush_after = '1GB'",
+    ] {
+        data.sql().await.batch_execute(faster).await.unwrap();
+    }
+    assert_eq!(service.terminate().0.code(), Some(0));
+    let sent = busy_minute();
+    let mut service = data.serve();
+    let pid = service.pid();
+    let acknowledged = deliver_until(&service, &sent, || {
+        data.signal_postgres(Signal::KILL);
+        kill_nine(pid);
+    })
+    .await;
+    service.kill();
+    let service = data.serve();
+    assert_nothing_is_lost(&data, &service, &sent, &acknowledged).await;
+    assert_stops(&data, service);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_services_share_a_data_directory() {
     let data = DataDir::new();
