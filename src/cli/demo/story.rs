@@ -175,13 +175,15 @@ impl Story {
 
     async fn purchase_with_the_browser_first(&self) -> anyhow::Result<bool> {
         let paid = payment()?;
-        let what = "The user pays again; this time the browser is faster than Razorpay's own books";
+        self.razorpay
+            .knows(&sample::razorpay_payment(&paid, "authorized"));
+        let what = "The user pays again; the browser is faster than the webhook, and Razorpay's API has no money yet";
         let expected = json!({"success": false, "status": "pending"});
         let mut good = self.verify(what, &paid, 202, &expected).await?;
         self.razorpay
             .knows(&sample::razorpay_payment(&paid, "captured"));
         let what =
-            "The browser asks again; no webhook came, but Razorpay's API knows the payment by now";
+            "The browser asks again; still no webhook, but Razorpay's API has the money by now";
         let expected = json!({
             "success": true, "credits_added": 500, "balance": 1020, "already_processed": false
         });
