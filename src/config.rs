@@ -1,7 +1,9 @@
 //! Settings: the file, under the environment, under the flags. Read once, checked whole, before anything starts.
 //!
-//! Every setting has one name. `STRIPE_LIKE_NAME` in the environment is `stripe_like_name` in the file. Must never
-//! show a secret: errors name the setting, not its value.
+//! Every setting has one name. `VERIFY_WAIT_MS` in the environment is `verify_wait_ms` in the file. One that would do
+//! nothing without another is an error. Must never show a secret: errors name the setting, not its value.
+
+mod set_up;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +21,7 @@ use crate::outbound;
 use crate::postgres::DatabaseSettings;
 use crate::provider::{Catalog, Rules, Signup};
 use crate::store::LedgerSettings;
+pub use set_up::SetUp;
 
 /// Where settings are looked for when nobody says where.
 pub const DEFAULT_FILE: &str = "credit-ledger.toml";
@@ -161,20 +164,14 @@ impl Config {
                 .parsed("LISTEN", "must be an address and a port")?
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             database: DatabaseSettings {
-                url: settings.secret("DATABASE_URL"),
+                url: settings.database_url()?,
                 data_dir: settings.text("DATA_DIR").map(PathBuf::from),
                 bin_dir: settings.text("PG_BIN_DIR").map(PathBuf::from),
                 database: None,
             },
             clerk_webhook_secrets: settings.secrets("CLERK_WEBHOOK_SECRET"),
             razorpay_webhook_secrets: settings.secrets("RAZORPAY_WEBHOOK_SECRET"),
-            razorpay_api: RazorpayApiSettings {
-                key_id: settings.text("RAZORPAY_KEY_ID"),
-                key_secret: settings.secret("RAZORPAY_KEY_SECRET"),
-                origin: settings
-                    .text("RAZORPAY_API_URL")
-                    .unwrap_or_else(|| outbound::razorpay::DEFAULT_ORIGIN.to_owned()),
-            },
+            razorpay_api: settings.razorpay_api()?,
             sessions: settings.sessions()?,
             api_keys: ApiKeySettings {
                 admin: settings.secret("ADMIN_API_KEY"),
@@ -251,7 +248,8 @@ impl fmt::Debug for Settings<'_> {
 }
 
 impl Settings<'_> {
-    fn text(&self, name: &'static str) -> Option<String> {
+    /// A setting as it was given, a blank one too.
+    fn given(&self, name: &'static str) -> Option<String> {
         let from_file = || {
             self.file
                 .get(&name.to_lowercase())
@@ -271,7 +269,43 @@ impl Settings<'_> {
         (self.get)(name)
             .or_else(from_file)
             .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty())
+    }
+
+    fn text(&self, name: &'static str) -> Option<String> {
+        self.given(name).filter(|text| !text.is_empty())
+    }
+
+    /// Refuses a setting that is there though nothing will use it.
+    fn refuse(&self, name: &'static str, rule: &'static str) -> Result<(), ConfigError> {
+        match self.text(name) {
+            Some(_) => Err(value(name, rule)),
+            None => Ok(()),
+        }
+    }
+
+    /// A blank one is a mistake of whoever meant to name a server: it would start an empty ledger beside theirs.
+    fn database_url(&self) -> Result<Option<SecretString>, ConfigError> {
+        match self.given("DATABASE_URL") {
+            Some(url) if url.is_empty() => Err(value(
+                "DATABASE_URL",
+                "must not be blank; leave it out to run a private database",
+            )),
+            url => Ok(url.map(SecretString::from)),
+        }
+    }
+
+    fn razorpay_api(&self) -> Result<RazorpayApiSettings, ConfigError> {
+        let key_secret = self.secret("RAZORPAY_KEY_SECRET");
+        if key_secret.is_none() {
+            self.refuse("RAZORPAY_KEY_ID", "needs RAZORPAY_KEY_SECRET, too")?;
+        }
+        Ok(RazorpayApiSettings {
+            key_id: self.text("RAZORPAY_KEY_ID"),
+            key_secret,
+            origin: self
+                .text("RAZORPAY_API_URL")
+                .unwrap_or_else(|| outbound::razorpay::DEFAULT_ORIGIN.to_owned()),
+        })
     }
 
     fn secret(&self, name: &'static str) -> Option<SecretString> {
@@ -353,15 +387,24 @@ impl Settings<'_> {
             }
             (Some(pem), None) => Some(KeySource::Pem(pem)),
             (None, Some(url)) => Some(KeySource::Jwks(url)),
-            (None, None) => None,
+            (None, None) => {
+                let rule = "needs CLERK_JWT_KEY or CLERK_JWKS_URL, too";
+                self.refuse("CLERK_ISSUER", rule)?;
+                self.refuse("CLERK_AUTHORIZED_PARTIES", rule)?;
+                None
+            }
         };
+        let supabase_url = self.text("SUPABASE_URL");
+        if supabase_url.is_none() {
+            self.refuse("SUPABASE_JWT_SECRET", "needs SUPABASE_URL, too")?;
+        }
         Ok(SessionSettings {
             clerk: keys.map(|keys| ClerkSettings {
                 keys,
                 issuer: self.text("CLERK_ISSUER"),
                 authorized_parties: self.list("CLERK_AUTHORIZED_PARTIES"),
             }),
-            supabase: self.text("SUPABASE_URL").map(|url| SupabaseSettings {
+            supabase: supabase_url.map(|url| SupabaseSettings {
                 url,
                 jwt_secret: self.secret("SUPABASE_JWT_SECRET"),
             }),
@@ -370,75 +413,4 @@ impl Settings<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(toml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let unique = format!(
-            "credit-ledger-config-{:p}-{}.toml",
-            toml,
-            std::process::id()
-        );
-        let path = std::env::temp_dir().join(unique);
-        std::fs::write(&path, toml).unwrap();
-        let config = Config::load(Some(&path), |name| {
-            env.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        });
-        std::fs::remove_file(&path).unwrap();
-        config
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file() {
-        let config = load(
-            "listen = \"127.0.0.1:1\"\nlanes = 3",
-            &[("LISTEN", "127.0.0.1:2")],
-        )
-        .unwrap();
-        assert_eq!(config.listen.port(), 2);
-        assert_eq!(config.store.lanes, 3);
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_contract() {
-        let config = load("", &[]).unwrap();
-        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(config.rules.signup.bonus_credits.get(), 20);
-        assert_eq!(config.rules.signup.plan, "free");
-        assert_eq!(config.verify_wait, Duration::from_secs(3));
-        assert!(config.rules.catalog.packs().is_empty());
-    }
-
-    #[test]
-    fn the_catalog_is_read_and_checked() {
-        let pack = "[[catalog]]\nsku = \"a\"\ncredits = 5\nprices = [ { currency = \"INR\", amount_minor = 100 } ]\n";
-        assert_eq!(load(pack, &[]).unwrap().rules.catalog.packs().len(), 1);
-        assert!(load(&pack.repeat(2), &[]).is_err());
-    }
-
-    #[test]
-    fn secrets_may_be_several_and_are_never_shown() {
-        let config = load("", &[("CLERK_WEBHOOK_SECRET", "whsec_bmV3, whsec_b2xk")]).unwrap();
-        assert_eq!(config.clerk_webhook_secrets.len(), 2);
-        assert!(!format!("{config:?}").contains("whsec"));
-    }
-
-    #[test]
-    fn mistakes_are_named_without_their_values() {
-        for (toml, env, says) in [
-            ("lissten = 1", vec![], "`lissten` is not a setting"),
-            ("[signup]\nbonus = 1", vec![], "unknown field"),
-            ("[signup]\nbonus_credits = -1", vec![], "credits"),
-            ("", vec![("VERIFY_WAIT_MS", "40000")], "VERIFY_WAIT_MS"),
-            ("", vec![("LANES", "0")], "LANES"),
-            ("", vec![("LISTEN", "here")], "LISTEN"),
-            ("admin_api_key = \"hunter2\" x", vec![], "line 1"),
-        ] {
-            let error = load(toml, &env).unwrap_err().to_string();
-            assert!(error.contains(says), "{toml:?} gave {error}");
-            assert!(!error.contains("hunter2"), "{error}");
-        }
-    }
-}
+mod tests;

@@ -429,6 +429,8 @@ async fn the_commands_do_what_they_say() {
     );
 
     let service = data.serve();
+    let set_up = "serving; webhooks: clerk, razorpay; sessions: none; API keys: service";
+    assert!(service.said.contains(set_up), "{}", service.said);
     let url = format!("http://{}", service.address);
     let send = [
         "send",
@@ -490,4 +492,25 @@ async fn the_commands_do_what_they_say() {
     );
     said(&data, &["nonsense"], 2);
     assert_stops(&data, service);
+}
+
+#[test]
+fn the_demo_tells_its_story_also_where_its_port_is_taken() {
+    let data = DataDir::new();
+    // Whether this gets the port or somebody has it: it is taken.
+    let taken = std::net::TcpListener::bind("127.0.0.1:8080");
+    let told = said(&data, &["demo", "--exit"], 0);
+    drop(taken);
+    assert!(told.contains("Serving on http://127.0.0.1:"), "{told}");
+    assert!(!told.contains("127.0.0.1:8080"), "{told}");
+    assert!(
+        told.contains(r#"→ 202 {"success":false,"status":"pending"}"#),
+        "{told}"
+    );
+    assert!(told.contains("All as it must be."), "{told}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = said(&data, &["demo", "--exit", "--listen", &address], 1);
+    assert!(refused.contains(&address), "{refused}");
 }

@@ -2,24 +2,41 @@
 //! every user and every purchase is compared with `streams` and with the read models.
 //!
 //! postgres-es ends a replay early without a word when its connection fails, so events are counted against the ends
-//! of the shards. It may run beside a service that writes: what differs is looked at again, alone, before it is
-//! called a difference.
+//! of the shards. It may run beside a service that writes: what differs is looked at again, events and all in one
+//! snapshot, before it is called a difference.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+pub mod facts;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use cqrs_es::Aggregate;
 use cqrs_es::persist::{PersistedEventRepository as _, PersistenceError};
 use postgres_es::PostgresEventRepository;
 use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
 use sqlx::{Executor as _, Row as _};
 
-use crate::ledger::event::UserEvent;
-use crate::ledger::{Purchase, PurchaseEvent, StreamId, User};
+use crate::ledger::{Purchase, User};
 use crate::postgres::{ConnectOptions, Database, Role};
+use facts::{Audited, Folded, NOTHING};
 
-/// How often a stream that differs is read again, in case it was being written.
+/// How often streams that differ are read again, in case they were being written.
 const LOOKS: usize = 3;
+/// How many streams are read again in one look. What more there is was not written by chance, and is reported.
+const STREAMS_PER_LOOK: usize = 1000;
+
+/// Where a difference of the whole log is.
+const LOG: &str = "log";
+/// What each session begins with. `rollback` mostly finds nothing to roll back, and would say so each time; the
+/// queries of [`Audited::STORED`] have one plan for all ids and another for some.
+const SESSION: &[&str] = &[
+    "set client_min_messages = error",
+    "set plan_cache_mode = force_custom_plan",
+];
+/// What a session begins with that sees one moment only.
+const SNAPSHOT: &[&str] = &[
+    "set plan_cache_mode = force_custom_plan",
+    "begin isolation level repeatable read read only",
+];
 
 /// Why the history could not be told again.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +114,7 @@ pub async fn replay(
     };
     if seen < at_least || seen > at_most {
         report.differences.push(Difference {
-            at: "log".to_owned(),
+            at: LOG.to_owned(),
             what: "number of events",
             history: seen.to_string(),
             stored: if at_least == at_most {
@@ -117,142 +134,55 @@ pub async fn replay(
     Ok(report)
 }
 
-/// An aggregate folded from its events, and how its stored counterparts are called.
-pub trait Audited: Aggregate + PartialEq + Clone {
-    /// A query of everything that is stored about these aggregates: `id`, and facts as text, by name. `$1`: only
-    /// this id, or all for null.
-    const STORED: &'static str;
-    /// The same facts, of a folded aggregate.
-    fn facts(folded: &Folded<Self>) -> BTreeMap<&'static str, String>;
-    /// What an event adds to the running sum of movements.
-    fn delta(event: &Self::Event) -> i64;
-    /// Reads the state as it is stored.
-    fn read(state: &str) -> Option<Self>;
-}
-
-/// An aggregate as the history tells it.
-#[derive(Debug, Clone, Default)]
-pub struct Folded<A> {
-    state: A,
-    version: u64,
-    movements: i64,
-    broken: bool,
-}
-
-impl Audited for User {
-    const STORED: &'static str = include_str!("stored_users.sql");
-
-    fn facts(folded: &Folded<Self>) -> BTreeMap<&'static str, String> {
-        let user = &folded.state;
-        let account = user.account;
-        BTreeMap::from([
-            ("stream version", folded.version.to_string()),
-            ("stream without holes", (!folded.broken).to_string()),
-            ("registered", user.registered.to_string()),
-            ("deleted", user.deleted.to_string()),
-            ("plan", user.plan.clone().unwrap_or_default()),
-            ("balance", account.balance.to_string()),
-            ("held", account.held.to_string()),
-            ("debt", account.debt.to_string()),
-            ("sum of entries", folded.movements.to_string()),
-        ])
-    }
-
-    fn delta(event: &UserEvent) -> i64 {
-        match event {
-            UserEvent::SignupBonusGranted(added) | UserEvent::CreditsPurchased { added, .. } => {
-                added.delta
-            }
-            UserEvent::UserRegistered { .. }
-            | UserEvent::UserProfileChanged { .. }
-            | UserEvent::UserDeleted {} => 0,
-        }
-    }
-
-    fn read(state: &str) -> Option<Self> {
-        serde_json::from_str(state).ok()
-    }
-}
-
-impl Audited for Purchase {
-    const STORED: &'static str = include_str!("stored_purchases.sql");
-
-    fn facts(folded: &Folded<Self>) -> BTreeMap<&'static str, String> {
-        let purchase = &folded.state;
-        let price = purchase.price.as_ref();
-        BTreeMap::from([
-            ("stream version", folded.version.to_string()),
-            ("stream without holes", (!folded.broken).to_string()),
-            (
-                "user",
-                purchase
-                    .user_id
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-            ),
-            (
-                "sku",
-                price.map(|price| price.sku.clone()).unwrap_or_default(),
-            ),
-            (
-                "credits",
-                price.map_or(0, |price| price.credits.get()).to_string(),
-            ),
-        ])
-    }
-
-    fn delta(_: &PurchaseEvent) -> i64 {
-        0
-    }
-
-    fn read(state: &str) -> Option<Self> {
-        serde_json::from_str(state).ok()
-    }
-}
-
-impl<A: Audited> Folded<A> {
-    fn apply(&mut self, sequence: usize, event: A::Event) {
-        let sequence = sequence as u64;
-        self.broken |= sequence != self.version + 1;
-        self.version = sequence;
-        self.movements += A::delta(&event);
-        self.state.apply(event);
-    }
-}
-
-struct Auditor {
+struct Auditor<'a> {
+    database: &'a Database,
     pool: PgPool,
     repository: PostgresEventRepository,
 }
 
-impl Auditor {
-    async fn connect(database: &Database) -> Result<Self, ReplayError> {
-        let options = ConnectOptions {
-            application_name: "credit-ledger audit".to_owned(),
-            ..ConnectOptions::default()
-        };
+impl<'a> Auditor<'a> {
+    async fn connect(database: &'a Database) -> Result<Self, ReplayError> {
         // A future that is dropped in the middle of a `begin` must not leave its transaction to the next user.
-        let pool = PgPoolOptions::new()
+        let options = PgPoolOptions::new()
             .max_connections(2)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // The `rollback` below mostly finds nothing to roll back, and would say so each time.
-                    connection
-                        .execute("set client_min_messages = error")
-                        .await?;
-                    Ok(())
-                })
-            })
             .after_release(|connection, _| {
                 Box::pin(async move {
                     connection.execute("rollback").await?;
                     Ok(true)
                 })
+            });
+        Self::open(database, options, SESSION).await
+    }
+
+    /// An auditor whose every query, also those of postgres-es, sees one and the same moment.
+    async fn at_one_moment(&self) -> Result<Self, ReplayError> {
+        // One connection in one transaction, which ends with it.
+        let options = PgPoolOptions::new().max_connections(1);
+        Self::open(self.database, options, SNAPSHOT).await
+    }
+
+    async fn open(
+        database: &'a Database,
+        options: PgPoolOptions,
+        at_start: &'static [&'static str],
+    ) -> Result<Self, ReplayError> {
+        let connect = ConnectOptions {
+            application_name: "credit-ledger audit".to_owned(),
+            ..ConnectOptions::default()
+        };
+        let pool = options
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    for sql in at_start {
+                        connection.execute(*sql).await?;
+                    }
+                    Ok(())
+                })
             })
-            .connect_with(database.sqlx_options(Role::Auditor, &options))
+            .connect_with(database.sqlx_options(Role::Auditor, &connect))
             .await?;
         Ok(Self {
+            database,
             repository: PostgresEventRepository::new(pool.clone()),
             pool,
         })
@@ -288,28 +218,33 @@ impl Auditor {
         Ok(folded)
     }
 
-    /// One aggregate from its events.
-    async fn fold_one<A: Audited>(
+    /// Some aggregates from their events.
+    async fn fold_some<A: Audited>(
         &self,
-        id: &str,
+        ids: &[String],
     ) -> Result<HashMap<String, Folded<A>>, ReplayError> {
-        let mut one = Folded::<A>::default();
-        for event in self.repository.get_events::<A>(id).await? {
-            let sequence = event.sequence;
-            one.apply(
-                sequence,
-                serde_json::from_value(event.payload).map_err(PersistenceError::from)?,
-            );
+        let mut folded = HashMap::with_capacity(ids.len());
+        for id in ids {
+            let mut one = Folded::<A>::default();
+            for event in self.repository.get_events::<A>(id).await? {
+                let sequence = event.sequence;
+                one.apply(
+                    sequence,
+                    serde_json::from_value(event.payload).map_err(PersistenceError::from)?,
+                );
+            }
+            if one.version > 0 {
+                folded.insert(id.clone(), one);
+            }
         }
-        let known = one.version > 0;
-        Ok(known.then(|| (id.to_owned(), one)).into_iter().collect())
+        Ok(folded)
     }
 
-    /// Compares what was folded with what is stored, all of it or one id.
+    /// Compares what was folded with what is stored, all of it or some ids.
     async fn compare<A: Audited>(
         &self,
         folded: &HashMap<String, Folded<A>>,
-        only: Option<&str>,
+        only: Option<&[String]>,
         differences: &mut Vec<Difference>,
     ) -> Result<(), ReplayError> {
         let rows = sqlx::query(A::STORED)
@@ -321,40 +256,52 @@ impl Auditor {
             let id: String = row.try_get("id")?;
             match folded.get(&id) {
                 Some(one) => compare_one(&id, one, &row, differences)?,
-                None => differences.push(missing::<A>(&id, "nothing", "a row")),
+                None => differences.push(missing::<A>(&id, NOTHING, "a row")),
             }
             stored.insert(id);
         }
         let lost = folded.keys().filter(|id| !stored.contains(*id));
-        differences.extend(lost.map(|id| missing::<A>(id, "events", "nothing")));
+        differences.extend(lost.map(|id| missing::<A>(id, "events", NOTHING)));
         Ok(())
     }
 
-    /// Keeps the differences that stay when their streams are read alone, again.
+    /// Keeps the differences that stay when their streams are read again.
     async fn look_again(&self, differences: &mut Vec<Difference>) -> Result<(), ReplayError> {
         for _ in 0..LOOKS {
-            if differences.is_empty() {
+            let streams: BTreeSet<String> = differences
+                .iter()
+                .filter(|one| one.at != LOG)
+                .map(|one| one.at.clone())
+                .collect();
+            if streams.is_empty() {
                 return Ok(());
             }
-            let streams: BTreeSet<String> = differences.iter().map(|one| one.at.clone()).collect();
-            let mut kept: Vec<Difference> = std::mem::take(differences);
-            kept.retain(|one| one.at == "log");
-            for stream in streams {
-                match stream.split_once('/') {
-                    Some((StreamId::USER, id)) => {
-                        let folded = self.fold_one::<User>(id).await?;
-                        self.compare(&folded, Some(id), &mut kept).await?;
-                    }
-                    Some((StreamId::PURCHASE, id)) => {
-                        let folded = self.fold_one::<Purchase>(id).await?;
-                        self.compare(&folded, Some(id), &mut kept).await?;
-                    }
-                    _ => {}
-                }
-            }
-            *differences = kept;
+            let streams: BTreeSet<String> = streams.into_iter().take(STREAMS_PER_LOOK).collect();
+            differences.retain(|one| !streams.contains(&one.at));
+            let now = self.at_one_moment().await?;
+            now.look_at::<User>(&streams, differences).await?;
+            now.look_at::<Purchase>(&streams, differences).await?;
+            now.pool.close().await;
         }
         Ok(())
+    }
+
+    /// Compares those of the streams that are of this type.
+    async fn look_at<A: Audited>(
+        &self,
+        streams: &BTreeSet<String>,
+        differences: &mut Vec<Difference>,
+    ) -> Result<(), ReplayError> {
+        let ids: Vec<String> = streams
+            .iter()
+            .filter_map(|stream| stream.strip_prefix(A::TYPE)?.strip_prefix('/'))
+            .map(str::to_owned)
+            .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let folded = self.fold_some::<A>(&ids).await?;
+        self.compare(&folded, Some(&ids), differences).await
     }
 }
 
@@ -367,7 +314,7 @@ fn compare_one<A: Audited>(
     let at = || format!("{}/{id}", A::TYPE);
     for (what, history) in A::facts(folded) {
         let stored: Option<String> = row.try_get(what)?;
-        let stored = stored.unwrap_or_else(|| "nothing".to_owned());
+        let stored = stored.unwrap_or_else(|| NOTHING.to_owned());
         if stored != history {
             differences.push(Difference {
                 at: at(),
@@ -383,7 +330,7 @@ fn compare_one<A: Audited>(
             at: at(),
             what: "state of the stream",
             history: serde_json::to_string(&folded.state).unwrap_or_default(),
-            stored: state.unwrap_or_else(|| "nothing".to_owned()),
+            stored: state.unwrap_or_else(|| NOTHING.to_owned()),
         });
     }
     Ok(())

@@ -1,12 +1,26 @@
--- Everything that is stored about purchases beside their events, as text.
--- $1 text: only this purchase; null: all
+-- Everything that is stored about purchases beside their events, as text. The time of recording is compared with the
+-- log here, because postgres-es does not hand that column out.
+-- $1 text[]: only these purchases; null: all. Planned anew for each value, so that either way takes its best plan.
 select coalesce(s.aggregate_id, p.purchase_id) as id,
        s.state::text as state,
        s.version::text as "stream version",
        'true' as "stream without holes",
-       coalesce(p.user_id, '') as "user",
-       coalesce(p.sku, '') as sku,
-       coalesce(p.credits, 0)::text as credits
-  from (select aggregate_id, version, state from streams where aggregate_type = 'purchase') as s
-  full join purchases p on p.purchase_id = s.aggregate_id
- where $1::text is null or coalesce(s.aggregate_id, p.purchase_id) = $1
+       p.user_id as "user",
+       p.status,
+       p.amount_minor::text as amount,
+       p.currency,
+       p.order_id as "order",
+       p.sku,
+       coalesce(p.credits, 0)::text as credits,
+       trim_scale(extract(epoch from p.paid_at))::text as "time of payment",
+       case when p.recorded_at = p.logged_at then 'as logged' else p.recorded_at::text end as "time of recording"
+  from (select aggregate_id, version, state
+          from streams
+         where aggregate_type = 'purchase' and ($1::text[] is null or aggregate_id = any($1))) as s
+  full join (select purchases.*,
+                    (select min(recorded_at)
+                       from events
+                      where aggregate_type = 'purchase' and aggregate_id = purchase_id) as logged_at
+               from purchases
+              where $1::text[] is null or purchase_id = any($1)) as p
+         on p.purchase_id = s.aggregate_id

@@ -1,20 +1,53 @@
 -- Everything that is stored about users beside their events, as text. A read model without a row says what it says to
--- readers: not registered, no credits.
--- $1 text: only this user; null: all
+-- readers: not registered, no credits. What entries and users hold of the log's own columns is compared with the log
+-- here, because postgres-es does not hand those columns out.
+-- $1 text[]: only these users; null: all. Planned anew for each value, so that either way takes its best plan.
 select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
        s.state::text as state,
        s.version::text as "stream version",
        'true' as "stream without holes",
        coalesce(u.registered, false)::text as registered,
        coalesce(u.deleted, false)::text as deleted,
-       coalesce(u.plan, '') as plan,
+       u.plan,
+       coalesce(u.profile_sequence, 0)::text as "sequence of the profile",
+       case when u.registered_at is null then 'nothing' when u.registered_at = u.logged_at then 'as logged'
+            else u.registered_at::text end as "time of registration",
        coalesce(b.balance, 0)::text as balance,
        coalesce(b.held, 0)::text as held,
        coalesce(b.debt, 0)::text as debt,
-       coalesce(e.movements, 0)::text as "sum of entries"
-  from (select aggregate_id, version, state from streams where aggregate_type = 'user') as s
-  full join users u on u.user_id = s.aggregate_id
-  full join balance b on b.user_id = coalesce(s.aggregate_id, u.user_id)
-  full join (select user_id, sum(delta)::bigint as movements from entries group by user_id) as e
+       coalesce(b.version, 0)::text as "version of the balance",
+       coalesce(e.movements, 0)::text as "sum of entries",
+       coalesce(e.number, 0)::text as "number of entries",
+       coalesce(e.as_logged, 0)::text as "entries as logged",
+       coalesce(e.digest, encode(sha256(''), 'hex')) as "digest of entries"
+  from (select aggregate_id, version, state
+          from streams
+         where aggregate_type = 'user' and ($1::text[] is null or aggregate_id = any($1))) as s
+  full join (select users.*,
+                    (select min(recorded_at)
+                       from events
+                      where aggregate_type = 'user' and aggregate_id = user_id
+                        and event_type = 'UserRegistered') as logged_at
+               from users
+              where $1::text[] is null or user_id = any($1)) as u
+         on u.user_id = s.aggregate_id
+  full join (select * from balance where $1::text[] is null or user_id = any($1)) as b
+         on b.user_id = coalesce(s.aggregate_id, u.user_id)
+  full join (select entry.user_id,
+                    sum(entry.delta)::bigint as movements,
+                    count(*) as number,
+                    count(*) filter (where logged.position = entry.position
+                                       and logged.source = entry.source
+                                       and logged.provider_event_id is not distinct from entry.provider_event_id
+                                       and logged.recorded_at = entry.recorded_at) as as_logged,
+                    encode(sha256(convert_to(string_agg(
+                      concat_ws(':', entry.sequence, entry.type, entry.delta, entry.balance,
+                                coalesce(entry.purchase_id, '')),
+                      E'\n' order by entry.sequence), 'UTF8')), 'hex') as digest
+               from entries as entry
+               left join events as logged
+                 on logged.aggregate_type = 'user' and logged.aggregate_id = entry.user_id
+                and logged.sequence = entry.sequence and logged.shard = entry.shard
+              where $1::text[] is null or entry.user_id = any($1)
+              group by entry.user_id) as e
          on e.user_id = coalesce(s.aggregate_id, u.user_id, b.user_id)
- where $1::text is null or coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) = $1

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{exit, progress_bar, with_database};
+use super::{exit, with_database, with_progress};
 use crate::audit::replay::{self, Report};
 use crate::config::Config;
 
@@ -28,13 +28,14 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
     match arguments.check {
         Check::Replay => {
             let report = with_database(&config, |database| async move {
-                let bar = progress_bar("replaying");
-                let report = replay::replay(&database, &mut |seen, of| {
-                    bar.set_length(of);
-                    bar.set_position(seen);
+                let report = with_progress("replaying", async |bar| {
+                    replay::replay(&database, &mut |seen, of| {
+                        bar.set_length(of);
+                        bar.set_position(seen);
+                    })
+                    .await
                 })
                 .await;
-                bar.finish_and_clear();
                 Ok(report?)
             })
             .await?;

@@ -6,6 +6,7 @@
 mod razorpay_stand_in;
 mod story;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 use super::{exit, told_to_stop};
 use crate::access::mint::TokenMint;
 use crate::access::{ApiKeySettings, ClerkSettings, KeySource, SessionSettings};
-use crate::app::{Application, system_clock};
+use crate::app::{Application, StartError, system_clock};
 use crate::cli::send::new_id;
 use crate::config::{Config, RazorpayApiSettings};
 use crate::postgres::DatabaseSettings;
@@ -30,9 +31,9 @@ pub struct Arguments {
     /// End after the story instead of serving on.
     #[arg(long)]
     exit: bool,
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-    listen: SocketAddr,
+    /// Where to listen. Default: 127.0.0.1:8080, or a free port where that one is taken.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
 }
 
 /// The issuer of the demo's session tokens. Nothing is ever fetched from it.
@@ -42,11 +43,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = Folder::new()?;
     let mint = TokenMint::generate()?;
     let razorpay = RazorpayStandIn::start()?;
-    let config = config(&arguments, &folder, &mint, &razorpay)?;
+    let config = config(&folder, &mint, &razorpay)?;
     let secrets = story::Secrets::of(&config, mint)?;
 
     println!("Starting a private PostgreSQL and the service …");
-    let application = Application::build(config, system_clock()).await?;
+    let application = build(config, arguments.listen).await?;
     let (address, database) = (application.address(), application.database().clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(application.run_until(async {
@@ -64,12 +65,22 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(exit(told?))
 }
 
-fn config(
-    arguments: &Arguments,
-    folder: &Folder,
-    mint: &TokenMint,
-    razorpay: &RazorpayStandIn,
-) -> anyhow::Result<Config> {
+/// The service, listening where it was told, or wherever it can.
+async fn build(mut config: Config, listen: Option<SocketAddr>) -> Result<Application, StartError> {
+    if let Some(address) = listen {
+        config.listen = address;
+        return Application::build(config, system_clock()).await;
+    }
+    match Application::build(config.clone(), system_clock()).await {
+        Err(StartError::Listen { error, .. }) if error.kind() == ErrorKind::AddrInUse => {
+            config.listen.set_port(0);
+            Application::build(config, system_clock()).await
+        }
+        built => built,
+    }
+}
+
+fn config(folder: &Folder, mint: &TokenMint, razorpay: &RazorpayStandIn) -> anyhow::Result<Config> {
     // Only what the demo itself sets: the settings of the place it runs in are not its business. Where PostgreSQL's
     // programs are is.
     let catalog = folder.0.join("demo.toml");
@@ -77,7 +88,6 @@ fn config(
     let mut config = Config::load(Some(&catalog), |name| {
         std::env::var(name).ok().filter(|_| name == "PG_BIN_DIR")
     })?;
-    config.listen = arguments.listen;
     config.database = DatabaseSettings {
         data_dir: Some(folder.0.clone()),
         ..config.database

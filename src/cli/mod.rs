@@ -116,14 +116,17 @@ fn start_log(command: &Command) {
         .try_init();
 }
 
-/// A bar for long work; drawn only on a terminal.
-fn progress_bar(what: &'static str) -> ProgressBar {
+/// Runs long work beside a bar, drawn only on a terminal, and takes the bar away whatever came of it.
+async fn with_progress<T>(what: &'static str, work: impl AsyncFnOnce(&ProgressBar) -> T) -> T {
     let bar = ProgressBar::new(0);
     let style = "{msg} [{bar:40}] {human_pos}/{human_len} {per_sec} {eta}";
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }
-    bar.with_message(what)
+    bar.set_message(what);
+    let done = work(&bar).await;
+    bar.finish_and_clear();
+    done
 }
 
 /// Done when the process is told to stop: `SIGTERM`, or Ctrl-C.
@@ -174,4 +177,23 @@ where
     let result = work(database.clone()).await;
     database.close().await;
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bar_is_gone_when_its_work_fails() {
+        let mut seen = None;
+        let failed = with_progress("failing", async |bar| {
+            bar.set_length(2);
+            bar.set_position(1);
+            seen = Some(bar.clone());
+            Err::<(), &str>("no")
+        })
+        .await;
+        assert_eq!(failed, Err("no"));
+        assert!(seen.unwrap().is_finished());
+    }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{progress_bar, with_database};
+use super::{with_database, with_progress};
 use crate::config::Config;
 use crate::projection::{READ_MODELS, rebuild};
 
@@ -26,13 +26,14 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
     };
     with_database(&config, |database| async move {
         for name in names {
-            let bar = progress_bar("rebuilding");
-            let rebuilt = rebuild::rebuild(&database, &name, &mut |done, of| {
-                bar.set_length(of.unsigned_abs());
-                bar.set_position(done.unsigned_abs());
+            let rebuilt = with_progress("rebuilding", async |bar| {
+                rebuild::rebuild(&database, &name, &mut |done, of| {
+                    bar.set_length(of.unsigned_abs());
+                    bar.set_position(done.unsigned_abs());
+                })
+                .await
             })
             .await?;
-            bar.finish_and_clear();
             println!("{}: made from {} events", rebuilt.name, rebuilt.positions);
         }
         Ok(ExitCode::SUCCESS)

@@ -25,11 +25,12 @@ pub async fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<Ex
         ("DATA_DIR", arguments.data_dir),
     ];
     let config = load_with(file, &flags)?;
+    let set_up = config.set_up();
     let application = Application::build(config, system_clock()).await?;
     tracing::info!(
         address = %application.address(),
         database = application.database().target(),
-        "serving"
+        "serving; {set_up}"
     );
     application.run_until(told_to_stop()).await?;
     Ok(ExitCode::SUCCESS)

@@ -25,6 +25,8 @@ pub struct DataDir(pub PathBuf);
 pub struct Service {
     child: Child,
     pub address: SocketAddr,
+    /// The line of the log that says where it serves, and what is set up.
+    pub said: String,
     pub client: Client,
 }
 
@@ -190,14 +192,14 @@ impl Service {
                     .nth(1)
                     .and_then(|rest| rest.split(' ').next())
                 {
-                    let _ = sender.send(Ok(address.to_owned()));
+                    let _ = sender.send(Ok((address.to_owned(), line.clone())));
                 }
                 seen = seen + &line + "\n";
             }
             let _ = sender.send(Err(seen));
         });
-        let address = match address.recv_timeout(Duration::from_mins(1)) {
-            Ok(Ok(address)) => address.parse().unwrap(),
+        let (address, said) = match address.recv_timeout(Duration::from_mins(1)) {
+            Ok(Ok((address, said))) => (address.parse().unwrap(), said),
             problem => panic!("it did not start: {problem:?}"),
         };
         let client = Client::builder()
@@ -208,6 +210,7 @@ impl Service {
         Self {
             child,
             address,
+            said,
             client,
         }
     }

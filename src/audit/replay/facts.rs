@@ -1,0 +1,196 @@
+//! What is compared: facts of users and purchases, as their events tell them, by the names that `stored_*.sql` gives
+//! to what is stored.
+//!
+//! Every column of every read model is among them, or in the state of the stream; personal data apart, which events
+//! do not hold.
+
+use std::collections::BTreeMap;
+
+use cqrs_es::Aggregate;
+use sha2::{Digest as _, Sha256};
+
+use crate::ledger::event::UserEvent;
+use crate::ledger::{Currency, Purchase, PurchaseEvent, User};
+
+/// What an absent fact is called.
+pub const NOTHING: &str = "nothing";
+/// What a time is called that equals the log's.
+const AS_LOGGED: &str = "as logged";
+
+/// An aggregate folded from its events, and how its stored counterparts are called.
+pub trait Audited: Aggregate + PartialEq + Clone {
+    /// A query of everything that is stored about these aggregates: `id`, and facts as text, by name. `$1`: only
+    /// these ids, or all for null.
+    const STORED: &'static str;
+    /// What the read models say that the state does not remember.
+    type Extras: Default + Clone;
+    /// Adds what an event says.
+    fn note(extras: &mut Self::Extras, sequence: u64, event: &Self::Event);
+    /// The same facts as [`Audited::STORED`], of a folded aggregate.
+    fn facts(folded: &Folded<Self>) -> BTreeMap<&'static str, String>;
+    /// Reads the state as it is stored.
+    fn read(state: &str) -> Option<Self>;
+}
+
+/// An aggregate as the history tells it.
+#[derive(Debug, Clone, Default)]
+pub struct Folded<A: Audited> {
+    pub(super) state: A,
+    pub(super) version: u64,
+    broken: bool,
+    extras: A::Extras,
+}
+
+/// What a user's events say beside the state.
+#[derive(Debug, Clone, Default)]
+pub struct UserExtras {
+    /// Of the last event that brought a profile; 0: none did.
+    profile_sequence: u64,
+    /// Of the last event that moved credits; 0: none did.
+    balance_version: u64,
+    movements: i64,
+    entries: u64,
+    /// Over `sequence:type:delta:balance:purchase` of each movement, one line each.
+    digest: Sha256,
+}
+
+/// What a purchase's events say beside the state.
+#[derive(Debug, Clone, Default)]
+pub struct PurchaseExtras {
+    amount_minor: Option<i64>,
+    currency: Option<Currency>,
+    order_id: Option<String>,
+    paid_at_s: Option<i64>,
+}
+
+/// A fact as text; absent is what a null of the database is called.
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| NOTHING.to_owned(), |value| value.to_string())
+}
+
+impl Audited for User {
+    const STORED: &'static str = include_str!("../stored_users.sql");
+    type Extras = UserExtras;
+
+    fn note(extras: &mut UserExtras, sequence: u64, event: &UserEvent) {
+        let (added, purchase_id) = match event {
+            UserEvent::SignupBonusGranted(added) => (added, ""),
+            UserEvent::CreditsPurchased {
+                added, purchase_id, ..
+            } => (added, purchase_id.as_str()),
+            UserEvent::UserRegistered {
+                profile: Some(_), ..
+            }
+            | UserEvent::UserProfileChanged { .. } => {
+                extras.profile_sequence = sequence;
+                return;
+            }
+            UserEvent::UserRegistered { profile: None, .. } | UserEvent::UserDeleted {} => return,
+        };
+        let newline = if extras.entries == 0 { "" } else { "\n" };
+        extras.digest.update(format!(
+            "{newline}{sequence}:{}:{}:{}:{purchase_id}",
+            event.type_name(),
+            added.delta,
+            added.account.balance
+        ));
+        extras.balance_version = sequence;
+        extras.movements = extras.movements.saturating_add(added.delta);
+        extras.entries += 1;
+    }
+
+    fn facts(folded: &Folded<Self>) -> BTreeMap<&'static str, String> {
+        let user = &folded.state;
+        let account = user.account;
+        let extras = &folded.extras;
+        let registered_at = user.registered.then_some(AS_LOGGED);
+        BTreeMap::from([
+            ("stream version", folded.version.to_string()),
+            ("stream without holes", (!folded.broken).to_string()),
+            ("registered", user.registered.to_string()),
+            ("deleted", user.deleted.to_string()),
+            ("plan", text(user.plan.as_ref())),
+            (
+                "sequence of the profile",
+                extras.profile_sequence.to_string(),
+            ),
+            ("time of registration", text(registered_at)),
+            ("balance", account.balance.to_string()),
+            ("held", account.held.to_string()),
+            ("debt", account.debt.to_string()),
+            ("version of the balance", extras.balance_version.to_string()),
+            ("sum of entries", extras.movements.to_string()),
+            ("number of entries", extras.entries.to_string()),
+            ("entries as logged", extras.entries.to_string()),
+            (
+                "digest of entries",
+                hex::encode(extras.digest.clone().finalize()),
+            ),
+        ])
+    }
+
+    fn read(state: &str) -> Option<Self> {
+        serde_json::from_str(state).ok()
+    }
+}
+
+impl Audited for Purchase {
+    const STORED: &'static str = include_str!("../stored_purchases.sql");
+    type Extras = PurchaseExtras;
+
+    fn note(extras: &mut PurchaseExtras, _: u64, event: &PurchaseEvent) {
+        match event {
+            PurchaseEvent::PaymentCaptured {
+                amount_minor,
+                currency,
+                order_id,
+                paid_at_s,
+                ..
+            } => {
+                *extras = PurchaseExtras {
+                    amount_minor: Some(*amount_minor),
+                    currency: Some(*currency),
+                    order_id: order_id.clone(),
+                    paid_at_s: Some(*paid_at_s),
+                };
+            }
+            // These are in the state.
+            PurchaseEvent::PurchaseClaimed { .. } | PurchaseEvent::PurchasePriced { .. } => {}
+        }
+    }
+
+    fn facts(folded: &Folded<Self>) -> BTreeMap<&'static str, String> {
+        let purchase = &folded.state;
+        let extras = &folded.extras;
+        let price = purchase.price.as_ref();
+        let credits = price.map_or(0, |price| price.credits.get());
+        BTreeMap::from([
+            ("stream version", folded.version.to_string()),
+            ("stream without holes", (!folded.broken).to_string()),
+            ("user", text(purchase.user_id.as_ref())),
+            ("status", text(purchase.captured.then_some("captured"))),
+            ("amount", text(extras.amount_minor)),
+            ("currency", text(extras.currency)),
+            ("order", text(extras.order_id.as_ref())),
+            ("sku", text(price.map(|price| &price.sku))),
+            ("credits", credits.to_string()),
+            ("time of payment", text(extras.paid_at_s)),
+            ("time of recording", AS_LOGGED.to_owned()),
+        ])
+    }
+
+    fn read(state: &str) -> Option<Self> {
+        serde_json::from_str(state).ok()
+    }
+}
+
+impl<A: Audited> Folded<A> {
+    /// Takes the next event.
+    pub fn apply(&mut self, sequence: usize, event: A::Event) {
+        let sequence = sequence as u64;
+        self.broken |= sequence != self.version + 1;
+        self.version = sequence;
+        A::note(&mut self.extras, sequence, &event);
+        self.state.apply(event);
+    }
+}

@@ -1,0 +1,127 @@
+//! Settings from files and environments that were made up.
+
+use super::*;
+
+fn load(toml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let unique = format!(
+        "credit-ledger-config-{:p}-{}.toml",
+        toml,
+        std::process::id()
+    );
+    let path = std::env::temp_dir().join(unique);
+    std::fs::write(&path, toml).unwrap();
+    let config = Config::load(Some(&path), |name| {
+        env.iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).to_owned())
+    });
+    std::fs::remove_file(&path).unwrap();
+    config
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let config = load(
+        "listen = \"127.0.0.1:1\"\nlanes = 3",
+        &[("LISTEN", "127.0.0.1:2")],
+    )
+    .unwrap();
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!(config.store.lanes, 3);
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.rules.signup.bonus_credits.get(), 20);
+    assert_eq!(config.rules.signup.plan, "free");
+    assert_eq!(config.verify_wait, Duration::from_secs(3));
+    assert!(config.rules.catalog.packs().is_empty());
+}
+
+#[test]
+fn the_catalog_is_read_and_checked() {
+    let pack = "[[catalog]]\nsku = \"a\"\ncredits = 5\nprices = [ { currency = \"INR\", amount_minor = 100 } ]\n";
+    assert_eq!(load(pack, &[]).unwrap().rules.catalog.packs().len(), 1);
+    assert!(load(&pack.repeat(2), &[]).is_err());
+}
+
+#[test]
+fn secrets_may_be_several_and_are_never_shown() {
+    let config = load("", &[("CLERK_WEBHOOK_SECRET", "whsec_bmV3, whsec_b2xk")]).unwrap();
+    assert_eq!(config.clerk_webhook_secrets.len(), 2);
+    assert!(!format!("{config:?}").contains("whsec"));
+}
+
+#[test]
+fn mistakes_are_named_without_their_values() {
+    for (toml, env, says) in [
+        ("lissten = 1", vec![], "`lissten` is not a setting"),
+        ("[signup]\nbonus = 1", vec![], "unknown field"),
+        ("[signup]\nbonus_credits = -1", vec![], "credits"),
+        ("", vec![("VERIFY_WAIT_MS", "40000")], "VERIFY_WAIT_MS"),
+        ("", vec![("LANES", "0")], "LANES"),
+        ("", vec![("LISTEN", "here")], "LISTEN"),
+        ("", vec![("DATABASE_URL", " ")], "DATABASE_URL: must not be"),
+        ("database_url = \"\"", vec![], "DATABASE_URL: must not be"),
+        (
+            "database_url = \"postgres://hunter2@there\"",
+            vec![("DATABASE_URL", "")],
+            "DATABASE_URL: must not be",
+        ),
+        ("admin_api_key = \"hunter2\" x", vec![], "line 1"),
+    ] {
+        let error = load(toml, &env).unwrap_err().to_string();
+        assert!(error.contains(says), "{toml:?} gave {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_setting_that_would_do_nothing_is_refused() {
+    let secret = ("RAZORPAY_KEY_SECRET", "hunter2");
+    let clerk = (
+        "CLERK_JWKS_URL",
+        "https://clerk.example/.well-known/jwks.json",
+    );
+    let supabase = ("SUPABASE_URL", "https://project.supabase.co");
+    for (setting, needed) in [
+        ("RAZORPAY_KEY_ID", secret),
+        ("CLERK_ISSUER", clerk),
+        ("CLERK_AUTHORIZED_PARTIES", clerk),
+        ("SUPABASE_JWT_SECRET", supabase),
+    ] {
+        let error = load("", &[(setting, "hunter2")]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{setting}: needs ")), "{error}");
+        assert!(
+            error.contains(needed.0) && !error.contains("hunter2"),
+            "{error}"
+        );
+        load("", &[(setting, "hunter2"), needed]).unwrap();
+        load("", &[needed]).unwrap();
+        // Blank is not set.
+        load("", &[(setting, " ")]).unwrap();
+    }
+}
+
+#[test]
+fn what_is_set_up_is_said_by_name() {
+    assert_eq!(
+        load("", &[]).unwrap().set_up().to_string(),
+        "webhooks: none; sessions: none; API keys: none"
+    );
+    let everything = [
+        ("CLERK_WEBHOOK_SECRET", "whsec_aHVudGVyMg=="),
+        ("RAZORPAY_WEBHOOK_SECRET", "hunter2"),
+        ("CLERK_JWT_KEY", "hunter2"),
+        ("SUPABASE_URL", "https://project.supabase.co"),
+        ("ADMIN_API_KEY", "hunter2"),
+        ("SERVICE_API_KEY", " "),
+        ("AUDIT_API_KEY", "hunter2"),
+    ];
+    assert_eq!(
+        load("", &everything).unwrap().set_up().to_string(),
+        "webhooks: clerk, razorpay; sessions: clerk, supabase; API keys: admin, audit"
+    );
+}
