@@ -152,6 +152,31 @@ async fn a_user_is_known_without_ever_having_had_credits() {
     app.stop().await;
 }
 
+/// The money came and bought nothing: the backend must find the user, or nobody ever looks into it.
+#[tokio::test]
+async fn a_user_is_known_by_a_purchase_that_gave_nothing() {
+    let app = TestApp::start().await;
+    let mut dear = payment(Some("user_1"));
+    dear.amount_minor += 1;
+    app.deliver(Source::Razorpay, &captured(&dear))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    let mut seen_by_backend = me("user_1", false, 0);
+    seen_by_backend["deleted"] = json!(false);
+    assert_is(&app.get("/v1/users/user_1").await, &seen_by_backend);
+    assert_is(
+        &app.get("/v1/users/user_1/balance").await,
+        &account("user_1", 0, 0),
+    );
+    assert_is(&app.get("/v1/users/user_1/entries").await, &nothing());
+    let purchases = app.get("/v1/users/user_1/purchases").await;
+    assert_eq!(purchases.body["items"][0]["sku"], Value::Null);
+    app.get("/v1/users/user_2")
+        .await
+        .assert_problem(404, "user_not_found");
+    app.stop().await;
+}
+
 #[tokio::test]
 async fn a_deleted_user_sees_nothing_and_the_backend_still_does() {
     let app = TestApp::start().await;
