@@ -113,7 +113,7 @@ fn read(verified: &Verified, rules: &Rules, salt: Salt) -> Result<Translated, Pa
         order: order.as_ref(),
         claimant: None,
         fallback_s: event
-            .time("created_at")
+            .time_s("created_at")
             .unwrap_or_else(|| verified.received_at().timestamp()),
         rules,
         salt,

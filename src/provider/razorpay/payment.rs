@@ -71,7 +71,7 @@ pub(super) fn capture(
             field: "amount",
             webhook_path: "payload.payment.entity.amount",
         })?;
-    let paid_at_s = payment.time("created_at").unwrap_or(context.fallback_s);
+    let paid_at_s = payment.time_s("created_at").unwrap_or(context.fallback_s);
     let notes = Notes::of(payment, context.order);
     let user_id = notes.find("user_id", |id| UserId::parse(id).ok());
     let sku = notes.find("sku", |sku| clean(&sku, usize::MAX));

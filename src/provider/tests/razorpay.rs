@@ -140,6 +140,20 @@ fn the_time_of_payment_falls_back() {
     assert_eq!(paid_at(&body), 9);
     let body = without(body, "created_at");
     assert_eq!(paid_at(&body), now().timestamp());
+    // Milliseconds, or no time that a calendar has: money is a fact, and does not wait for a better one.
+    for strange in [
+        100_000_000_001,
+        1_795_000_000_000,
+        253_402_300_800,
+        i64::MAX,
+        0,
+        -1,
+    ] {
+        let entity = with(payment(), "created_at", json!(strange));
+        assert_eq!(paid_at(&captured(&entity)), 9, "{strange}");
+        let body = with(captured(&entity), "created_at", json!(strange));
+        assert_eq!(paid_at(&body), now().timestamp(), "{strange}");
+    }
 }
 
 #[test]
