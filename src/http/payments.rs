@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::body::{self, Fields, invalid};
 use super::identity::{SignedIn, signed_in};
+use super::page::no_query;
 use super::problem::{Code, Problem};
 use super::submit;
 use crate::app::App;
@@ -42,6 +43,7 @@ pub async fn verify(
     if session.impersonated_by.is_some() {
         return Err(Code::ImpersonationRefused.because("a purchase is verified by its buyer"));
     }
+    no_query(&request)?;
     let bytes = body::read(payload, body::REQUEST_BYTES_MAX).await?;
     let checkout = Checkout::parse(&bytes)?;
     checkout.check_signature(&app)?;
