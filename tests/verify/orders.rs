@@ -41,7 +41,7 @@ fn ambiguous(api: &RazorpayApi, verify_wait: Duration) -> Options {
         configure: Arc::new(|config| {
             let mut packs = config.rules.catalog.packs().to_vec();
             let mut twin = packs[0].clone();
-            twin.sku = "credits_500_twin".to_owned();
+            "credits_500_twin".clone_into(&mut twin.sku);
             packs.push(twin);
             config.rules.catalog = Catalog::new(packs).unwrap();
         }),

@@ -30,7 +30,7 @@ pub(super) enum Asked {
 /// A captured payment and the very bytes that say so.
 pub(super) struct Fetched {
     body: Vec<u8>,
-    fetched_at: DateTime<Utc>,
+    asked_at: DateTime<Utc>,
     capture: Box<CapturePayment>,
 }
 
@@ -60,7 +60,7 @@ impl Question<'_> {
             ApiStatus::Captured(capture) => {
                 let fetched = Fetched {
                     body,
-                    fetched_at: now,
+                    asked_at: now,
                     capture,
                 };
                 if order_may_say_more {
@@ -84,7 +84,7 @@ impl Question<'_> {
             answer => usable(answer),
         };
         if let Some(order) = order
-            && let Some(both) = self.read(&payment.body, Some(&order), payment.fetched_at)?
+            && let Some(both) = self.read(&payment.body, Some(&order), payment.asked_at)?
             && let ApiStatus::Captured(capture) = both.status
         {
             return Ok(Asked::Captured(Fetched {
@@ -151,7 +151,7 @@ impl Fetched {
             body_sha256,
             headers_json: "{}".to_owned(),
             secret: "api".to_owned(),
-            received_at: self.fetched_at,
+            received_at: self.asked_at,
         };
         Unit {
             origin: Origin::Delivery(Arc::new(delivered)),
