@@ -11,6 +11,7 @@ use actix_web::dev::ServerHandle;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use secrecy::SecretString;
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -34,6 +35,9 @@ const LANES_END: Duration = Duration::from_secs(12);
 /// When the program ends whatever hangs; both are counted from when it was told to stop. A private database that is
 /// still there then is told to stop by the end of this process.
 const END: Duration = Duration::from_secs(14);
+
+/// How many connections may wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 1024;
 
 /// What answers requests. Shared by all workers.
 pub struct App {
@@ -171,9 +175,11 @@ impl Application {
             address: config.listen,
             error,
         };
-        // Bound first: a second start on the same port fails before it touches the database.
-        let listener = TcpListener::bind(config.listen).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        // Bound first: a start on a port that is served fails before it touches the database. (Of two that start at
+        // the same time, the later one fails when it listens.) Not listened on yet: who comes before there is an answer
+        // is refused, and tries again, instead of waiting for one.
+        let socket = bind(config.listen).map_err(listen)?;
+        let address = socket.local_addr().map_err(listen)?;
 
         let database = Database::open(&config.database).await?;
         database.migrate().await?;
@@ -193,10 +199,13 @@ impl Application {
             clock,
             stopping: AtomicBool::new(false),
         };
+        let listener = socket
+            .listen(BACKLOG)
+            .and_then(tokio::net::TcpListener::into_std);
         Ok(Self {
             app: Arc::new(app),
             database,
-            listener,
+            listener: listener.map_err(listen)?,
             address,
             workers: config.workers,
             lanes,
@@ -261,6 +270,18 @@ async fn stop_server(
     app.stopping.store(true, Ordering::Relaxed);
     drop(app);
     handle.stop(true).await;
+}
+
+/// A socket at this address, on which nobody can connect yet. The address may have connections of an earlier process
+/// that are still winding down.
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn providers(config: &Config) -> Result<Providers, StartError> {

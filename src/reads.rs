@@ -119,7 +119,7 @@ impl Reads {
         self.query("select 1", &[]).await.map(|_| ())
     }
 
-    /// A user and the account; `known` is false when there is neither.
+    /// A user and the account; `known` is false when there is neither, and no purchase names the user.
     pub async fn user(&self, user_id: &str) -> Result<UserRow, ReadError> {
         let rows = self
             .query(include_str!("../projections/users/get.sql"), &[&user_id])

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestApp;
 use crate::support::app::Answer;
-use crate::support::deliveries::{captured, created, deleted, payment, user};
+use crate::support::deliveries::{captured, checkout, created, deleted, payment, user};
 
 /// The whole body, no member more and none less.
 #[track_caller]
@@ -149,6 +149,67 @@ async fn a_user_is_known_without_ever_having_had_credits() {
         &account("user_1", 0, 0),
     );
     assert_is(&app.get("/v1/users/user_1/entries").await, &nothing());
+    app.stop().await;
+}
+
+/// The members of an object that the README shows, in its order, from the line that begins like this.
+fn shown(begin: &str) -> Vec<String> {
+    let readme = include_str!("../README.md");
+    let line = readme.lines().find(|line| line.starts_with(begin));
+    let line = line.unwrap_or_else(|| panic!("no line begins with {begin}"));
+    members(&serde_json::from_str(&line[line.find('{').unwrap()..]).unwrap())
+}
+
+fn members(object: &Value) -> Vec<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+#[tokio::test]
+async fn the_readme_shows_the_answers_as_they_are() {
+    let app = TestApp::start().await;
+    sign_up(&app, "user_1").await;
+    let paid = payment(Some("user_1"));
+    let delivered = app.deliver(Source::Razorpay, &captured(&paid)).await;
+    assert_eq!(shown("200 OK {"), members(&delivered.body));
+    let (order_id, payment_id, signature) = checkout(&paid);
+    let verified = app
+        .verify("user_1", &order_id, &payment_id, &signature)
+        .await;
+    assert_eq!(shown("{\"success\":true"), members(&verified.body));
+    let me = app.get_as("user_1", "/v1/me").await;
+    assert_eq!(shown("{\"user_id\""), members(&me.body));
+    let page = app.get("/v1/users/user_1/entries?limit=1").await;
+    assert_eq!(shown("{\"items\""), members(&page.body));
+    let readme = include_str!("../README.md");
+    let begin = readme.find("{\"entry_id\"").unwrap();
+    let end = begin + readme[begin..].find('}').unwrap();
+    let entry: Value = serde_json::from_str(&readme[begin..=end]).unwrap();
+    assert_eq!(members(&entry), members(&page.body["items"][0]));
+    app.stop().await;
+}
+
+/// The money came and bought nothing: the backend must find the user, or nobody ever looks into it.
+#[tokio::test]
+async fn a_user_is_known_by_a_purchase_that_gave_nothing() {
+    let app = TestApp::start().await;
+    let mut dear = payment(Some("user_1"));
+    dear.amount_minor += 1;
+    app.deliver(Source::Razorpay, &captured(&dear))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    let mut seen_by_backend = me("user_1", false, 0);
+    seen_by_backend["deleted"] = json!(false);
+    assert_is(&app.get("/v1/users/user_1").await, &seen_by_backend);
+    assert_is(
+        &app.get("/v1/users/user_1/balance").await,
+        &account("user_1", 0, 0),
+    );
+    assert_is(&app.get("/v1/users/user_1/entries").await, &nothing());
+    let purchases = app.get("/v1/users/user_1/purchases").await;
+    assert_eq!(purchases.body["items"][0]["sku"], Value::Null);
+    app.get("/v1/users/user_2")
+        .await
+        .assert_problem(404, "user_not_found");
     app.stop().await;
 }
 

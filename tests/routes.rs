@@ -223,14 +223,15 @@ async fn every_route_has_one_method() {
         for name in [
             "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND",
         ] {
-            if name == entry.method {
+            if entry.methods().split(", ").any(|method| method == name) {
                 continue;
             }
             let method: Method = name.parse().unwrap();
             let answer = answer(app.request(method, &concrete(entry)).bearer_auth(ADMIN_KEY)).await;
             assert_eq!(answer.status, 405, "{name} {}", entry.path);
             assert_eq!(
-                answer.headers["allow"], entry.method,
+                answer.headers["allow"],
+                entry.methods(),
                 "{name} {}",
                 entry.path
             );
@@ -241,6 +242,93 @@ async fn every_route_has_one_method() {
             }
         }
     }
+    app.stop().await;
+}
+
+/// What `GET` answers, `HEAD` answers without the body: successes and problems, to whoever may and may not ask.
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let app = TestApp::start().await;
+    app.deliver(Source::Clerk, &created(&user("user_1")))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    for entry in ROUTES.iter().filter(|entry| entry.method == "GET") {
+        let (good, path) = match entry.access {
+            Access::Session => (app.token("user_1"), concrete(entry)),
+            _ => (SERVICE_KEY.to_owned(), concrete(entry)),
+        };
+        for (token, path, status) in [
+            (good.as_str(), path.clone(), 200),
+            (&good, format!("{path}?limit=0"), 400),
+            ("garbage", path, 401),
+        ] {
+            if entry.access == Access::Open && status != 200 {
+                continue;
+            }
+            let ask = |method: Method| answer(app.request(method, &path).bearer_auth(token));
+            let (get, head) = (ask(Method::GET).await, ask(Method::HEAD).await);
+            assert_eq!(get.status, status, "{path}: {get:?}");
+            assert_eq!(head.status, status, "{path}: {head:?}");
+            assert_eq!(head.body, Value::Null);
+            let comparable = |answer: &Answer| {
+                let mut headers = answer.headers.clone();
+                headers.remove("date");
+                headers
+            };
+            assert_eq!(comparable(&head), comparable(&get), "{path}");
+            assert_eq!(
+                get.headers["content-length"],
+                get.body.to_string().len().to_string()
+            );
+        }
+    }
+    // Not one byte of a body is on the wire: the next answer follows at once.
+    let request = b"HEAD /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let text = wire::break_off(app.address, request).await;
+    assert!(text.ends_with("\r\n\r\n"), "{text:?}");
+    app.stop().await;
+}
+
+/// Whoever sends a parameter believes that it changes the answer. Providers may put anything behind the URL that they
+/// were given, and so may whoever looks after the instances.
+#[tokio::test]
+async fn a_query_that_is_not_read_is_refused() {
+    let app = TestApp::start().await;
+    app.deliver(Source::Clerk, &created(&user("user_1")))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    let session = app.token("user_1");
+    for entry in &ROUTES {
+        let path = concrete(entry);
+        let token = match entry.access {
+            Access::Session => &session,
+            _ => SERVICE_KEY,
+        };
+        for query in ["at=2001-01-01T00:00:00Z", "a", "x=1&x=2", "%FF=%FF"] {
+            let request = app.request(entry.method.parse().unwrap(), &format!("{path}?{query}"));
+            let answer = answer(request.bearer_auth(token).body("{}")).await;
+            let what = format!("{path}?{query}");
+            match entry.access {
+                Access::Open => assert_eq!(answer.status, 200, "{what}"),
+                Access::ProviderSignature => {
+                    assert_refused(&answer, &what, 400, "invalid_signature");
+                }
+                Access::Session | Access::ApiKey(_) => {
+                    assert_refused(&answer, &what, 400, "invalid_request");
+                    let detail = answer.body["detail"].as_str().unwrap();
+                    assert!(detail.starts_with("query "), "{what}: {detail}");
+                }
+            }
+        }
+        // An empty one says nothing.
+        let request = app.request(entry.method.parse().unwrap(), &format!("{path}?"));
+        let answer = answer(request.bearer_auth(token).body("{}")).await;
+        let detail = answer.body["detail"].as_str().unwrap_or_default();
+        assert!(!detail.starts_with("query "), "{path}?: {detail}");
+    }
+    app.deliver_to("/webhooks/clerk?from=clerk", &created(&user("user_2")))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
     app.stop().await;
 }
 

@@ -1,5 +1,7 @@
 //! Verify-payment over HTTP, alone and in a race with the webhook.
 
+mod orders;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -123,16 +125,19 @@ async fn the_frontend_came_first_and_the_api_knows_the_payment() {
 async fn the_api_knows_of_no_money_yet() {
     let api = RazorpayApi::start().await;
     let app = TestApp::start_with(api.options(NO_WAIT)).await;
-    for status in ["created", "authorized", "refunded", "status_of_tomorrow"] {
+    for status in ["created", "authorized", "status_of_tomorrow"] {
         let paid = payment(Some("user_1"));
         api.has(&paid, status).await;
         assert_pending(&verify(&app, "user_1", &paid).await);
     }
-    let failed = payment(Some("user_1"));
-    api.has(&failed, "failed").await;
-    let answer = verify(&app, "user_1", &failed).await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.body, json!({"success": false, "status": "failed"}));
+    // Nothing comes of waiting for these.
+    for status in ["failed", "refunded"] {
+        let over = payment(Some("user_1"));
+        api.has(&over, status).await;
+        let answer = verify(&app, "user_1", &over).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body, json!({"success": false, "status": status}));
+    }
     assert_nothing_is_recorded(&app).await;
     app.stop().await;
 }
@@ -151,6 +156,23 @@ async fn a_failed_payment_may_be_captured_after_all() {
         .await
         .assert_ok(&json!({"status": "recorded"}));
     assert_verified(&verify(&app, "user_1", &paid).await, &paid, 500, true);
+    app.stop().await;
+}
+
+/// What is recorded is the answer, whatever has become of the money since.
+#[tokio::test]
+async fn a_recorded_payment_may_be_refunded_since() {
+    let api = RazorpayApi::start().await;
+    let app = TestApp::start_with(api.options(NO_WAIT)).await;
+    for user_id in [Some("user_1"), None] {
+        let paid = payment(user_id);
+        app.deliver(Source::Razorpay, &captured(&paid))
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
+        api.has(&paid, "refunded").await;
+        let balance = if user_id.is_some() { 500 } else { 1000 };
+        assert_verified(&verify(&app, "user_1", &paid).await, &paid, balance, true);
+    }
     app.stop().await;
 }
 
@@ -621,7 +643,12 @@ async fn webhook_and_frontend_race_and_every_payment_counts_once() {
         .collect();
     Mock::given(method("GET"))
         .respond_with(move |request: &Request| {
-            ResponseTemplate::new(200).set_body_json(&known[request.url.path()])
+            // Of the orders nothing more is known.
+            known
+                .get(request.url.path())
+                .map_or(ResponseTemplate::new(404), |payment| {
+                    ResponseTemplate::new(200).set_body_json(payment)
+                })
         })
         .mount(&api.0)
         .await;

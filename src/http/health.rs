@@ -1,5 +1,7 @@
 //! `GET /health/live` and `/health/ready`: for whoever starts, stops and balances instances.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde_json::json;
@@ -12,13 +14,20 @@ pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// Work may be sent here: the database answers and the service is not stopping.
+/// How long a batch that could not be committed counts. After that, work is let in again to try: while nothing comes,
+/// nothing can show that the database takes it.
+const GAVE_UP_COUNTS: Duration = Duration::from_secs(5);
+
+/// Work may be sent here: the database answers, it took the last batch, and the service is not stopping.
 ///
 /// # Errors
 /// `unavailable`.
 pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.is_stopping() {
         return Err(Code::Unavailable.because("the service is stopping"));
+    }
+    if app.ledger.gave_up_within(GAVE_UP_COUNTS) {
+        return Err(Code::Unavailable.because("the database does not take what is written"));
     }
     app.reads.ping().await?;
     Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::account;
 use super::identity::signed_in;
-use super::page::Page;
+use super::page::{Page, no_query};
 use super::problem::{Code, Problem};
 use crate::app::App;
 use crate::reads::UserRow;
@@ -13,9 +13,10 @@ use crate::reads::UserRow;
 /// `GET /v1/me`
 ///
 /// # Errors
-/// `unauthenticated`, `user_deleted`, `unavailable`.
+/// `unauthenticated`, `user_deleted`, `invalid_request` for any query, `unavailable`.
 pub async fn me(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let (user_id, user) = own(&app, &request).await?;
+    no_query(&request)?;
     Ok(HttpResponse::Ok().json(account::user(&user_id, &user)))
 }
 
@@ -25,6 +26,7 @@ pub async fn me(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Pr
 /// As [`me`].
 pub async fn balance(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let (user_id, user) = own(&app, &request).await?;
+    no_query(&request)?;
     Ok(HttpResponse::Ok().json(account::balance(&user_id, &user.balance)))
 }
 

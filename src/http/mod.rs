@@ -22,7 +22,7 @@ use actix_web::dev::Server;
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpServer, Route};
+use actix_web::{HttpServer, Route, guard};
 
 use crate::access::Scope;
 use crate::app::App;
@@ -53,7 +53,7 @@ pub enum Access {
 
 /// One line of the URL map.
 pub struct Entry {
-    /// The only method of the path.
+    /// The method of the path. Where it is `GET`, `HEAD` is answered too: the same without the body.
     pub method: &'static str,
     /// The path, with its parameters in braces.
     pub path: &'static str,
@@ -88,33 +88,42 @@ pub const ROUTES: [Entry; 12] = [
     post("/v1/payments/verify", Access::Session, || {
         web::post().to(payments::verify)
     }),
-    get("/v1/me", Access::Session, || web::get().to(me::me)),
-    get("/v1/me/balance", Access::Session, || {
-        web::get().to(me::balance)
-    }),
-    get("/v1/me/entries", Access::Session, || {
-        web::get().to(me::entries)
-    }),
+    get("/v1/me", Access::Session, || read().to(me::me)),
+    get("/v1/me/balance", Access::Session, || read().to(me::balance)),
+    get("/v1/me/entries", Access::Session, || read().to(me::entries)),
     get("/v1/me/purchases", Access::Session, || {
-        web::get().to(me::purchases)
+        read().to(me::purchases)
     }),
-    get("/v1/users/{user_id}", READ, || web::get().to(users::user)),
+    get("/v1/users/{user_id}", READ, || read().to(users::user)),
     get("/v1/users/{user_id}/balance", READ, || {
-        web::get().to(users::balance)
+        read().to(users::balance)
     }),
     get("/v1/users/{user_id}/entries", READ, || {
-        web::get().to(users::entries)
+        read().to(users::entries)
     }),
     get("/v1/users/{user_id}/purchases", READ, || {
-        web::get().to(users::purchases)
+        read().to(users::purchases)
     }),
-    get("/health/live", Access::Open, || web::get().to(health::live)),
-    get("/health/ready", Access::Open, || {
-        web::get().to(health::ready)
-    }),
+    get("/health/live", Access::Open, || read().to(health::live)),
+    get("/health/ready", Access::Open, || read().to(health::ready)),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);
+
+impl Entry {
+    /// The methods that are answered, as in the header `Allow`.
+    pub fn methods(&self) -> &'static str {
+        match self.method {
+            "GET" => "GET, HEAD",
+            other => other,
+        }
+    }
+}
+
+/// A route that reads. The server leaves the body out of what it answers to `HEAD`.
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
 
 /// Answers on this listener until the server's handle stops it.
 ///
@@ -147,8 +156,8 @@ pub fn serve(
 
 fn routes(config: &mut ServiceConfig) {
     for entry in &ROUTES {
-        let method = entry.method;
-        let other = move || async move { Err::<&str, _>(not_allowed(method)) };
+        let methods = entry.methods();
+        let other = move || async move { Err::<&str, _>(not_allowed(methods)) };
         let resource = web::resource(entry.path).route((entry.handler)());
         config.service(resource.default_service(web::to(other)));
     }
@@ -157,8 +166,8 @@ fn routes(config: &mut ServiceConfig) {
     }));
 }
 
-fn not_allowed(method: &'static str) -> Problem {
-    Code::MethodNotAllowed(method).because(format!("only {method} is answered here"))
+fn not_allowed(methods: &'static str) -> Problem {
+    Code::MethodNotAllowed(methods).because(format!("only {methods} is answered here"))
 }
 
 /// Hands a unit to the store and waits, for a while, for what becomes of it.

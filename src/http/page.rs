@@ -75,11 +75,23 @@ impl<C: DeserializeOwned + Serialize> Page<C> {
     }
 }
 
+/// Refuses any query where none is read: whoever sends one believes that it changes the answer.
+///
+/// # Errors
+/// `invalid_request`.
+pub fn no_query(request: &HttpRequest) -> Result<(), Problem> {
+    if query(request)?.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid("query", "is not read by this route"))
+    }
+}
+
 /// The query's parameters, each at most once.
 ///
 /// # Errors
 /// `invalid_request` for a query that can not be read or has one twice.
-pub fn query(request: &HttpRequest) -> Result<HashMap<String, String>, Problem> {
+fn query(request: &HttpRequest) -> Result<HashMap<String, String>, Problem> {
     type Pairs = Vec<(String, String)>;
     let pairs = actix_web::web::Query::<Pairs>::from_query(request.query_string())
         .map_err(|_| invalid("query", "can not be read"))?

@@ -1,28 +1,32 @@
 //! `POST /v1/payments/verify`: a user comes back from checkout and wants to see the credits.
 //!
 //! The webhook and this call race on every purchase, and either may be first. Whoever is, the payment is booked once:
-//! this call only looks, claims what names nobody, or runs the very command that the webhook runs.
+//! this call only looks, claims what names nobody, or runs the very command that the webhook runs. Whose it is and what
+//! it buys is asked for (`asking`) where it is not known.
 
-use std::sync::Arc;
+mod asking;
+
 use std::time::Duration;
 
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep, timeout_at};
+
+use asking::{Asked, Question};
 
 use super::body::{self, Fields, invalid};
 use super::identity::{SignedIn, signed_in};
+use super::page::no_query;
 use super::problem::{Code, Problem};
 use super::submit;
 use crate::app::App;
 use crate::ledger::event::ClaimedBy;
 use crate::ledger::{Command, PurchaseId, Source, UserId};
-use crate::provider::razorpay::{ApiStatus, CheckoutRejected, CheckoutSignature, capture_from_api};
+use crate::provider::razorpay::{CheckoutRejected, CheckoutSignature};
 use crate::reads::PurchaseRow;
-use crate::store::{Delivered, Origin, Outcome, Unit, Work};
+use crate::store::{Origin, Outcome, Unit, Work};
 
 /// How often the read model is looked at while waiting for the webhook, which any instance may receive.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -42,6 +46,7 @@ pub async fn verify(
     if session.impersonated_by.is_some() {
         return Err(Code::ImpersonationRefused.because("a purchase is verified by its buyer"));
     }
+    no_query(&request)?;
     let bytes = body::read(payload, body::REQUEST_BYTES_MAX).await?;
     let checkout = Checkout::parse(&bytes)?;
     checkout.check_signature(&app)?;
@@ -105,20 +110,10 @@ struct Verification<'a> {
     purchase_id: &'a PurchaseId,
 }
 
-/// What asking the provider's API came to.
-enum Asked {
-    /// The money is ours: what to record.
-    Captured(Unit),
-    /// The payment failed.
-    Failed,
-    /// The API knows of no money yet, or could not be asked.
-    Unknown,
-}
-
 impl Verification<'_> {
     async fn run(&self) -> Result<HttpResponse, Problem> {
         if let Some(purchase) = self.find().await? {
-            return self.settle(purchase, true).await;
+            return self.settle(purchase).await;
         }
         let until = Instant::now() + self.app.verify_wait;
         let asked = self.ask_provider();
@@ -127,7 +122,7 @@ impl Verification<'_> {
         tokio::select! {
             biased;
             purchase = &mut webhook => match purchase? {
-                Some(purchase) => self.settle(purchase, true).await,
+                Some(purchase) => self.settle(purchase).await,
                 // The wait is over; the provider's answer has a limit of its own and may still come.
                 None => match asked.await? {
                     Asked::Unknown => Ok(pending()),
@@ -136,7 +131,7 @@ impl Verification<'_> {
             },
             asked = &mut asked => match asked? {
                 Asked::Unknown => match webhook.await? {
-                    Some(purchase) => self.settle(purchase, true).await,
+                    Some(purchase) => self.settle(purchase).await,
                     None => Ok(pending()),
                 },
                 answer => self.answer(answer).await,
@@ -148,14 +143,14 @@ impl Verification<'_> {
     /// call's own work and take it for the webhook's.
     async fn answer(&self, asked: Asked) -> Result<HttpResponse, Problem> {
         match asked {
-            Asked::Failed => {
-                Ok(HttpResponse::Ok().json(json!({ "success": false, "status": "failed" })))
+            Asked::Over(status) => {
+                Ok(HttpResponse::Ok().json(json!({ "success": false, "status": status })))
             }
             Asked::Unknown => Ok(pending()),
-            Asked::Captured(unit) => {
-                let outcome = submit(self.app, unit).await?;
+            Asked::Captured(fetched) => {
+                let outcome = submit(self.app, fetched.into_unit()).await?;
                 match self.find().await? {
-                    Some(purchase) => self.settle(purchase, outcome != Outcome::Recorded).await,
+                    Some(purchase) => self.reply(purchase, outcome != Outcome::Recorded).await,
                     None => Ok(pending()),
                 }
             }
@@ -164,6 +159,16 @@ impl Verification<'_> {
 
     async fn find(&self) -> Result<Option<PurchaseRow>, Problem> {
         Ok(self.app.reads.purchase(self.purchase_id.as_str()).await?)
+    }
+
+    async fn find_again(&self) -> Result<PurchaseRow, Problem> {
+        self.find()
+            .await?
+            .ok_or_else(|| Code::Unavailable.because("the purchase is not readable yet"))
+    }
+
+    fn is_own(&self, purchase: &PurchaseRow) -> bool {
+        purchase.user_id.as_deref() == Some(self.session.user_id.as_str())
     }
 
     /// Looks until the webhook was recorded, by this instance or another, or the wait is over.
@@ -180,51 +185,40 @@ impl Verification<'_> {
 
     /// Asks Razorpay what became of the payment.
     async fn ask_provider(&self) -> Result<Asked, Problem> {
-        let Some(api) = &self.app.razorpay_api else {
-            return Ok(Asked::Unknown);
+        let question = Question {
+            app: self.app,
+            checkout: self.checkout,
+            claimant: &self.session.user_id,
         };
-        let bytes = match api.fetch_payment(&self.checkout.payment_id).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::warn!(%error, "Razorpay's API could not be asked");
-                return Ok(Asked::Unknown);
+        question.ask().await
+    }
+
+    /// The answer for a purchase that somebody else recorded.
+    async fn settle(&self, purchase: PurchaseRow) -> Result<HttpResponse, Problem> {
+        let purchase = self.complete(purchase).await?;
+        self.reply(purchase, true).await
+    }
+
+    /// What was recorded may lack the user or the price, when the webhook that came first did not bring the order's
+    /// notes. The API is asked before the session gets a purchase, so that whose it is does not depend on which came
+    /// first. If it can not be asked, the checkout's signature is proof enough.
+    async fn complete(&self, purchase: PurchaseRow) -> Result<PurchaseRow, Problem> {
+        let nobodys = purchase.user_id.is_none();
+        let unpriced = purchase.sku.is_none() && self.is_own(&purchase);
+        if !nobodys && !unpriced {
+            return Ok(purchase);
+        }
+        match self.ask_provider().await? {
+            Asked::Captured(fetched) if nobodys || fetched.is_priced() => {
+                submit(self.app, fetched.into_unit()).await?;
+                self.find_again().await
             }
-        };
-        let now = self.app.now();
-        let payment = match capture_from_api(
-            &bytes,
-            Some(self.session.user_id.clone()),
-            now.timestamp(),
-            &self.app.rules,
-            self.app.salt()?,
-        ) {
-            Ok(payment) => payment,
-            Err(error) => {
-                tracing::warn!(%error, "Razorpay's API gave an answer that can not be read");
-                return Ok(Asked::Unknown);
-            }
-        };
-        let same = payment.payment_id == self.checkout.payment_id
-            && payment.order_id.as_deref() == Some(&self.checkout.order_id);
-        match payment.status {
-            _ if !same => {
-                tracing::warn!("Razorpay's API answered with another payment or order");
-                Ok(Asked::Unknown)
-            }
-            ApiStatus::Captured(capture) => {
-                let command = Command::CapturePayment(capture);
-                Ok(Asked::Captured(fetched(bytes, now, command)))
-            }
-            ApiStatus::Failed => Ok(Asked::Failed),
-            ApiStatus::Created
-            | ApiStatus::Authorized
-            | ApiStatus::Refunded
-            | ApiStatus::Other(_) => Ok(Asked::Unknown),
+            Asked::Captured(_) | Asked::Over(_) | Asked::Unknown => Ok(purchase),
         }
     }
 
     /// The answer for a recorded purchase, once it is known to be the session's.
-    async fn settle(
+    async fn reply(
         &self,
         purchase: PurchaseRow,
         already_processed: bool,
@@ -233,7 +227,7 @@ impl Verification<'_> {
             Some(_) => purchase,
             None => self.claim().await?,
         };
-        if purchase.user_id.as_deref() != Some(self.session.user_id.as_str()) {
+        if !self.is_own(&purchase) {
             return Err(Code::NotYourPurchase.because("this payment was made for another user"));
         }
         let balance = self
@@ -267,9 +261,7 @@ impl Verification<'_> {
         if let Outcome::Refused(error) = submit(self.app, unit).await? {
             return Err(error.into());
         }
-        self.find()
-            .await?
-            .ok_or_else(|| Code::Unavailable.because("the purchase is not readable yet"))
+        self.find_again().await
     }
 }
 
@@ -277,24 +269,4 @@ fn pending() -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((RETRY_AFTER, RETRY_AFTER_S.to_string()))
         .json(json!({ "success": false, "status": "pending" }))
-}
-
-/// An answer of the provider's API goes through the inbox as a delivery does, so that every fact has its bytes.
-fn fetched(bytes: Vec<u8>, now: chrono::DateTime<chrono::Utc>, command: Command) -> Unit {
-    let body_sha256: [u8; 32] = Sha256::digest(&bytes).into();
-    let key = format!("api:{}", hex::encode(body_sha256));
-    let delivered = Delivered {
-        source: Source::Razorpay,
-        provider_event_id: key.clone(),
-        key,
-        body: bytes,
-        body_sha256,
-        headers_json: "{}".to_owned(),
-        secret: "api".to_owned(),
-        received_at: now,
-    };
-    Unit {
-        origin: Origin::Delivery(Arc::new(delivered)),
-        work: Work::Apply(command),
-    }
 }

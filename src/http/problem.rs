@@ -73,7 +73,7 @@ impl Code {
         Self::NotFound,
         Self::UnknownProvider,
         Self::UserNotFound,
-        Self::MethodNotAllowed("GET"),
+        Self::MethodNotAllowed("GET, HEAD"),
         Self::RequestTimeout,
         Self::PayloadTooLarge,
         Self::ProviderNotConfigured,

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::account;
 use super::body::invalid;
 use super::identity::backend;
-use super::page::Page;
+use super::page::{Page, no_query};
 use super::problem::{Code, Problem};
 use crate::access::Scope;
 use crate::app::App;
@@ -17,13 +17,14 @@ use crate::reads::UserRow;
 /// `GET /v1/users/{user_id}`
 ///
 /// # Errors
-/// `unauthenticated`, `insufficient_scope`, `user_not_found`, `unavailable`.
+/// `unauthenticated`, `insufficient_scope`, `user_not_found`, `invalid_request` for the id or any query, `unavailable`.
 pub async fn user(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (user_id, user) = known(&app, &path, &request).await?;
+    no_query(&request)?;
     let mut shown = account::user(&user_id, &user);
     shown["deleted"] = json!(user.deleted);
     Ok(HttpResponse::Ok().json(shown))
@@ -39,6 +40,7 @@ pub async fn balance(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let user_id = asked_by_backend(&app, &path, &request)?;
+    no_query(&request)?;
     // One look-up for those who have credits; who has none may still be known.
     let balance = match app.reads.balance(user_id.as_str()).await? {
         Some(balance) => balance,

@@ -58,7 +58,7 @@ pub async fn receive(
     };
     let event_id = verified.provider_event_id().to_owned();
     let outcome = submit(&app, unit(verified, work)).await?;
-    Ok(answer(&outcome, &event_id))
+    answer(&outcome, &event_id)
 }
 
 fn unit(verified: Verified, work: Work) -> Unit {
@@ -83,19 +83,55 @@ fn unit(verified: Verified, work: Work) -> Unit {
     }
 }
 
-fn answer(outcome: &Outcome, event_id: &str) -> HttpResponse {
+fn answer(outcome: &Outcome, event_id: &str) -> Result<HttpResponse, Problem> {
     let status = match outcome {
         Outcome::Recorded => "recorded",
         Outcome::Duplicate => {
-            return HttpResponse::Ok().insert_header((IDEMPOTENCY_HIT, "true")).json(
+            return Ok(HttpResponse::Ok().insert_header((IDEMPOTENCY_HIT, "true")).json(
                 serde_json::json!({ "status": "duplicate", "event_id": event_id, "idempotent": true }),
-            );
+            ));
         }
         Outcome::Ignored => "ignored",
-        // The store parks a delivery that a rule refuses, so that nothing is lost; the last two come to requests only.
-        Outcome::Parked | Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused => {
-            "parked"
+        Outcome::Parked => "parked",
+        // Never the outcome of a delivery: the store parks one that a rule refuses, and the others come to requests
+        // only. None of them says that the bytes were kept, so the provider must send them again.
+        Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused => {
+            return Err(Code::Internal.because("it is not known that the delivery was stored"));
         }
     };
-    HttpResponse::Ok().json(serde_json::json!({ "status": status, "event_id": event_id }))
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "status": status, "event_id": event_id })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::LedgerError;
+    use crate::store::Answer;
+
+    #[test]
+    fn only_what_is_kept_is_a_success() {
+        for kept in [
+            Outcome::Recorded,
+            Outcome::Duplicate,
+            Outcome::Ignored,
+            Outcome::Parked,
+        ] {
+            assert!(answer(&kept, "evt_1").is_ok(), "{kept:?}");
+        }
+        let status_200 = Answer {
+            status: 200,
+            body: "{}".to_owned(),
+        };
+        for other in [
+            Outcome::Refused(LedgerError::NotYourPurchase),
+            Outcome::Answered {
+                answer: status_200,
+                hit: true,
+            },
+            Outcome::KeyReused,
+        ] {
+            let problem = answer(&other, "evt_1").unwrap_err();
+            assert_eq!(problem.code(), Code::Internal, "{other:?}");
+        }
+    }
 }

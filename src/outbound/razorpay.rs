@@ -7,7 +7,7 @@ use reqwest::{Client, Response, StatusCode, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{OutboundError, SetupError};
-use crate::provider::razorpay::is_payment_id;
+use crate::provider::razorpay::{is_order_id, is_payment_id};
 
 /// Where the API is.
 pub const DEFAULT_ORIGIN: &str = "https://api.razorpay.com";
@@ -15,7 +15,7 @@ pub const DEFAULT_ORIGIN: &str = "https://api.razorpay.com";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// From the first byte sent to the last byte read.
 const TOTAL_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// A payment has about 2 KiB.
+/// A payment has about 2 KiB, an order less.
 const ANSWER_MAX_BYTES: usize = 256 * 1024;
 
 /// A client of Razorpay's API. Cheap to clone: clones share their connections.
@@ -71,8 +71,23 @@ impl RazorpayApi {
         if !is_payment_id(payment_id) {
             return Err(OutboundError::NotFound);
         }
+        self.fetch(&format!("/v1/payments/{payment_id}")).await
+    }
+
+    /// `GET /v1/orders/{id}`: the order's JSON as it came, within the same limits.
+    ///
+    /// # Errors
+    /// [`OutboundError`]; [`OutboundError::NotFound`] without asking for what is no order id.
+    pub async fn fetch_order(&self, order_id: &str) -> Result<Vec<u8>, OutboundError> {
+        if !is_order_id(order_id) {
+            return Err(OutboundError::NotFound);
+        }
+        self.fetch(&format!("/v1/orders/{order_id}")).await
+    }
+
+    async fn fetch(&self, path: &str) -> Result<Vec<u8>, OutboundError> {
         let mut url = self.origin.clone();
-        url.set_path(&format!("/v1/payments/{payment_id}"));
+        url.set_path(path);
         let response = self
             .client
             .get(url)
@@ -181,6 +196,24 @@ mod tests {
         let body = br#"{ "id":"pay_1" }"#.to_vec();
         let answer = ResponseTemplate::new(200).set_body_bytes(body.clone());
         assert_eq!(fetch_from(answer).await, Ok(body));
+    }
+
+    #[tokio::test]
+    async fn an_order_is_fetched_in_the_same_way() {
+        let server = MockServer::start().await;
+        Mock::given(method("GET"))
+            .and(path("/v1/orders/order_1"))
+            .and(basic_auth("rzp_test_1", "sesame"))
+            .respond_with(ResponseTemplate::new(200).set_body_string("{}"))
+            .expect(1)
+            .mount(&server)
+            .await;
+        let api = api(&server.uri());
+        assert_eq!(api.fetch_order("order_1").await, Ok(b"{}".to_vec()));
+        for id in ["", "order_", "order_1/payments", "pay_1", "order_1?x=1"] {
+            let error = api.fetch_order(id).await;
+            assert_eq!(error, Err(OutboundError::NotFound), "{id}");
+        }
     }
 
     #[tokio::test]

@@ -216,9 +216,9 @@ fn user(
     let user_id = user_id(&data)?;
     // All three in milliseconds. Old payloads have no `timestamp`.
     let updated_at_ms = data
-        .time("updated_at")
-        .or_else(|| data.time("created_at"))
-        .or_else(|| event.time("timestamp"))
+        .time_ms("updated_at")
+        .or_else(|| data.time_ms("created_at"))
+        .or_else(|| event.time_ms("timestamp"))
         .ok_or(missing("data.updated_at"))?;
     let version = ProfileVersion {
         updated_at_ms,

@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 
 /// The largest integer that every JSON reader keeps exact: 2^53 - 1.
 const MAX_EXACT: i64 = 9_007_199_254_740_991;
+/// The latest time in seconds that is believed: in the year 5138. What is above it are milliseconds (from the year
+/// 1973 on), or times that `PostgreSQL` and calendars can not hold.
+const MAX_SECONDS: i64 = 100_000_000_000;
 
 /// The members of one JSON object. Of a name that comes twice the last one counts, as in most readers.
 #[derive(Default)]
@@ -54,9 +57,14 @@ impl<'a> Object<'a> {
             .and_then(|text| serde_json::from_str(text).ok())
     }
 
-    /// A member that is a point in time since 1970, in whatever unit: positive and exact.
-    pub fn time(&self, name: &str) -> Option<i64> {
+    /// A member that is a point in time in milliseconds since 1970: positive and exact.
+    pub fn time_ms(&self, name: &str) -> Option<i64> {
         self.integer(name).filter(|t| (1..=MAX_EXACT).contains(t))
+    }
+
+    /// A member that is a point in time in seconds since 1970: positive, and no later than the year 5138.
+    pub fn time_s(&self, name: &str) -> Option<i64> {
+        self.integer(name).filter(|t| (1..=MAX_SECONDS).contains(t))
     }
 }
 
@@ -112,9 +120,22 @@ mod tests {
         let object =
             Object::parse(r#"{"a":0,"b":-1,"c":1,"d":9007199254740992,"e":1.5,"f":"1"}"#).unwrap();
         for name in ["a", "b", "d", "e", "f", "none"] {
-            assert_eq!(object.time(name), None, "{name}");
+            assert_eq!(object.time_ms(name), None, "{name}");
+            assert_eq!(object.time_s(name), None, "{name}");
         }
-        assert_eq!(object.time("c"), Some(1));
+        assert_eq!(object.time_ms("c"), Some(1));
+        assert_eq!(object.time_s("c"), Some(1));
+    }
+
+    #[test]
+    fn milliseconds_are_not_taken_for_seconds() {
+        let object =
+            Object::parse(r#"{"last":100000000000,"more":100000000001,"ms":1795000000000}"#)
+                .unwrap();
+        assert_eq!(object.time_s("last"), Some(100_000_000_000));
+        assert_eq!(object.time_s("more"), None);
+        assert_eq!(object.time_s("ms"), None);
+        assert_eq!(object.time_ms("ms"), Some(1_795_000_000_000));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use api::{ApiPayment, ApiStatus, BadAnswer, capture_from_api};
 pub use checkout::{CheckoutRejected, CheckoutSignature, PaymentLink};
-pub use payment::is_payment_id;
+pub use payment::{is_order_id, is_payment_id};
 
 use super::signature::{BadSecret, Key, keys, lower_hex};
 use super::{
@@ -113,7 +113,7 @@ fn read(verified: &Verified, rules: &Rules, salt: Salt) -> Result<Translated, Pa
         order: order.as_ref(),
         claimant: None,
         fallback_s: event
-            .time("created_at")
+            .time_s("created_at")
             .unwrap_or_else(|| verified.received_at().timestamp()),
         rules,
         salt,

@@ -147,6 +147,22 @@ pub fn razorpay_payment(payment: &SamplePayment, status: &str) -> Value {
     })
 }
 
+/// The entity of a payment's paid order, with the same notes: also what `GET /v1/orders/{id}` answers.
+pub fn razorpay_order(payment: &SamplePayment) -> Value {
+    json!({
+        "id": payment.order_id,
+        "entity": "order",
+        "amount": payment.amount_minor,
+        "amount_paid": payment.amount_minor,
+        "amount_due": 0,
+        "currency": payment.currency,
+        "status": "paid",
+        "attempts": 1,
+        "notes": payment.notes(),
+        "created_at": payment.created_at.timestamp(),
+    })
+}
+
 /// The body of Razorpay's `payment.captured`.
 pub fn razorpay_payment_captured(payment: &SamplePayment) -> Value {
     json!({
@@ -168,18 +184,7 @@ pub fn razorpay_order_paid(payment: &SamplePayment) -> Value {
         "contains": ["payment", "order"],
         "payload": {
             "payment": { "entity": razorpay_payment(payment, "captured") },
-            "order": { "entity": {
-                "id": payment.order_id,
-                "entity": "order",
-                "amount": payment.amount_minor,
-                "amount_paid": payment.amount_minor,
-                "amount_due": 0,
-                "currency": payment.currency,
-                "status": "paid",
-                "attempts": 1,
-                "notes": payment.notes(),
-                "created_at": payment.created_at.timestamp(),
-            } },
+            "order": { "entity": razorpay_order(payment) },
         },
         "created_at": payment.created_at.timestamp(),
     })

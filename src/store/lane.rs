@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 
 use super::append::append;
 use super::batch::{self, Settled};
+use super::health::Health;
 use super::load::load;
 use super::plan::{self, Planned};
 use super::statements::{StatementError, Statements};
@@ -44,6 +45,7 @@ pub(super) struct Lane {
     pub(super) shards: u16,
     pub(super) clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     pub(super) connection: Option<Connection>,
+    pub(super) health: Arc<Health>,
 }
 
 pub(super) struct Connection {
@@ -82,7 +84,10 @@ impl Lane {
         let mut error = StatementError::Busy("not tried".to_owned());
         for _ in 0..BATCH_ATTEMPTS {
             match self.attempt(&mut batch).await {
-                Ok(outcomes) => return answer(batch, outcomes),
+                Ok(outcomes) => {
+                    self.health.committed();
+                    return answer(batch, outcomes);
+                }
                 Err(StatementError::Data(state, place)) => {
                     return self.isolate(batch, &state, &place).await;
                 }
@@ -100,6 +105,7 @@ impl Lane {
             return self.one_by_one(batch).await;
         }
         tracing::warn!(units = batch.len(), %error, "a batch was not committed");
+        self.health.gave_up();
         for pending in batch {
             let _ = pending
                 .reply

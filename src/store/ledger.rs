@@ -1,11 +1,13 @@
 //! The queue in front of the lanes: what the rest of the program calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::health::Health;
 use super::home;
 use super::lane::{self, Lane, Pending};
 use super::plan::Planned;
@@ -34,6 +36,7 @@ impl Default for LedgerSettings {
 pub struct Ledger {
     lanes: Vec<mpsc::Sender<Pending>>,
     shards: u16,
+    health: Arc<Health>,
 }
 
 impl Ledger {
@@ -51,6 +54,7 @@ impl Ledger {
         // The log keeps microseconds; a finer time would hash differently than it is stored.
         let clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync> =
             Arc::new(move || clock().trunc_subsecs(6));
+        let health = Arc::new(Health::new());
         let mut lanes = Vec::new();
         let mut ended = Vec::new();
         for _ in 0..settings.lanes.clamp(1, 16) {
@@ -61,11 +65,17 @@ impl Ledger {
                 shards,
                 clock: Arc::clone(&clock),
                 connection: lane::connect(database).await.ok(),
+                health: Arc::clone(&health),
             };
             lanes.push(sender);
             ended.push(tokio::spawn(lane.run()));
         }
-        Ok((Self { lanes, shards }, ended))
+        let ledger = Self {
+            lanes,
+            shards,
+            health,
+        };
+        Ok((ledger, ended))
     }
 
     /// Commits a unit, together with whatever else is waiting, and says what became of it. Dropping the future
@@ -84,6 +94,12 @@ impl Ledger {
                 mpsc::error::TrySendError::Closed(_) => StoreError::Stopping,
             })?;
         answer.await.unwrap_or(Err(StoreError::Stopping))
+    }
+
+    /// Whether a unit was told, no longer ago than this, that the database is not available, and none was committed
+    /// since.
+    pub fn gave_up_within(&self, window: Duration) -> bool {
+        self.health.gave_up_within(window)
     }
 
     /// A lane serves some shards, so that two lanes of an instance seldom wait for each other. What touches no

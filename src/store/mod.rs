@@ -22,6 +22,7 @@ mod append;
 mod batch;
 pub mod chain;
 mod columns;
+mod health;
 pub mod home;
 mod lane;
 mod ledger;

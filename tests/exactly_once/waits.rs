@@ -232,27 +232,36 @@ async fn the_isolation_level_is_the_stores_own() {
     stop(apps.into()).await;
 }
 
-/// Only what is wrong with a delivery itself may put it aside. A table that is missing is wrong for all of them.
+/// Only what is wrong with a delivery itself may put it aside. A table that is missing is wrong for all of them; then
+/// no work should be sent here, until some could be done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_schema_puts_no_delivery_aside() {
     let app = TestApp::start().await;
-    app.sql()
-        .await
-        .batch_execute("drop table entries")
-        .await
-        .unwrap();
-    let paid = captured(&payment(Some("user_1")));
-    app.deliver(Source::Razorpay, &paid)
-        .await
-        .assert_problem(503, "unavailable");
-    assert_eq!(app.count("select count(*) from inbox").await, 0);
-    rebuild::rebuild(&app.database, "entries", &mut |_, _| {})
-        .await
-        .unwrap();
-    app.deliver(Source::Razorpay, &paid)
-        .await
-        .assert_ok(&json!({"status": "recorded"}));
-    assert_eq!(app.balance("user_1").await, 500);
+    let mut balance = 0;
+    for table in ["balance", "entries"] {
+        app.get("/health/ready").await.assert_ok(&json!({}));
+        let drop = format!("drop table {table}");
+        app.sql().await.batch_execute(&drop).await.unwrap();
+        let paid = captured(&payment(Some("user_1")));
+        let before = app.count("select count(*) from inbox").await;
+        app.deliver(Source::Razorpay, &paid)
+            .await
+            .assert_problem(503, "unavailable");
+        assert_eq!(app.count("select count(*) from inbox").await, before);
+        let ready = app.get("/health/ready").await;
+        ready.assert_problem(503, "unavailable");
+        assert_eq!(ready.headers["retry-after"], "1");
+        app.get("/health/live").await.assert_ok(&json!({}));
+        rebuild::rebuild(&app.database, table, &mut |_, _| {})
+            .await
+            .unwrap();
+        app.deliver(Source::Razorpay, &paid)
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
+        app.get("/health/ready").await.assert_ok(&json!({}));
+        balance += 500;
+        assert_eq!(app.balance("user_1").await, balance);
+    }
     app.assert_audit_is_clean().await;
     app.stop().await;
 }

@@ -128,7 +128,12 @@ impl TestApp {
     }
 
     pub async fn deliver(&self, source: Source, delivery: &SignedDelivery) -> Answer {
-        let mut request = self.client.post(self.url(&format!("/webhooks/{source}")));
+        self.deliver_to(&format!("/webhooks/{source}"), delivery)
+            .await
+    }
+
+    pub async fn deliver_to(&self, path: &str, delivery: &SignedDelivery) -> Answer {
+        let mut request = self.client.post(self.url(path));
         for (name, value) in &delivery.headers {
             request = request.header(*name, value);
         }

@@ -35,6 +35,37 @@ async fn money_without_a_user_or_a_price_is_kept() {
     app.stop().await;
 }
 
+/// Money is a fact: a time that no calendar has does not put it aside.
+#[tokio::test]
+async fn a_strange_time_of_payment_does_not_keep_the_credits_away() {
+    let app = TestApp::start().await;
+    for (n, strange) in [
+        1_795_000_000_000_i64,
+        9_007_199_254_740_991,
+        253_402_300_800,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let paid = payment(Some(&format!("user_{n}")));
+        let mut body = sample::razorpay_payment_captured(&paid);
+        body["payload"]["payment"]["entity"]["created_at"] = json!(strange);
+        app.deliver(
+            Source::Razorpay,
+            &razorpay(&unique("evt"), body.to_string()),
+        )
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+        let page = app.get(&format!("/v1/users/user_{n}/purchases")).await;
+        assert_eq!(page.body["items"][0]["credits"], 500, "{page:?}");
+        assert_eq!(
+            page.body["items"][0]["paid_at"], "2026-11-18T11:06:40.000000Z",
+            "the envelope's time"
+        );
+    }
+    app.stop().await;
+}
+
 /// The two events of one payment in both orders: the second adds what the first lacked, and only that.
 #[tokio::test]
 async fn the_order_adds_what_the_payment_lacked() {

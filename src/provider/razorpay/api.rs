@@ -1,8 +1,9 @@
-//! The answer of Razorpay's `GET /v1/payments/{id}`: what has become of a payment.
+//! The answers of Razorpay's `GET /v1/payments/{id}` and `GET /v1/orders/{id}`: what has become of a payment, and whom
+//! and what it is for.
 //!
-//! Must read a captured payment exactly as the webhook does, so that both come to the same command.
+//! Must read a captured payment exactly as the webhooks do, so that all come to the same command.
 
-use super::payment::{Context, capture, is_payment_id, order_id};
+use super::payment::{Context, capture, is_payment_id, order_id, order_may_say_more};
 use crate::ledger::command::CapturePayment;
 use crate::ledger::{Salt, UserId};
 use crate::provider::Rules;
@@ -18,6 +19,8 @@ pub struct ApiPayment {
     pub payment_id: String,
     /// Its order, if it has one. The caller must see that it is the one that the signature is over.
     pub order_id: Option<String>,
+    /// Whether the order was not read with it, and may name the user or the sku that the payment lacks.
+    pub order_may_say_more: bool,
     /// What has become of it.
     pub status: ApiStatus,
 }
@@ -48,26 +51,38 @@ pub enum BadAnswer {
     /// A field that must be there is absent or of no use.
     #[error("the answer has no usable {0}")]
     MissingField(&'static str),
+    /// The order is not the payment's.
+    #[error("the answer is about another order")]
+    OtherOrder,
 }
 
-/// Reads the payment that the API answered. `asked_at_s` (seconds since 1970) stands in for a missing time of
+/// Reads the payment that the API answered, and its order, if that was asked for, too: what the payment's notes lack is
+/// read from the order's, as from `order.paid`. `asked_at_s` (seconds since 1970) stands in for a missing time of
 /// payment; `claimant` is the user who showed the checkout's signature; the salt must be fresh.
 ///
 /// # Errors
-/// [`BadAnswer`] when it is no JSON object, or lacks its id, its status or, captured, its amount or currency.
+/// [`BadAnswer`] when either is no JSON object, the payment lacks its id, its status or, captured, its amount or
+/// currency, or the order is another one.
 pub fn capture_from_api(
-    entity_json: &[u8],
+    payment_json: &[u8],
+    order_json: Option<&[u8]>,
     claimant: Option<UserId>,
     asked_at_s: i64,
     rules: &Rules,
     salt: Salt,
 ) -> Result<ApiPayment, BadAnswer> {
-    let text = std::str::from_utf8(entity_json).map_err(|_| BadAnswer::NotJson)?;
-    let payment = Object::parse(text).ok_or(BadAnswer::NotJson)?;
+    let payment = object(payment_json)?;
+    let order = order_json.map(object).transpose()?;
     let payment_id = payment
         .text("id")
         .filter(|id| is_payment_id(id))
         .ok_or(BadAnswer::MissingField("id"))?;
+    let order_id = order_id(&payment);
+    if let Some(order) = &order
+        && (order_id.is_none() || order.text("id") != order_id)
+    {
+        return Err(BadAnswer::OtherOrder);
+    }
     let status = payment
         .text("status")
         .ok_or(BadAnswer::MissingField("status"))?;
@@ -76,7 +91,7 @@ pub fn capture_from_api(
         "authorized" => ApiStatus::Authorized,
         "captured" => {
             let context = Context {
-                order: None,
+                order: order.as_ref(),
                 claimant,
                 fallback_s: asked_at_s,
                 rules,
@@ -92,7 +107,13 @@ pub fn capture_from_api(
     };
     Ok(ApiPayment {
         payment_id,
-        order_id: order_id(&payment),
+        order_id,
+        order_may_say_more: order.is_none() && order_may_say_more(&payment),
         status,
     })
+}
+
+fn object(json: &[u8]) -> Result<Object<'_>, BadAnswer> {
+    let text = std::str::from_utf8(json).map_err(|_| BadAnswer::NotJson)?;
+    Object::parse(text).ok_or(BadAnswer::NotJson)
 }

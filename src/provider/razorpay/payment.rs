@@ -23,6 +23,11 @@ pub fn is_payment_id(id: &str) -> bool {
     has_id_shape(id, "pay_")
 }
 
+/// Whether a text has the shape of an order's id: `order_`, then letters and digits. Safe in a URL's path.
+pub fn is_order_id(id: &str) -> bool {
+    has_id_shape(id, "order_")
+}
+
 /// What goes into the command besides the payment itself.
 pub(super) struct Context<'a> {
     /// The order that came along, for its notes.
@@ -71,10 +76,10 @@ pub(super) fn capture(
             field: "amount",
             webhook_path: "payload.payment.entity.amount",
         })?;
-    let paid_at_s = payment.time("created_at").unwrap_or(context.fallback_s);
+    let paid_at_s = payment.time_s("created_at").unwrap_or(context.fallback_s);
     let notes = Notes::of(payment, context.order);
-    let user_id = notes.find("user_id", |id| UserId::parse(id).ok());
-    let sku = notes.find("sku", |sku| clean(&sku, usize::MAX));
+    let user_id = notes.user_id();
+    let sku = notes.sku();
     Ok(CapturePayment {
         purchase_id,
         user_id,
@@ -92,9 +97,13 @@ pub(super) fn capture(
 
 /// The payment's order, if it has one.
 pub(super) fn order_id(payment: &Object<'_>) -> Option<String> {
-    payment
-        .text("order_id")
-        .filter(|id| has_id_shape(id, "order_"))
+    payment.text("order_id").filter(|id| is_order_id(id))
+}
+
+/// Whether the payment's own notes lack the user or the sku, which its order's notes may have.
+pub(super) fn order_may_say_more(payment: &Object<'_>) -> bool {
+    let own = Notes::of(payment, None);
+    order_id(payment).is_some() && (own.user_id().is_none() || own.sku().is_none())
 }
 
 fn payer(payment: &Object<'_>, salt: Salt) -> Option<Personal> {
@@ -118,6 +127,14 @@ impl<'a> Notes<'a> {
                 .filter_map(|entity| entity.object("notes"))
                 .collect(),
         )
+    }
+
+    fn user_id(&self) -> Option<UserId> {
+        self.find("user_id", |id| UserId::parse(id).ok())
+    }
+
+    fn sku(&self) -> Option<String> {
+        self.find("sku", |sku| clean(&sku, usize::MAX))
     }
 
     /// The first note of a name that can be read; one that can not counts as absent.

@@ -140,6 +140,20 @@ fn the_time_of_payment_falls_back() {
     assert_eq!(paid_at(&body), 9);
     let body = without(body, "created_at");
     assert_eq!(paid_at(&body), now().timestamp());
+    // Milliseconds, or no time that a calendar has: money is a fact, and does not wait for a better one.
+    for strange in [
+        100_000_000_001,
+        1_795_000_000_000,
+        253_402_300_800,
+        i64::MAX,
+        0,
+        -1,
+    ] {
+        let entity = with(payment(), "created_at", json!(strange));
+        assert_eq!(paid_at(&captured(&entity)), 9, "{strange}");
+        let body = with(captured(&entity), "created_at", json!(strange));
+        assert_eq!(paid_at(&body), now().timestamp(), "{strange}");
+    }
 }
 
 #[test]
@@ -178,7 +192,15 @@ fn the_api_and_the_webhook_come_to_one_command() {
     let webhook: Value = read_json("razorpay/payment.captured.notes_object.json");
     let entity = webhook["payload"]["payment"]["entity"].to_string();
     let user = UserId::parse("user_session").unwrap();
-    let told = capture_from_api(entity.as_bytes(), Some(user.clone()), 7, &rules(), SALT).unwrap();
+    let told = capture_from_api(
+        entity.as_bytes(),
+        None,
+        Some(user.clone()),
+        7,
+        &rules(),
+        SALT,
+    )
+    .unwrap();
     assert_eq!(told.payment_id, "pay_Rf1DLxPeMKIsXE");
     assert_eq!(told.order_id.as_deref(), Some("order_RYq85MF90MFRV9"));
     let ApiStatus::Captured(capture) = told.status else {
@@ -191,10 +213,63 @@ fn the_api_and_the_webhook_come_to_one_command() {
     assert_eq!(*capture, expected);
 }
 
+/// The payment's notes first, then its order's, as when the webhook brings both.
+#[test]
+fn the_api_and_the_webhook_read_the_order_alike() {
+    let ask = |payment: &Value, order: Option<&Value>| {
+        let order = order.map(Value::to_string);
+        let payment = payment.to_string();
+        let order = order.as_ref().map(String::as_bytes);
+        capture_from_api(payment.as_bytes(), order, None, 7, &rules(), SALT)
+    };
+    let order_notes = json!({"user_id": "order_user", "sku": "credits_500"});
+    let order = json!({"id": "order_1", "notes": order_notes});
+    for (notes, lacks) in [
+        (json!({"user_id": "u", "sku": "credits_500"}), false),
+        (json!({"user_id": "u", "sku": "credits_9000"}), false),
+        (json!({"user_id": "u"}), true),
+        (json!({"sku": "credits_500"}), true),
+        (json!({"user_id": "a b", "sku": " "}), true),
+        (json!([]), true),
+    ] {
+        let entity = with(
+            with(payment(), "order_id", json!("order_1")),
+            "notes",
+            notes,
+        );
+        assert_eq!(
+            ask(&entity, None).unwrap().order_may_say_more,
+            lacks,
+            "{entity}"
+        );
+        let body = json!({"event": "order.paid", "payload": {
+            "payment": {"entity": entity}, "order": {"entity": order},
+        }});
+        let both = ask(&entity, Some(&order)).unwrap();
+        assert!(!both.order_may_say_more);
+        let ApiStatus::Captured(capture) = both.status else {
+            panic!("not captured");
+        };
+        assert_eq!(*capture, capture_in(razorpay_says(&body)));
+    }
+    // No order, nothing to ask.
+    assert!(!ask(&payment(), None).unwrap().order_may_say_more);
+    let entity = with(payment(), "order_id", json!("order_1"));
+    let other = with(order.clone(), "id", json!("order_2"));
+    assert_eq!(ask(&entity, Some(&other)), Err(BadAnswer::OtherOrder));
+    assert_eq!(ask(&payment(), Some(&order)), Err(BadAnswer::OtherOrder));
+    assert_eq!(
+        ask(&payment(), Some(&json!({}))),
+        Err(BadAnswer::OtherOrder)
+    );
+    assert_eq!(ask(&entity, Some(&json!([]))), Err(BadAnswer::NotJson));
+}
+
 #[test]
 fn the_api_tells_every_status() {
-    let ask =
-        |entity: &Value| capture_from_api(entity.to_string().as_bytes(), None, 7, &rules(), SALT);
+    let ask = |entity: &Value| {
+        capture_from_api(entity.to_string().as_bytes(), None, None, 7, &rules(), SALT)
+    };
     for (text, status) in [
         ("created", ApiStatus::Created),
         ("authorized", ApiStatus::Authorized),

@@ -118,7 +118,7 @@ proptest! {
         let _ = clerk_says(&event);
         let _ = razorpay_says(&event);
         let entity = &event["data"];
-        let _ = capture_from_api(entity.to_string().as_bytes(), None, 1, &rules(), SALT);
+        let _ = capture_from_api(entity.to_string().as_bytes(), Some(b"{}"), None, 1, &rules(), SALT);
     }
 
     #[test]
@@ -131,7 +131,7 @@ proptest! {
         if let Ok(verified) = verify(&razorpay(), &signed) {
             let _ = razorpay().translate(&verified, &rules(), SALT);
         }
-        let _ = capture_from_api(&body, None, 1, &rules(), SALT);
+        let _ = capture_from_api(&body, Some(&body), None, 1, &rules(), SALT);
     }
 
     #[test]
