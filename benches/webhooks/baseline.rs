@@ -77,7 +77,11 @@ pub fn start<R: Record>(config: Config, record: R) -> anyhow::Result<Running> {
         handle.stop(true).await;
     });
     let serving = tokio::spawn(async move { Ok(server.await?) });
-    Ok(Running { address, stop, serving })
+    Ok(Running {
+        address,
+        stop,
+        serving,
+    })
 }
 
 async fn receive<R: Record>(
@@ -119,7 +123,9 @@ fn read<R>(shared: &Shared<R>, request: &HttpRequest, body: &[u8]) -> anyhow::Re
     })?;
     let mut salt = [0; 16];
     getrandom::fill(&mut salt)?;
-    let translated = shared.razorpay.translate(&verified, &shared.rules, Salt(salt));
+    let translated = shared
+        .razorpay
+        .translate(&verified, &shared.rules, Salt(salt));
     let Translated::Apply(Command::CapturePayment(capture)) = translated else {
         anyhow::bail!("not a captured payment");
     };

@@ -88,7 +88,8 @@ pub fn run(load: Load) -> anyhow::Result<Measured> {
         .context("an answer did not come")??;
     let cpu = cpu_time().saturating_sub(cpu_before);
     let latencies = shared.latencies_us.borrow();
-    let ms = |quantile| Duration::from_micros(latencies.value_at_quantile(quantile)).as_secs_f64() * 1e3;
+    let ms =
+        |quantile| Duration::from_micros(latencies.value_at_quantile(quantile)).as_secs_f64() * 1e3;
     Ok(Measured {
         rate: to_f64(shared.in_time.get()) / load.measured.as_secs_f64(),
         p50_ms: ms(0.5),
@@ -127,7 +128,10 @@ async fn connection(shared: Rc<Shared>) -> anyhow::Result<()> {
         if (shared.begin..shared.end).contains(&answered) {
             shared.in_time.set(shared.in_time.get() + 1);
             let us = u64::try_from((answered - sent).as_micros()).unwrap_or(LATENCY_MAX_US);
-            shared.latencies_us.borrow_mut().saturating_record(us.max(1));
+            shared
+                .latencies_us
+                .borrow_mut()
+                .saturating_record(us.max(1));
         }
     }
 }
@@ -136,13 +140,16 @@ async fn connection(shared: Rc<Shared>) -> anyhow::Result<()> {
 async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Result<()> {
     answer.clear();
     loop {
-        if let Some(length) = answer_length(answer)? {
-            if answer.len() >= length {
-                break;
-            }
+        if let Some(length) = answer_length(answer)?
+            && answer.len() >= length
+        {
+            break;
         }
         ensure!(answer.len() < ANSWER_BYTES_MAX, "an answer is too long");
-        ensure!(stream.read_buf(answer).await? > 0, "the connection was closed");
+        ensure!(
+            stream.read_buf(answer).await? > 0,
+            "the connection was closed"
+        );
     }
     let text = String::from_utf8_lossy(answer);
     if !text.starts_with("HTTP/1.1 200 ") || !text.contains("\"recorded\"") {
@@ -175,7 +182,10 @@ fn cpu_time() -> Duration {
     Duration::from_nanos(first.and_then(|ns| ns.parse().ok()).unwrap_or(0))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of a run are far below 2^53"
+)]
 const fn to_f64(count: u64) -> f64 {
     count as f64
 }

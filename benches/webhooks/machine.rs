@@ -23,7 +23,11 @@ pub struct Disk {
 /// Writes 8 KiB and calls fdatasync, for about a second, in a file that is there already.
 pub fn probe_disk(folder: &Path) -> std::io::Result<Disk> {
     let path = folder.join("fdatasync-probe");
-    let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
+    let file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)?;
     let result = measure(file);
     std::fs::remove_file(&path)?;
     result
@@ -57,10 +61,14 @@ fn measure(mut file: File) -> std::io::Result<Disk> {
 /// Cores, memory, model, kernel.
 pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
+    let model =
+        field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
     let memory = field("/proc/meminfo", "MemTotal")
         .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
-        .map_or_else(|| "unknown memory".to_owned(), |kib| format!("{} GiB", kib.div_ceil(1024 * 1024)));
+        .map_or_else(
+            || "unknown memory".to_owned(),
+            |kib| format!("{} GiB", kib.div_ceil(1024 * 1024)),
+        );
     let kernel = read("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} cores ({model}), {memory}, Linux {}", kernel.trim())
 }
@@ -68,7 +76,10 @@ pub fn describe() -> String {
 /// Jobs that ran or waited to, over the last minute: what else the machine was doing.
 pub fn load_average() -> String {
     let text = read("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().unwrap_or("unknown").to_owned()
+    text.split_whitespace()
+        .next()
+        .unwrap_or("unknown")
+        .to_owned()
 }
 
 /// The commit that is measured, with a `+` when files differ from it.

@@ -53,15 +53,29 @@ struct Arguments {
     /// Let every commit wait for 1 ms (`commit_delay`): a stand-in for slower disks and synchronous standbys.
     #[arg(long)]
     commit_delay: bool,
-    /// Database connections of stock postgres-es.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=80))]
-    stock_pool: u32,
-    /// Database connections of one SQL transaction per webhook.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=80))]
-    single_tx_pool: u16,
+    /// Database connections of stock postgres-es. Default: what was best when 4 to 64 were tried.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=80))]
+    stock_pool: Option<u16>,
+    /// Database connections of one SQL transaction per webhook. Default: what was best when 4 to 64 were tried.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=80))]
+    single_tx_pool: Option<u16>,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Arguments {
+    /// Fast commits leave two cores nothing but work: few connections are best. Slow ones are waited for side by side.
+    fn stock_pool(&self) -> u16 {
+        self.stock_pool
+            .unwrap_or(if self.commit_delay { 64 } else { 8 })
+    }
+
+    /// As [`Self::stock_pool`].
+    fn single_tx_pool(&self) -> u16 {
+        self.single_tx_pool
+            .unwrap_or(if self.commit_delay { 32 } else { 8 })
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -101,7 +115,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     install_crypto_provider();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let server = Server::start().await?;
         let result = measure(arguments, &server).await;
@@ -146,10 +162,11 @@ async fn start(
     match system {
         System::Ours => ours::start(config).await,
         System::Stock => {
-            baseline::start(config, Stock::open(database, arguments.stock_pool).await?)
+            let connections = u32::from(arguments.stock_pool());
+            baseline::start(config, Stock::open(database, connections).await?)
         }
         System::SingleTx => {
-            let connections = usize::from(arguments.single_tx_pool);
+            let connections = usize::from(arguments.single_tx_pool());
             baseline::start(config, SingleTx::open(database, connections).await?)
         }
     }
@@ -228,8 +245,15 @@ async fn print_conditions(arguments: &Arguments, server: &Server) -> anyhow::Res
         .iter()
         .map(|(name, value)| format!("{name} = {value}"))
         .collect();
-    println!("commit: {}", machine::commit().as_deref().unwrap_or("unknown"));
-    println!("machine: {}; load average {}", machine::describe(), machine::load_average());
+    println!(
+        "commit: {}",
+        machine::commit().as_deref().unwrap_or("unknown")
+    );
+    println!(
+        "machine: {}; load average {}",
+        machine::describe(),
+        machine::load_average()
+    );
     println!("PostgreSQL: {}", settings.join(", "));
     println!(
         "disk: 8 KiB + fdatasync: p50 {:.3} ms, p99 {:.3} ms ({} times)",
@@ -242,8 +266,8 @@ async fn print_conditions(arguments: &Arguments, server: &Server) -> anyhow::Res
         arguments.rounds,
         arguments.seconds,
         arguments.warm_up,
-        arguments.stock_pool,
-        arguments.single_tx_pool
+        arguments.stock_pool(),
+        arguments.single_tx_pool()
     );
     Ok(())
 }

@@ -12,7 +12,10 @@ use super::running::Running;
 
 /// Settings of all three systems: defaults, a webhook secret, one thing to buy.
 pub fn config(folder: &Path, database: &str) -> anyhow::Result<Config> {
-    let file = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/webhooks/ledger.toml"));
+    let file = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/benches/webhooks/ledger.toml"
+    ));
     let mut config = Config::load(Some(&file), |name| {
         // To try other settings; what is reported is run without.
         let ours = matches!(name, "PG_BIN_DIR" | "LANES" | "WORKERS");
@@ -39,5 +42,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         };
         Ok(application.run_until(stopped).await?)
     });
-    Ok(Running { address, stop, serving })
+    Ok(Running {
+        address,
+        stop,
+        serving,
+    })
 }

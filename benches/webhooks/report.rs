@@ -47,12 +47,17 @@ pub struct Report {
 impl Report {
     /// Adds one round's figures of a system at a number of connections.
     pub fn add(&mut self, system: System, connections: usize, measured: Measured) {
-        self.cells.entry((connections, system)).or_default().push(measured);
+        self.cells
+            .entry((connections, system))
+            .or_default()
+            .push(measured);
     }
 
     /// Prints medians over the rounds, as Markdown.
     pub fn print(&self) {
-        println!("| connections | system | webhooks/s (lowest–highest round) | p50 ms | p99 ms | credit-ledger is |");
+        println!(
+            "| connections | system | webhooks/s (lowest–highest round) | p50 ms | p99 ms | credit-ledger is |"
+        );
         println!("|---:|---|---:|---:|---:|---:|");
         for ((connections, system), rounds) in &self.cells {
             let rate = median(rounds, |round| round.rate);
@@ -92,5 +97,7 @@ fn range<'a>(
     rounds
         .into_iter()
         .map(figure)
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), f| (low.min(f), high.max(f)))
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), f| {
+            (low.min(f), high.max(f))
+        })
 }

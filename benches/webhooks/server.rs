@@ -41,7 +41,8 @@ impl Server {
 
     /// Removes a database, with the sessions that still use it.
     pub async fn drop_database(&self, name: &str) -> anyhow::Result<()> {
-        self.run(&format!("drop database {name} with (force)")).await
+        self.run(&format!("drop database {name} with (force)"))
+            .await
     }
 
     /// Lets every commit wait for 1 ms, as slower disks and synchronous standbys do.
@@ -70,12 +71,18 @@ impl Server {
     }
 
     async fn connect(&self) -> anyhow::Result<tokio_postgres::Client> {
-        Ok(self.database.connect_as_login(&ConnectOptions::default()).await?)
+        Ok(self
+            .database
+            .connect_as_login(&ConnectOptions::default())
+            .await?)
     }
 
     async fn run(&self, statement: &str) -> anyhow::Result<()> {
         let client = self.connect().await?;
-        client.batch_execute(statement).await.with_context(|| statement.to_owned())
+        client
+            .batch_execute(statement)
+            .await
+            .with_context(|| statement.to_owned())
     }
 }
 
@@ -89,7 +96,9 @@ pub struct Found {
 
 /// Counts with a query that gives `recorded` and `in_balances`.
 pub async fn count(database: &Database, sql: &str) -> anyhow::Result<Found> {
-    let client = database.connect_as_login(&ConnectOptions::default()).await?;
+    let client = database
+        .connect_as_login(&ConnectOptions::default())
+        .await?;
     let row = client.query_one(sql, &[]).await?;
     Ok(Found {
         recorded: row.get::<_, i64>("recorded").try_into()?,

@@ -19,8 +19,12 @@ pub struct SingleTx {
 impl SingleTx {
     /// Makes its tables.
     pub async fn open(database: &Database, connections: usize) -> anyhow::Result<Self> {
-        let client = database.connect_as_login(&ConnectOptions::default()).await?;
-        client.batch_execute(include_str!("sql/single_tx.sql")).await?;
+        let client = database
+            .connect_as_login(&ConnectOptions::default())
+            .await?;
+        client
+            .batch_execute(include_str!("sql/single_tx.sql"))
+            .await?;
         let pool = database.pool(
             Role::App,
             &PoolOptions {
@@ -71,9 +75,15 @@ impl Record for SingleTx {
             )
             .await?;
         if new == 1 {
-            transaction.execute(&add_credits, &[&payment.user_id, &payment.credits]).await?;
+            transaction
+                .execute(&add_credits, &[&payment.user_id, &payment.credits])
+                .await?;
         }
         transaction.commit().await?;
-        Ok(if new == 1 { Recorded::New } else { Recorded::Duplicate })
+        Ok(if new == 1 {
+            Recorded::New
+        } else {
+            Recorded::Duplicate
+        })
     }
 }

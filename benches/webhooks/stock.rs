@@ -91,7 +91,11 @@ impl Aggregate for Account {
     }
 
     fn apply(&mut self, event: AccountEvent) {
-        let AccountEvent::CreditsPurchased { purchase_id, balance, .. } = event;
+        let AccountEvent::CreditsPurchased {
+            purchase_id,
+            balance,
+            ..
+        } = event;
         self.balance = balance;
         self.payments.insert(purchase_id);
     }
@@ -117,14 +121,17 @@ pub struct Stock {
 impl Stock {
     /// Makes its tables.
     pub async fn open(database: &Database, connections: u32) -> anyhow::Result<Self> {
-        let client = database.connect_as_login(&ConnectOptions::default()).await?;
+        let client = database
+            .connect_as_login(&ConnectOptions::default())
+            .await?;
         client.batch_execute(include_str!("sql/stock.sql")).await?;
         let options = database.sqlx_options(Role::App, &ConnectOptions::default());
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .connect_with(options)
             .await?;
-        let views = PostgresViewRepository::<BalanceView, Account>::new("balance_view", pool.clone());
+        let views =
+            PostgresViewRepository::<BalanceView, Account>::new("balance_view", pool.clone());
         let query = GenericQuery::<_, BalanceView, Account>::new(Arc::new(views));
         Ok(Self {
             cqrs: postgres_cqrs(pool, vec![Box::new(query)], ()),
