@@ -8,6 +8,7 @@ mod delivery;
 mod load;
 mod machine;
 mod ours;
+mod processor;
 mod report;
 mod running;
 mod server;
@@ -22,7 +23,7 @@ use clap::Parser;
 use credit_ledger::postgres::{Database, install_crypto_provider};
 
 use load::Load;
-use report::{Report, System};
+use report::{Cell, Report, System};
 use running::Running;
 use server::Server;
 use single_tx::SingleTx;
@@ -141,9 +142,11 @@ async fn measure(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
             let name = format!("{}_{round}", system.slug());
             let database = server.create(&name).await?;
             let running = start(system, arguments, server, &database).await?;
-            let result = measure_system(system, arguments, &running, &database, &mut report).await;
+            let result = measure_system(system, arguments, server, &running, &database).await;
             running.stop().await?;
-            result?;
+            for (connections, cell) in result? {
+                report.add(system, connections, cell);
+            }
             server.drop_database(&name).await?;
         }
     }
@@ -175,11 +178,12 @@ async fn start(
 async fn measure_system(
     system: System,
     arguments: &Arguments,
+    server: &Server,
     running: &Running,
     database: &Database,
-    report: &mut Report,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<(usize, Cell)>> {
     let mut acknowledged = 0;
+    let mut cells = Vec::new();
     for connections in &arguments.connections {
         let connections = usize::from(*connections);
         let load = Load {
@@ -190,16 +194,12 @@ async fn measure_system(
             // Requests count from 0; those of a failed run may be more than were acknowledged, but then all is over.
             first: acknowledged,
         };
+        let before = processor::used(server.folder());
         let measured = tokio::task::spawn_blocking(move || load::run(load)).await??;
-        acknowledged += measured.acknowledged;
+        let cell = Cell::new(measured, before, processor::used(server.folder()));
+        acknowledged += cell.measured.acknowledged;
         let found = server::count(database, found_sql(system)).await?;
-        println!(
-            "{} at {connections}: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
-            system.name(),
-            measured.rate,
-            measured.p50_ms,
-            measured.p99_ms
-        );
+        println!("{} at {connections}: {cell}", system.name());
         ensure!(
             found.recorded == acknowledged,
             "{}: {acknowledged} payments were acknowledged, {} are there",
@@ -207,9 +207,9 @@ async fn measure_system(
             found.recorded
         );
         check_balances(system, acknowledged, found.in_balances)?;
-        report.add(system, connections, measured);
+        cells.push((connections, cell));
     }
-    Ok(())
+    Ok(cells)
 }
 
 /// Stock postgres-es updates its view after the commit and drops what two updates at once do to one row. That is how
