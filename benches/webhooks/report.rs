@@ -99,7 +99,7 @@ impl Report {
     /// Prints medians over the rounds, as Markdown.
     pub fn print(&self) {
         println!(
-            "| connections | system | webhooks/s (lowest–highest round) | p50 ms | p99 ms | credit-ledger is |"
+            "| connections | system | webhooks/s (lowest–highest round) | p50 ms | p99 ms | processor µs: service + PostgreSQL | credit-ledger is |"
         );
         println!("|---:|---|---:|---:|---:|---:|---:|");
         for ((connections, system), rounds) in &self.cells {
