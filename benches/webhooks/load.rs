@@ -1,0 +1,190 @@
+//! The load: some connections, each sending its next delivery when the last one is answered.
+//!
+//! HTTP/1.1 by hand, kept alive, on one thread of its own, so that it costs little beside what is measured. Any answer
+//! but `200` with `recorded` ends the run.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use hdrhistogram::Histogram;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, LocalSet};
+
+use super::delivery::Deliveries;
+
+/// The slowest answer that is told apart from slower ones.
+const LATENCY_MAX_US: u64 = 60_000_000;
+/// How long after the end the last answers may come.
+const LAST_ANSWERS: Duration = Duration::from_secs(20);
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// What to send.
+#[derive(Clone, Copy)]
+pub struct Load {
+    /// Where to.
+    pub address: SocketAddr,
+    /// How many connections at once.
+    pub connections: usize,
+    /// How long before anything counts.
+    pub warm_up: Duration,
+    /// How long it counts.
+    pub measured: Duration,
+    /// The number of the first payment; no payment is sent twice to one database.
+    pub first: u64,
+}
+
+/// What came of it.
+pub struct Measured {
+    /// Answers in the measured time, a second.
+    pub rate: f64,
+    /// Time from a request's first byte to its answer's last.
+    pub p50_ms: f64,
+    /// The same.
+    pub p99_ms: f64,
+    /// Answers in all, warm-up and last ones included.
+    pub acknowledged: u64,
+    /// Processor time that the load itself took.
+    pub generator: Duration,
+}
+
+struct Shared {
+    load: Load,
+    begin: Instant,
+    end: Instant,
+    deliveries: RefCell<Deliveries>,
+    latencies_us: RefCell<Histogram<u64>>,
+    acknowledged: Cell<u64>,
+    in_time: Cell<u64>,
+}
+
+/// Runs the load on the calling thread.
+///
+/// # Errors
+/// On the first answer that is not what it must be.
+pub fn run(load: Load) -> anyhow::Result<Measured> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let begin = Instant::now() + load.warm_up;
+    let shared = Rc::new(Shared {
+        load,
+        begin,
+        end: begin + load.measured,
+        deliveries: RefCell::new(Deliveries::new(load.address, load.first)?),
+        latencies_us: RefCell::new(Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?),
+        acknowledged: Cell::new(0),
+        in_time: Cell::new(0),
+    });
+    let cpu_before = cpu_time();
+    let all = run_connections(Rc::clone(&shared));
+    let limit = load.warm_up + load.measured + LAST_ANSWERS;
+    runtime
+        .block_on(LocalSet::new().run_until(async { tokio::time::timeout(limit, all).await }))
+        .context("an answer did not come")??;
+    let cpu = cpu_time().saturating_sub(cpu_before);
+    let latencies = shared.latencies_us.borrow();
+    let ms =
+        |quantile| Duration::from_micros(latencies.value_at_quantile(quantile)).as_secs_f64() * 1e3;
+    Ok(Measured {
+        rate: to_f64(shared.in_time.get()) / load.measured.as_secs_f64(),
+        p50_ms: ms(0.5),
+        p99_ms: ms(0.99),
+        acknowledged: shared.acknowledged.get(),
+        generator: cpu,
+    })
+}
+
+async fn run_connections(shared: Rc<Shared>) -> anyhow::Result<()> {
+    let mut connections = JoinSet::new();
+    for _ in 0..shared.load.connections {
+        connections.spawn_local(connection(Rc::clone(&shared)));
+    }
+    while let Some(ended) = connections.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+async fn connection(shared: Rc<Shared>) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(shared.load.address).await?;
+    stream.set_nodelay(true)?;
+    let (mut request, mut answer) = (Vec::new(), Vec::new());
+    loop {
+        if Instant::now() >= shared.end {
+            return Ok(());
+        }
+        request.clear();
+        shared.deliveries.borrow_mut().write_next(&mut request)?;
+        let sent = Instant::now();
+        stream.write_all(&request).await?;
+        read_answer(&mut stream, &mut answer).await?;
+        let answered = Instant::now();
+        shared.acknowledged.set(shared.acknowledged.get() + 1);
+        if (shared.begin..shared.end).contains(&answered) {
+            shared.in_time.set(shared.in_time.get() + 1);
+            let us = u64::try_from((answered - sent).as_micros()).unwrap_or(LATENCY_MAX_US);
+            shared
+                .latencies_us
+                .borrow_mut()
+                .saturating_record(us.max(1));
+        }
+    }
+}
+
+/// Reads one answer and checks it.
+async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Result<()> {
+    answer.clear();
+    loop {
+        if let Some(length) = answer_length(answer)?
+            && answer.len() >= length
+        {
+            break;
+        }
+        ensure!(answer.len() < ANSWER_BYTES_MAX, "an answer is too long");
+        ensure!(
+            stream.read_buf(answer).await? > 0,
+            "the connection was closed"
+        );
+    }
+    let text = String::from_utf8_lossy(answer);
+    if !text.starts_with("HTTP/1.1 200 ") || !text.contains("\"recorded\"") {
+        bail!("not recorded: {text}");
+    }
+    Ok(())
+}
+
+/// The length of head and body, once the head is whole.
+fn answer_length(answer: &[u8]) -> anyhow::Result<Option<usize>> {
+    let Some(head) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head_length = head + 4;
+    let length = std::str::from_utf8(&answer[..head])?
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .context("an answer without content-length")?
+        .1
+        .trim()
+        .parse::<usize>()?;
+    Ok(Some(head_length + length))
+}
+
+/// Processor time of the calling thread. Zero where the system does not tell.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    Duration::from_nanos(first.and_then(|ns| ns.parse().ok()).unwrap_or(0))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of a run are far below 2^53"
+)]
+pub const fn to_f64(count: u64) -> f64 {
+    count as f64
+}
