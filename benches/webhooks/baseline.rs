@@ -8,6 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpServer, error::InternalError};
 use chrono::{DateTime, Utc};
+use credit_ledger::app::{random_bytes, system_now};
 use credit_ledger::config::Config;
 use credit_ledger::ledger::{Command, Salt};
 use credit_ledger::provider::razorpay::Razorpay;
@@ -119,10 +120,9 @@ fn read<R>(shared: &Shared<R>, request: &HttpRequest, body: &[u8]) -> anyhow::Re
     let verified = shared.razorpay.verify(&Delivery {
         headers: Headers::new(headers.map(|(name, value)| (name.as_str(), value.as_bytes()))),
         body,
-        received_at: Utc::now(),
+        received_at: system_now(),
     })?;
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt)?;
+    let salt = random_bytes()?;
     let translated = shared
         .razorpay
         .translate(&verified, &shared.rules, Salt(salt));

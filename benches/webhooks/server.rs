@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use credit_ledger::app::random_bytes;
 use credit_ledger::postgres::{ConnectOptions, Database, DatabaseSettings};
 
 /// The server, as long as this lives.
@@ -110,9 +111,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> anyhow::Result<Self> {
-        let mut id = [0; 7];
-        getrandom::fill(&mut id)?;
-        let name = format!("credit-ledger-bench-{}", hex::encode(id));
+        let id = hex::encode(random_bytes::<7>()?);
+        let name = format!("credit-ledger-bench-{id}");
         let path = std::env::temp_dir().join(name);
         // The account that runs PostgreSQL must get through.
         std::fs::DirBuilder::new().mode(0o755).create(&path)?;
