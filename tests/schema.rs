@@ -160,7 +160,7 @@ async fn every_sql_file_prepares() {
             }
         }
     }
-    assert!(prepared >= 14 + 2 + 4 * 2 + 5, "{prepared} were found");
+    assert!(prepared >= 13 + 2 + 4 * 2 + 5, "{prepared} were found");
 }
 
 fn sql_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {

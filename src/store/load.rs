@@ -32,6 +32,8 @@ pub(super) struct Stored {
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) heads: HashMap<Shard, Head>,
+    /// Where recorded purchases live, wherever they were looked for. `homes` guards that it is one place; a purchase's
+    /// stream has been there for as long, so reading the stream is enough.
     pub(super) homes: HashMap<PurchaseId, Shard>,
     /// Source and key of deliveries that are stored.
     pub(super) inbox: HashSet<(String, String)>,
@@ -52,14 +54,6 @@ pub(super) async fn load(
         .iter()
         .map(|stream| (stream.aggregate_type(), stream.aggregate_id()))
         .unzip();
-    let purchases: Vec<&str> = plan
-        .streams
-        .iter()
-        .filter_map(|stream| match stream {
-            StreamId::Purchase(id) => Some(id.as_str()),
-            StreamId::User(_) => None,
-        })
-        .collect();
     let (sources, keys): (Vec<&str>, Vec<&str>) = plan
         .inbox
         .iter()
@@ -89,13 +83,6 @@ pub(super) async fn load(
         heads
     };
     let guards = async {
-        let homes = async {
-            if purchases.is_empty() {
-                Ok(vec![])
-            } else {
-                client.query(&statements.select_homes, &[&purchases]).await
-            }
-        };
         let inbox = async {
             if keys.is_empty() {
                 Ok(vec![])
@@ -114,7 +101,7 @@ pub(super) async fn load(
                     .await
             }
         };
-        futures_util::future::try_join3(homes, inbox, requests).await
+        futures_util::future::try_join(inbox, requests).await
     };
     let streams = async {
         if ids.is_empty() {
@@ -127,13 +114,12 @@ pub(super) async fn load(
     };
     let (heads, guards, streams) = join3(begin_and_lock, guards, streams).await;
     let heads = heads?;
-    let (homes, inbox, requests) = guards?;
-    read(&heads, &homes, &inbox, &requests, &streams?)
+    let (inbox, requests) = guards?;
+    read(&heads, &inbox, &requests, &streams?)
 }
 
 fn read(
     heads: &[Row],
-    homes: &[Row],
     inbox: &[Row],
     requests: &[Row],
     streams: &[Row],
@@ -146,13 +132,6 @@ fn read(
             recorded_at: row.try_get("recorded_at")?,
         };
         loaded.heads.insert(row.try_get("shard")?, head);
-    }
-    for row in homes {
-        let id: String = row.try_get("purchase_id")?;
-        loaded.homes.insert(
-            PurchaseId::parse(id).map_err(corrupt)?,
-            row.try_get("shard")?,
-        );
     }
     for row in inbox {
         loaded
@@ -172,13 +151,15 @@ fn read(
     for row in streams {
         let stream = StreamId::parse(row.try_get("aggregate_type")?, row.try_get("aggregate_id")?)
             .map_err(corrupt)?;
+        let shard = row.try_get("shard")?;
+        if let StreamId::Purchase(id) = &stream {
+            loaded.homes.insert(id.clone(), shard);
+        }
         let stored = Stored {
             version: row.try_get("version")?,
             state: row.try_get("state")?,
         };
-        loaded
-            .streams
-            .insert((stream, row.try_get("shard")?), stored);
+        loaded.streams.insert((stream, shard), stored);
     }
     Ok(loaded)
 }

@@ -5,7 +5,7 @@
 //!
 //! | round trip | statements, pipelined in this order | why the boundary |
 //! |---|---|---|
-//! | (a) load | `begin` · lock the heads · read homes, inbox keys, requests, streams | all reads are newer than the lock, so what is decided on can not change |
+//! | (a) load | `begin` · lock the heads · read inbox keys, requests, streams | all reads are newer than the lock, so what is decided on can not change |
 //! | (b) append | inbox rows · homes · requests · events · personal data · streams · read models · heads · `commit` | decided in memory in between |
 //!
 //! Every statement of (b) must succeed for its `commit` to be one: after a failed statement PostgreSQL turns the

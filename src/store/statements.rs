@@ -10,7 +10,6 @@ use crate::projection::READ_MODELS;
 /// Everything that a batch runs, prepared once per connection.
 pub(super) struct Statements {
     pub(super) lock_heads: Statement,
-    pub(super) select_homes: Statement,
     pub(super) select_inbox: Statement,
     pub(super) select_requests: Statement,
     pub(super) select_streams: Statement,
@@ -42,7 +41,6 @@ impl Statements {
         }
         Ok(Self {
             lock_heads: client.prepare(include_str!("sql/lock_heads.sql")).await?,
-            select_homes: client.prepare(include_str!("sql/select_homes.sql")).await?,
             select_inbox: client.prepare(include_str!("sql/select_inbox.sql")).await?,
             select_requests: client
                 .prepare(include_str!("sql/select_requests.sql"))
