@@ -5,7 +5,6 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use sha2::{Digest as _, Sha256};
 
 use super::body;
 use super::problem::{Code, Problem};
@@ -71,7 +70,7 @@ fn unit(verified: Verified, work: Work) -> Unit {
         source: verified.source(),
         key: verified.key().to_owned(),
         provider_event_id: verified.provider_event_id().to_owned(),
-        body_sha256: Sha256::digest(verified.body()).into(),
+        body_sha256: verified.body_sha256(),
         headers_json: serde_json::Value::Object(headers).to_string(),
         secret: verified.secret_fingerprint().to_owned(),
         received_at: verified.received_at(),

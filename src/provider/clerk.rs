@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
 
 use super::json::{Object, clean, clean_email};
 use super::signature::{BadSecret, Key, keys};
@@ -113,6 +114,7 @@ impl Provider for Clerk {
             key: id.to_owned(),
             provider_event_id: id.to_owned(),
             body: body.to_owned(),
+            body_sha256: Sha256::digest(delivery.body).into(),
             headers: [
                 (family.id, id),
                 (family.timestamp, timestamp),

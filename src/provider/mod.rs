@@ -94,6 +94,7 @@ pub struct Verified {
     key: String,
     provider_event_id: String,
     body: String,
+    body_sha256: [u8; 32],
     headers: Vec<(String, String)>,
     secret_fingerprint: String,
     received_at: DateTime<Utc>,
@@ -118,6 +119,11 @@ impl Verified {
     /// The raw body. It is UTF-8 text.
     pub fn body(&self) -> &str {
         &self.body
+    }
+
+    /// SHA-256 of the raw body.
+    pub const fn body_sha256(&self) -> [u8; 32] {
+        self.body_sha256
     }
 
     /// The raw body, given up.

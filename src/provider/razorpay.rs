@@ -61,7 +61,8 @@ impl Provider for Razorpay {
             .find(|key| key.code(&[delivery.body]).is(&candidate))
             .ok_or(Rejected::NoMatch)?;
         let body = json_object(delivery.body)?;
-        let digest = hex::encode(Sha256::digest(delivery.body));
+        let body_sha256: [u8; 32] = Sha256::digest(delivery.body).into();
+        let digest = hex::encode(body_sha256);
         let mut headers = vec![(SIGNATURE.to_owned(), signature.to_owned())];
         headers.extend(event_id.map(|id| (EVENT_ID.to_owned(), id.to_owned())));
         Ok(Verified {
@@ -69,6 +70,7 @@ impl Provider for Razorpay {
             provider_event_id: event_id.map_or_else(|| format!("sha256:{digest}"), str::to_owned),
             key: digest,
             body: body.to_owned(),
+            body_sha256,
             headers,
             secret_fingerprint: key.fingerprint().to_owned(),
             received_at: delivery.received_at,

@@ -262,20 +262,18 @@ impl Story {
     }
 
     fn captured(&self, payment: &SamplePayment) -> anyhow::Result<SignedDelivery> {
-        let body = sample::razorpay_payment_captured(payment).to_string();
-        Ok(sign::razorpay_webhook(
-            &self.secrets.razorpay_webhook,
-            &new_id("")?,
-            body,
-        )?)
+        self.by_razorpay(&sample::razorpay_payment_captured(payment))
     }
 
     fn order_paid(&self, payment: &SamplePayment) -> anyhow::Result<SignedDelivery> {
-        let body = sample::razorpay_order_paid(payment).to_string();
+        self.by_razorpay(&sample::razorpay_order_paid(payment))
+    }
+
+    fn by_razorpay(&self, body: &Value) -> anyhow::Result<SignedDelivery> {
         Ok(sign::razorpay_webhook(
             &self.secrets.razorpay_webhook,
             &new_id("")?,
-            body,
+            body.to_string(),
         )?)
     }
 
