@@ -295,6 +295,8 @@ pub enum ClaimedBy {
     CheckoutSignature,
     /// The one active user who has proven to own the payer's e-mail address.
     VerifiedEmail,
+    /// Another id of the same money named the user.
+    SamePayment,
     /// An operator said so.
     Operator,
 }
@@ -471,6 +473,7 @@ mod tests {
                     price: Some(price.clone()),
                     paid_at_s: 3,
                     payer: Some("d2".to_owned()),
+                    subscription_id: None,
                 },
                 r#"{"type":"PaymentCaptured","amount_minor":49900,"currency":"INR","order_id":"order_1","user_id":"user_1","price":{"sku":"credits_500","credits":500,"expires_at_s":9},"paid_at_s":3,"payer":"d2"}"#,
             ),
