@@ -13,6 +13,7 @@ mod accounts;
 mod crash;
 mod exactly_once;
 mod projections;
+mod lives;
 mod replay;
 mod routes;
 mod schema;
