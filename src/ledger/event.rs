@@ -235,9 +235,7 @@ const fn is_zero(n: &i64) -> bool {
 
 /// How far a dispute has come, as a number that only grows in the life of one dispute. Each provider's module says what
 /// its numbers mean; equal stages are told apart by the amount.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DisputeStage(pub u32);
 
