@@ -41,6 +41,9 @@ pub enum LedgerError {
     /// A claim for a purchase whose payment is not recorded.
     #[error("no such purchase is recorded")]
     UnknownPurchase,
+    /// An operator's price for a purchase that has another one.
+    #[error("the purchase has a price already")]
+    AlreadyPriced,
     /// A claim for a purchase that is another user's.
     #[error("the purchase belongs to another user")]
     NotYourPurchase,
