@@ -15,6 +15,7 @@ use super::chain::Hash;
 use super::columns::{
     Ends, Events, Homes, Inbox, LiveBatch, Outbox, PersonalRows, Requests, Retried, Seen, Streams,
 };
+use super::fate::Fate;
 use super::home::Shard;
 use super::load::Head;
 use super::statements::{StatementError, Statements};
@@ -50,17 +51,6 @@ pub(super) struct InboxRow {
 pub(super) struct RetriedRow {
     pub(super) retry: Arc<Retry>,
     pub(super) fate: Fate,
-}
-
-/// What became of a delivery.
-#[derive(Debug)]
-pub(super) struct Fate {
-    pub(super) outcome: &'static str,
-    pub(super) reason: Option<String>,
-    pub(super) waits_for: Option<String>,
-    /// Of a parked one: when it is due again.
-    pub(super) next_attempt_at: Option<DateTime<Utc>>,
-    pub(super) led_to: Vec<(Shard, i64)>,
 }
 
 /// What is to be looked at once the batch is committed.

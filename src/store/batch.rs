@@ -8,19 +8,21 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::append::{
-    Append, EndRow, EventRow, Fate, InboxRow, OutboxRow, RequestRow, RetriedRow, StreamRow,
+    Append, EndRow, EventRow, InboxRow, OutboxRow, RequestRow, RetriedRow, StreamRow,
 };
 use super::backoff;
+use super::cause::Caused;
 use super::chain::{self, Link};
+use super::fate::{Fate, PARKED, Why};
 use super::home::Shard;
 use super::load::{Head, Loaded, Stored, Tried};
 use super::plan::{Plan, Planned, inbox_key, request_key, retry_key};
 use super::statements::StatementError;
-use super::unit::{Answer, Operator, Origin, Outcome, Recorded, Unit, Work};
+use super::unit::{Answer, Origin, Outcome, Recorded, Unit, Work};
 use crate::ledger::event::EVENT_VERSION;
 use crate::ledger::{
-    self, Emitted, Event, LedgerError, Purchase, PurchaseId, Rejection, Source, States, StreamId,
-    User, UserId,
+    self, Emitted, Event, LedgerError, Purchase, PurchaseId, Rejection, States, StreamId, User,
+    UserId,
 };
 
 /// What a batch comes to.
@@ -226,14 +228,14 @@ impl Working {
                 let due = delivered.received_at + backoff::wait_after(1);
                 self.append.inbox.push(InboxRow {
                     delivered: delivered.clone(),
-                    fate: fate(&outcome, why, due, recorded),
+                    fate: Fate::of(&outcome, why, due, recorded),
                 });
                 outcome
             }
             Origin::Retry(retry) => {
                 let attempts = retry.attempts.saturating_add(1);
                 let due = self.now + backoff::wait_after(attempts);
-                let fate = fate(&outcome, why, due, recorded);
+                let fate = Fate::of(&outcome, why, due, recorded);
                 let tried = Tried {
                     outcome: fate.outcome.to_owned(),
                     attempts,
@@ -396,112 +398,6 @@ impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
             });
         }
         Ok(())
-    }
-}
-
-/// Why a delivery was not recorded.
-#[derive(Default)]
-struct Why {
-    reason: Option<String>,
-    waits_for: Option<String>,
-}
-
-impl Why {
-    fn reason(reason: impl Into<String>) -> Self {
-        Self {
-            reason: Some(reason.into()),
-            waits_for: None,
-        }
-    }
-}
-
-/// The outcome of a delivery that waits, as stored.
-const PARKED: &str = "parked";
-
-/// What is stored of a delivery's outcome. `due`: when it is tried again, if it waits.
-fn fate(outcome: &Outcome, why: Why, due: DateTime<Utc>, recorded: &[Recorded]) -> Fate {
-    let parked = *outcome == Outcome::Parked;
-    Fate {
-        outcome: match outcome {
-            Outcome::Recorded => "recorded",
-            Outcome::Ignored => "ignored",
-            Outcome::Parked => PARKED,
-            Outcome::Duplicate
-            | Outcome::Refused(_)
-            | Outcome::Answered { .. }
-            | Outcome::KeyReused => "duplicate",
-        },
-        reason: why.reason,
-        waits_for: why.waits_for,
-        next_attempt_at: parked.then_some(due),
-        led_to: recorded
-            .iter()
-            .map(|one| (one.shard, one.position))
-            .collect(),
-    }
-}
-
-impl Tried {
-    /// What somebody else's try came to, for whoever tries the same delivery again.
-    fn became(&self) -> Outcome {
-        match self.outcome.as_str() {
-            PARKED => Outcome::Parked,
-            "ignored" => Outcome::Ignored,
-            _ => Outcome::Duplicate,
-        }
-    }
-}
-
-/// What every event of a unit says of its cause.
-struct Caused {
-    source: &'static str,
-    provider_event_id: Option<String>,
-    metadata: String,
-}
-
-impl Caused {
-    fn by(origin: &Origin) -> Self {
-        match origin {
-            Origin::Delivery(delivered) => Self {
-                source: delivered.source.as_str(),
-                provider_event_id: Some(delivered.provider_event_id.clone()),
-                metadata: serde_json::json!({ "inbox": delivered.key }).to_string(),
-            },
-            Origin::Request(request) => Self {
-                source: Source::Api.as_str(),
-                provider_event_id: None,
-                metadata: serde_json::json!({
-                    "principal": request.principal, "request": request.idempotency_key,
-                })
-                .to_string(),
-            },
-            Origin::Retry(retry) => Self {
-                source: retry.source.as_str(),
-                provider_event_id: Some(retry.provider_event_id.clone()),
-                metadata: match &retry.operator {
-                    None => serde_json::json!({ "inbox": retry.key }),
-                    Some(Operator { actor, reason }) => {
-                        serde_json::json!({ "inbox": retry.key, "actor": actor, "reason": reason })
-                    }
-                }
-                .to_string(),
-            },
-            Origin::Session { user_id } => Self {
-                source: Source::Api.as_str(),
-                provider_event_id: None,
-                metadata: serde_json::json!({ "session": user_id }).to_string(),
-            },
-            Origin::Operator(Operator { actor, reason }) => Self {
-                source: Source::Admin.as_str(),
-                provider_event_id: None,
-                metadata: serde_json::json!({ "actor": actor, "reason": reason }).to_string(),
-            },
-            Origin::System => Self {
-                source: Source::System.as_str(),
-                provider_event_id: None,
-                metadata: "{}".to_owned(),
-            },
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::ToSql;
 
-use super::append::{Append, Fate};
+use super::append::Append;
+use super::fate::Fate;
 use super::home::Shard;
 use super::statements::ApplyStatement;
 use crate::ledger::Personal;

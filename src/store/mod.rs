@@ -21,8 +21,10 @@
 mod append;
 mod backoff;
 mod batch;
+mod cause;
 pub mod chain;
 mod columns;
+mod fate;
 mod health;
 pub mod home;
 mod lane;
