@@ -253,9 +253,7 @@ impl From<LedgerError> for Problem {
             LedgerError::NotYourPurchase => Code::NotYourPurchase.because(error.to_string()),
             LedgerError::UnknownPurchase
             | LedgerError::AlreadyPriced
-            | LedgerError::BalanceOverflow => {
-                Code::InvalidRequest.because(error.to_string())
-            }
+            | LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
         }
     }
 }

@@ -19,6 +19,8 @@ pub mod decision;
 pub mod event;
 pub mod personal;
 pub mod purchase;
+#[cfg(test)]
+mod tests;
 pub mod user;
 pub mod value;
 
