@@ -16,6 +16,7 @@ mod projections;
 mod replay;
 mod routes;
 mod schema;
+mod sdk;
 mod start;
 mod store;
 mod verify;
