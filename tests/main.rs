@@ -12,6 +12,7 @@ mod support;
 mod accounts;
 mod crash;
 mod exactly_once;
+mod fuzz;
 mod projections;
 mod replay;
 mod routes;

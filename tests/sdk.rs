@@ -187,7 +187,11 @@ fn what_we_sign_is_taken_by_the_providers_libraries() {
     };
     let ours = [
         ("clerk", CLERK_SECRET, created(&user("user_1"))),
-        ("razorpay", RAZORPAY_SECRET, captured(&payment(Some("user_1")))),
+        (
+            "razorpay",
+            RAZORPAY_SECRET,
+            captured(&payment(Some("user_1"))),
+        ),
     ];
     let mut questions = vec![];
     for (provider, secret, delivery) in &ours {
@@ -200,7 +204,12 @@ fn what_we_sign_is_taken_by_the_providers_libraries() {
     };
     for (question, verdict) in questions.iter().zip(&said.judged) {
         let changed = question["body"].as_str().unwrap().ends_with(' ');
-        assert_eq!(verdict.is_some(), changed, "{} says {verdict:?}", question["provider"]);
+        assert_eq!(
+            verdict.is_some(),
+            changed,
+            "{} says {verdict:?}",
+            question["provider"]
+        );
     }
     assert_eq!(said.judged.len(), questions.len());
 }
