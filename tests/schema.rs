@@ -222,7 +222,7 @@ async fn eight_instances_may_start_at_once_on_an_empty_database() {
         apps[0]
             .count("select count(*) from refinery_schema_history")
             .await,
-        1
+        2
     );
     assert_eq!(apps[0].count("select count(*) from events").await, 2);
     for app in apps {
