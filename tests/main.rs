@@ -18,5 +18,6 @@ mod routes;
 mod schema;
 mod start;
 mod store;
+mod upkeep;
 mod verify;
 mod webhooks;
