@@ -20,5 +20,6 @@ mod schema;
 mod sdk;
 mod start;
 mod store;
+mod upkeep;
 mod verify;
 mod webhooks;
