@@ -44,19 +44,22 @@ pub enum Source {
     Clerk,
     /// Payment webhooks of Razorpay, and what its API answered.
     Razorpay,
+    /// Payment and subscription webhooks of Stripe, and what its API answered.
+    Stripe,
     /// A call of the product's own frontend or backend.
     Api,
 }
 
 impl Source {
     /// Every source, in the order of their names.
-    pub const ALL: [Self; 3] = [Self::Api, Self::Clerk, Self::Razorpay];
+    pub const ALL: [Self; 4] = [Self::Api, Self::Clerk, Self::Razorpay, Self::Stripe];
 
     /// The name as stored and as used in routes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Clerk => "clerk",
             Self::Razorpay => "razorpay",
+            Self::Stripe => "stripe",
             Self::Api => "api",
         }
     }
@@ -288,7 +291,7 @@ pub struct Account {
     pub debt: Credits,
 }
 
-/// An ISO 4217 code in upper case, as Razorpay writes it.
+/// An ISO 4217 code in upper case, as Razorpay writes it; Stripe writes lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Currency([u8; 3]);
