@@ -99,7 +99,7 @@ fn sign_sample(
                 .ok_or_else(no_such_sample)?;
             sign::stripe_webhook(secret, system_now(), body.to_string())?
         }
-        Source::Api => return Err(no_such_sample()),
+        Source::Api | Source::Admin | Source::System => return Err(no_such_sample()),
     })
 }
 

@@ -10,6 +10,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
 use crate::access::{Scope, SessionError};
+use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::provider::Rejected;
 use crate::reads::ReadError;
@@ -251,9 +252,9 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::NotYourPurchase => Code::NotYourPurchase.because(error.to_string()),
-            LedgerError::UnknownPurchase | LedgerError::BalanceOverflow => {
-                Code::InvalidRequest.because(error.to_string())
-            }
+            LedgerError::UnknownPurchase
+            | LedgerError::AlreadyPriced
+            | LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
         }
     }
 }
@@ -262,6 +263,15 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         tracing::warn!(%error, "a read failed");
         Code::Unavailable.because("the database does not answer")
+    }
+}
+
+impl From<IntakeError> for Problem {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Read(error) => error.into(),
+            IntakeError::Randomness(error) => error.into(),
+        }
     }
 }
 

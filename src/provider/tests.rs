@@ -21,6 +21,7 @@ mod clerk;
 mod deliveries;
 mod fixtures;
 mod razorpay;
+mod razorpay_refunds;
 mod robust;
 mod stripe;
 mod vectors;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -46,6 +46,8 @@ pub(super) struct Lane {
     pub(super) clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     pub(super) connection: Option<Connection>,
     pub(super) health: Arc<Health>,
+    /// Told of each commit that wrote to the outbox.
+    pub(super) work_left: Arc<Notify>,
 }
 
 pub(super) struct Connection {
@@ -124,10 +126,11 @@ impl Lane {
         for mut pending in batch {
             let unit = &mut pending.planned.unit;
             tracing::error!(origin = ?unit.origin, state, place, "a unit can not be stored");
-            let delivery = matches!(unit.origin, Origin::Delivery(_));
+            let delivery = matches!(unit.origin, Origin::Delivery(_) | Origin::Retry(_));
             if delivery && matches!(unit.work, Work::Apply(_)) {
                 unit.work = Work::Park {
                     reason: format!("database_refused {state}"),
+                    waits_for: None,
                 };
                 again.push(pending);
             } else {
@@ -157,7 +160,7 @@ impl Lane {
             _ => connect(&self.database).await?,
         };
         let now = (self.clock)();
-        let run = transact(&connection, batch, self.shards, now);
+        let run = transact(&connection, batch, self.shards, now, &self.work_left);
         let result = timeout(ATTEMPT_TIMEOUT, run).await;
         let result =
             result.unwrap_or_else(|_| Err(StatementError::Lost("no answer in time".to_owned())));
@@ -173,12 +176,16 @@ async fn transact(
     batch: &mut [Pending],
     shards: u16,
     now: DateTime<Utc>,
+    work_left: &Notify,
 ) -> Result<Vec<Option<Outcome>>, StatementError> {
     let Connection { client, statements } = connection;
     match decide(connection, batch, shards, now).await {
         Ok(settled) => {
             // Ends the transaction, one way or the other.
             append(client, statements, &settled.append).await?;
+            if !settled.append.outbox.is_empty() {
+                work_left.notify_one();
+            }
             Ok(settled.outcomes)
         }
         Err(error) => {
@@ -239,7 +246,11 @@ fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
 fn body_bytes(unit: &Unit) -> usize {
     match &unit.origin {
         Origin::Delivery(delivered) => delivered.body.len(),
-        Origin::Request(_) | Origin::Session { .. } => 0,
+        Origin::Retry(_)
+        | Origin::Request(_)
+        | Origin::Session { .. }
+        | Origin::Operator(_)
+        | Origin::System => 0,
     }
 }
 
