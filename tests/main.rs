@@ -13,6 +13,7 @@ mod accounts;
 mod crash;
 mod exactly_once;
 mod fuzz;
+mod lives;
 mod projections;
 mod replay;
 mod routes;
