@@ -101,6 +101,8 @@ create table inbox (
 -- An event looked up by the id that its provider gave it.
 create index inbox_provider_event_id on inbox (provider_event_id) where provider_event_id <> key;
 create index inbox_parked on inbox (received_at) where outcome = 'parked';
+-- What operators look at: deliveries by what became of them, and when each provider last delivered.
+create index inbox_outcome on inbox (outcome, source, received_at);
 
 -- Answers already given, by who asked and under which key: the same request gets the same answer.
 create table requests (

@@ -65,7 +65,7 @@ macro_rules! read_model {
 /// Every read model that is written in the transaction of the append.
 pub const READ_MODELS: [ReadModel; 4] = [
     read_model!("balance", 1),
-    read_model!("purchases", 1),
+    read_model!("purchases", 2),
     read_model!("users", 1),
     read_model!("entries", 1),
 ];

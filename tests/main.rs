@@ -10,6 +10,7 @@
 mod support;
 
 mod accounts;
+mod admin;
 mod crash;
 mod exactly_once;
 mod projections;

@@ -13,3 +13,6 @@ create table purchases (
   constraint purchases_pkey primary key (purchase_id)
 ) with (fillfactor = 90);
 create index purchases_user on purchases (user_id, recorded_at, purchase_id);
+-- What an operator has to look at; few rows are in them.
+create index purchases_unclaimed on purchases (recorded_at, purchase_id) where user_id is null;
+create index purchases_unpriced on purchases (recorded_at, purchase_id) where sku is null;

@@ -4,6 +4,7 @@
 //! only.
 
 mod account;
+mod admin;
 mod body;
 mod health;
 mod identity;
@@ -81,7 +82,7 @@ const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Ent
 }
 
 /// The whole URL map.
-pub const ROUTES: [Entry; 12] = [
+pub const ROUTES: [Entry; 15] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -104,11 +105,15 @@ pub const ROUTES: [Entry; 12] = [
     get("/v1/users/{user_id}/purchases", READ, || {
         read().to(users::purchases)
     }),
+    get("/v1/admin/overview", ADMIN, || read().to(admin::overview)),
+    get("/v1/admin/inbox", ADMIN, || read().to(admin::inbox)),
+    get("/v1/admin/purchases", ADMIN, || read().to(admin::purchases)),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);
+const ADMIN: Access = Access::ApiKey(Scope::Admin);
 
 impl Entry {
     /// The methods that are answered, as in the header `Allow`.

@@ -1,0 +1,3 @@
+//! What operators see and do: the shapes of the contract to the letter, pages, and what is refused.
+
+mod look;
