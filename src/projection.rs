@@ -64,10 +64,10 @@ macro_rules! read_model {
 
 /// Every read model that is written in the transaction of the append.
 pub const READ_MODELS: [ReadModel; 4] = [
-    read_model!("balance", 1),
+    read_model!("balance", 2),
     read_model!("purchases", 2),
-    read_model!("users", 1),
-    read_model!("entries", 1),
+    read_model!("users", 2),
+    read_model!("entries", 2),
 ];
 
 impl ReadModel {

@@ -109,6 +109,8 @@ pub struct PurchaseRow {
     pub sku: Option<String>,
     /// What it gives.
     pub credits: i64,
+    /// How much of the money went back, in minor units.
+    pub refunded_minor: i64,
     /// When it was paid.
     pub paid_at: DateTime<Utc>,
     /// When it was recorded.
@@ -250,6 +252,7 @@ fn purchase(row: &Row) -> Result<PurchaseRow, ReadError> {
         order_id: row.try_get("order_id")?,
         sku: row.try_get("sku")?,
         credits: row.try_get("credits")?,
+        refunded_minor: row.try_get("refunded_minor")?,
         paid_at: row.try_get("paid_at")?,
         recorded_at: row.try_get("recorded_at")?,
     })

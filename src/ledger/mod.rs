@@ -19,6 +19,8 @@ pub mod decision;
 pub mod event;
 pub mod personal;
 pub mod purchase;
+#[cfg(test)]
+mod tests;
 pub mod user;
 pub mod value;
 
@@ -41,6 +43,9 @@ pub enum LedgerError {
     /// A claim for a purchase whose payment is not recorded.
     #[error("no such purchase is recorded")]
     UnknownPurchase,
+    /// An operator's price for a purchase that has another one.
+    #[error("the purchase has a price already")]
+    AlreadyPriced,
     /// A claim for a purchase that is another user's.
     #[error("the purchase belongs to another user")]
     NotYourPurchase,

@@ -41,6 +41,15 @@ pub struct Personal {
     salt: Salt,
     profile_json: String,
     digest: String,
+    email: Email,
+}
+
+/// What a profile says of an e-mail address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Email {
+    None,
+    Unproven,
+    Verified,
 }
 
 impl Personal {
@@ -53,7 +62,22 @@ impl Personal {
             salt,
             profile_json,
             digest,
+            email: match (&profile.email, profile.email_verified) {
+                (None, _) => Email::None,
+                (Some(_), false) => Email::Unproven,
+                (Some(_), true) => Email::Verified,
+            },
         }
+    }
+
+    /// Whether it has an e-mail address.
+    pub fn has_email(&self) -> bool {
+        self.email != Email::None
+    }
+
+    /// Whether it has an e-mail address that the person has proven to own.
+    pub fn has_verified_email(&self) -> bool {
+        self.email == Email::Verified
     }
 
     /// The salt to store.

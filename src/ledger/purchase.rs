@@ -1,14 +1,18 @@
-//! A purchase: one payment, whom it is for and what it buys. It guards that a payment gives credits once.
+//! A purchase: one payment, whom it is for, what it buys, and how much of its money went back. It guards that a payment
+//! gives credits once, and says how many of them are taken back.
 //!
-//! Money is a fact: a capture is recorded whether or not it names a user or fits the catalog. Whatever
-//! delivery comes later may add what was missing.
+//! Money is a fact: a capture is recorded whether or not it names a user or fits the catalog, and a refund whether or
+//! not the capture is known. Whatever delivery comes later may add what was missing. Every rule here is a function of
+//! the set of facts, never of their order.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
-use super::command::CapturePayment;
-use super::event::{ClaimedBy, Price, PurchaseEvent};
-use super::value::UserId;
+use super::command::{CapturePayment, DisputePayment, DisputeStanding, RefundPayment};
+use super::event::{ClaimedBy, DisputeStage, Price, PurchaseEvent, Standing};
+use super::value::{Credits, Currency, PurchaseId, UserId};
 
 /// What the rules need to remember of a purchase. Stored beside the stream, always equal to its fold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,12 +21,71 @@ pub struct Purchase {
     /// The provider has the money.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub captured: bool,
+    /// How much was captured, minor units.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub amount_minor: i64,
+    /// The currency charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+    /// When it was paid, seconds since 1970, from the provider.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub paid_at_s: i64,
     /// Whose it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
     /// What it buys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
+    /// It is known who paid.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub payer: bool,
+    /// The subscription that it pays a period of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_id: Option<String>,
+    /// The refunds known by their ids.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refunds: BTreeMap<String, KnownRefund>,
+    /// The highest sum of refunds that the provider named, minor units.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refunded_total_minor: i64,
+    /// The disputes known by their ids.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub disputes: BTreeMap<String, KnownDispute>,
+    /// The purchase that has all facts of this one, since both are the same money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PurchaseId>,
+}
+
+/// A refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownRefund {
+    /// Minor units.
+    pub amount_minor: i64,
+    /// The money stayed with us, or came back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+}
+
+/// The highest stage of a dispute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownDispute {
+    /// How far it has come.
+    pub stage: DisputeStage,
+    /// Not decided yet: so much is contested, minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open_minor: i64,
+    /// Decided: so much is lost, minor units.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_minor: i64,
+}
+
+/// How many of a purchase's credits are not the user's to spend. Never more than it gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Withheld {
+    /// Taken back with the money.
+    pub clawed_back: Credits,
+    /// Held back while the money is contested.
+    pub held_back: Credits,
 }
 
 /// What one purchase can be asked.
@@ -37,95 +100,217 @@ pub enum PurchaseCommand {
         /// The proof.
         by: ClaimedBy,
     },
+    /// Record that money went back, or did not after all.
+    Refund(RefundPayment),
+    /// Record how a dispute stands.
+    Dispute(DisputePayment),
+    /// Be a part of another purchase.
+    MergeInto(PurchaseId),
+    /// Take over another id of the same money.
+    Absorb {
+        /// The other id.
+        payment_id: PurchaseId,
+        /// What was known of it.
+        known: Box<Purchase>,
+    },
+    /// Be what an operator says.
+    Resolve {
+        /// Whose it shall be.
+        user_id: Option<UserId>,
+        /// What it buys.
+        price: Option<Price>,
+    },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_zero(n: &i64) -> bool {
+    *n == 0
 }
 
 impl Purchase {
-    /// What follows from a command. None means: nothing new.
+    /// What follows from a command. Each event stands on the ones before it; none means: nothing new.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownPurchase`] and [`LedgerError::NotYourPurchase`] for claims.
+    /// [`LedgerError::UnknownPurchase`], [`LedgerError::NotYourPurchase`] and [`LedgerError::AlreadyPriced`] for what
+    /// people say; what providers say is never refused.
     pub fn decide(&self, command: &PurchaseCommand) -> Result<Vec<PurchaseEvent>, LedgerError> {
         match command {
             PurchaseCommand::Capture(capture) => Ok(self.capture(capture)),
             PurchaseCommand::Claim { user_id, by } => self.claim(user_id, *by),
+            PurchaseCommand::Refund(refund) => Ok(self.refund(refund)),
+            PurchaseCommand::Dispute(dispute) => Ok(self.dispute(dispute)),
+            PurchaseCommand::MergeInto(into) => Ok(self.merge_into(into)),
+            PurchaseCommand::Absorb { payment_id, known } => Ok(self.absorb(payment_id, known)),
+            PurchaseCommand::Resolve { user_id, price } => {
+                self.resolve(user_id.as_ref(), price.as_ref())
+            }
         }
     }
 
     /// What an event changes.
     pub fn evolve(&mut self, event: &PurchaseEvent) {
         match event {
-            PurchaseEvent::PaymentCaptured { user_id, price, .. } => {
+            PurchaseEvent::PaymentCaptured {
+                amount_minor,
+                currency,
+                order_id: _,
+                user_id,
+                price,
+                paid_at_s,
+                payer,
+                subscription_id,
+            } => {
                 self.captured = true;
-                self.user_id.clone_from(user_id);
-                self.price.clone_from(price);
+                self.amount_minor = *amount_minor;
+                self.currency = Some(*currency);
+                self.paid_at_s = *paid_at_s;
+                fill(&mut self.user_id, user_id.as_ref());
+                fill(&mut self.price, price.as_ref());
+                fill(&mut self.subscription_id, subscription_id.as_ref());
+                self.payer |= payer.is_some();
             }
-            PurchaseEvent::PurchaseClaimed { user_id, .. } => {
-                self.user_id = Some(user_id.clone());
-            }
+            PurchaseEvent::PayerNamed { .. } => self.payer = true,
+            PurchaseEvent::PurchaseClaimed { user_id, .. } => self.user_id = Some(user_id.clone()),
             PurchaseEvent::PurchasePriced { price } => self.price = Some(price.clone()),
+            PurchaseEvent::PaymentRefunded {
+                refund_id,
+                amount_minor,
+                refunded_total_minor,
+                ..
+            } => {
+                if let (Some(id), Some(amount_minor)) = (refund_id, *amount_minor) {
+                    self.know_refund(id, amount_minor, false);
+                }
+                self.know_refunded_total(refunded_total_minor.unwrap_or(0));
+            }
+            PurchaseEvent::RefundFailed {
+                refund_id,
+                amount_minor,
+                ..
+            } => self.know_refund(refund_id, *amount_minor, true),
+            PurchaseEvent::PaymentDisputed { .. }
+            | PurchaseEvent::DisputeWon { .. }
+            | PurchaseEvent::DisputeLost { .. } => self.know_dispute(event),
+            PurchaseEvent::PaymentMerged { into } => self.part_of = Some(into.clone()),
+            PurchaseEvent::PaymentAbsorbed { known, .. } => self.take_over(known),
         }
     }
 
     /// The user and the price, once the payment is captured and both are known: from that event on, and only
-    /// there, the user has the credits.
+    /// there, the user has the credits. None for a part of another purchase: that one has the credits.
     pub fn credited(&self) -> Option<(&UserId, &Price)> {
-        if !self.captured {
+        if !self.captured || self.part_of.is_some() {
             return None;
         }
         self.user_id.as_ref().zip(self.price.as_ref())
     }
 
+    /// Nobody knows whose it is.
+    pub const fn is_unclaimed(&self) -> bool {
+        self.captured && self.user_id.is_none() && self.part_of.is_none()
+    }
+
+    /// How its money stands. What went back by refunds is what is known of live ones by their ids, and on top of that
+    /// what the provider's own sum has beyond all refunds that are known by id (failed ones included, since the sum
+    /// once had them).
+    pub fn standing(&self) -> Standing {
+        let sum = |amounts: &mut dyn Iterator<Item = i64>| amounts.fold(0, i64::saturating_add);
+        let refunds = || self.refunds.values();
+        let live = sum(&mut refunds().filter(|r| !r.failed).map(|r| r.amount_minor));
+        let known = sum(&mut refunds().map(|r| r.amount_minor));
+        let beyond = self.refunded_total_minor.saturating_sub(known).max(0);
+        Standing {
+            refunded_minor: live.saturating_add(beyond),
+            disputed_minor: sum(&mut self.disputes.values().map(|d| d.open_minor)),
+            lost_minor: sum(&mut self.disputes.values().map(|d| d.lost_minor)),
+        }
+    }
+
+    /// How many of the credits that it gave are withheld. In proportion to the money, always counted from the whole and
+    /// rounded down: so a full refund in any number of parts takes back exactly everything.
+    pub fn withheld(&self) -> Withheld {
+        let Some((_, price)) = self.credited() else {
+            return Withheld::default();
+        };
+        let standing = self.standing();
+        let gone = standing.refunded_minor.saturating_add(standing.lost_minor);
+        let contested = gone.saturating_add(standing.disputed_minor);
+        let clawed_back = self.share(price.credits, gone);
+        let both = self.share(price.credits, contested);
+        Withheld {
+            clawed_back,
+            held_back: both.checked_sub(clawed_back).unwrap_or_default(),
+        }
+    }
+
+    /// The part of the credits that a part of the captured money bought.
+    fn share(&self, credits: Credits, part_minor: i64) -> Credits {
+        if self.amount_minor <= 0 || part_minor <= 0 {
+            return Credits::ZERO;
+        }
+        let part = i128::from(part_minor.min(self.amount_minor));
+        let share = i128::from(credits.get()) * part / i128::from(self.amount_minor);
+        // At most all of them, since the part is at most the whole.
+        i64::try_from(share)
+            .ok()
+            .and_then(|share| Credits::new(share).ok())
+            .unwrap_or(credits)
+    }
+
     /// What follows from a payment; it can not be refused.
-    pub(super) fn capture(&self, capture: &CapturePayment) -> Vec<PurchaseEvent> {
-        let mut events = Vec::new();
+    fn capture(&self, capture: &CapturePayment) -> Vec<PurchaseEvent> {
+        let mut draft = Draft::of(self);
         if !self.captured {
-            events.push(PurchaseEvent::PaymentCaptured {
+            draft.push(PurchaseEvent::PaymentCaptured {
                 amount_minor: capture.money.amount_minor,
                 currency: capture.money.currency,
                 order_id: capture.order_id.clone(),
-                user_id: capture.user_id.clone(),
-                price: capture.price.clone(),
+                user_id: capture
+                    .user_id
+                    .clone()
+                    .filter(|_| draft.after.user_id.is_none()),
+                price: capture
+                    .price
+                    .clone()
+                    .filter(|_| draft.after.price.is_none()),
                 paid_at_s: capture.paid_at_s,
                 payer: capture
                     .payer
                     .as_ref()
                     .map(|payer| payer.digest().to_owned()),
+                subscription_id: capture.subscription_id.clone(),
             });
         }
-        if self.user_id.is_none() {
-            if self.captured
-                && let Some(user_id) = &capture.user_id
-            {
-                events.push(PurchaseEvent::PurchaseClaimed {
-                    user_id: user_id.clone(),
-                    by: ClaimedBy::Provider,
-                });
-            } else if capture.user_id.is_none()
-                && let Some(user_id) = &capture.claimant
-            {
-                events.push(PurchaseEvent::PurchaseClaimed {
-                    user_id: user_id.clone(),
-                    by: ClaimedBy::CheckoutSignature,
-                });
-            }
+        let named = capture.user_id.as_ref().map(|id| (id, ClaimedBy::Provider));
+        let claimant = capture
+            .claimant
+            .as_ref()
+            .map(|id| (id, ClaimedBy::CheckoutSignature));
+        if draft.after.user_id.is_none()
+            && let Some((user_id, by)) = named.or(claimant)
+        {
+            let user_id = user_id.clone();
+            draft.push(PurchaseEvent::PurchaseClaimed { user_id, by });
         }
-        if self.captured
-            && self.price.is_none()
+        if draft.after.price.is_none()
             && let Some(price) = &capture.price
         {
-            events.push(PurchaseEvent::PurchasePriced {
-                price: price.clone(),
-            });
+            let price = price.clone();
+            draft.push(PurchaseEvent::PurchasePriced { price });
         }
-        events
+        if draft.after.user_id.is_none()
+            && !draft.after.payer
+            && let Some(payer) = &capture.payer
+        {
+            let payer = payer.digest().to_owned();
+            draft.push(PurchaseEvent::PayerNamed { payer });
+        }
+        draft.push_refunded_total(capture.refunded_total_minor);
+        draft.events
     }
 
     /// What follows from a claim.
-    pub(super) fn claim(
-        &self,
-        user_id: &UserId,
-        by: ClaimedBy,
-    ) -> Result<Vec<PurchaseEvent>, LedgerError> {
+    fn claim(&self, user_id: &UserId, by: ClaimedBy) -> Result<Vec<PurchaseEvent>, LedgerError> {
         if !self.captured {
             return Err(LedgerError::UnknownPurchase);
         }
@@ -138,134 +323,234 @@ impl Purchase {
             }]),
         }
     }
+
+    /// What follows from money that went back, or did not; it can not be refused. A failure is final.
+    fn refund(&self, refund: &RefundPayment) -> Vec<PurchaseEvent> {
+        let mut draft = Draft::of(self);
+        let mut total =
+            Some(refund.refunded_total_minor).filter(|total| *total > self.refunded_total_minor);
+        if let Some(one) = &refund.refund {
+            let known = self.refunds.get(&one.refund_id);
+            let refund_id = one.refund_id.clone();
+            let amount_minor = known.map_or(one.amount_minor, |known| known.amount_minor);
+            if one.failed && known.is_none_or(|known| !known.failed) {
+                draft.push_standing(|after| PurchaseEvent::RefundFailed {
+                    refund_id: refund_id.clone(),
+                    amount_minor,
+                    after,
+                });
+            } else if known.is_none() {
+                let refunded_total_minor = total.take();
+                draft.push_standing(|after| PurchaseEvent::PaymentRefunded {
+                    refund_id: Some(refund_id.clone()),
+                    amount_minor: Some(amount_minor),
+                    refunded_total_minor,
+                    after,
+                });
+            }
+        }
+        draft.push_refunded_total(total.unwrap_or(0));
+        draft.events
+    }
+
+    /// What follows from how a dispute stands; it can not be refused. Of one dispute the highest stage counts.
+    fn dispute(&self, dispute: &DisputePayment) -> Vec<PurchaseEvent> {
+        let minor = match dispute.standing {
+            DisputeStanding::Open { amount_minor } | DisputeStanding::Lost { amount_minor } => {
+                amount_minor
+            }
+            DisputeStanding::Won => 0,
+        };
+        let news = (dispute.stage, minor);
+        let known = self.disputes.get(&dispute.dispute_id);
+        if known.is_some_and(|known| news <= (known.stage, known.open_minor + known.lost_minor)) {
+            return vec![];
+        }
+        let (dispute_id, stage) = (dispute.dispute_id.clone(), dispute.stage);
+        let mut draft = Draft::of(self);
+        draft.push_standing(|after| match dispute.standing {
+            DisputeStanding::Open { amount_minor } => PurchaseEvent::PaymentDisputed {
+                dispute_id: dispute_id.clone(),
+                stage,
+                amount_minor,
+                after,
+            },
+            DisputeStanding::Won => PurchaseEvent::DisputeWon {
+                dispute_id: dispute_id.clone(),
+                stage,
+                after,
+            },
+            DisputeStanding::Lost { amount_minor } => PurchaseEvent::DisputeLost {
+                dispute_id: dispute_id.clone(),
+                stage,
+                amount_minor,
+                after,
+            },
+        });
+        draft.events
+    }
+
+    /// What follows for the part when two ids are the same money.
+    fn merge_into(&self, into: &PurchaseId) -> Vec<PurchaseEvent> {
+        if self.part_of.is_some() {
+            return vec![];
+        }
+        vec![PurchaseEvent::PaymentMerged { into: into.clone() }]
+    }
+
+    /// What follows for the whole when two ids are the same money: what it did not know itself is now its own.
+    fn absorb(&self, payment_id: &PurchaseId, known: &Self) -> Vec<PurchaseEvent> {
+        let mut draft = Draft::of(self);
+        draft.push_standing(|after| PurchaseEvent::PaymentAbsorbed {
+            payment_id: payment_id.clone(),
+            known: Box::new(known.clone()),
+            after,
+        });
+        let user_id = known.user_id.clone().filter(|_| self.user_id.is_none());
+        let price = known.price.clone().filter(|_| self.price.is_none());
+        if !self.captured
+            && let (true, Some(currency)) = (known.captured, known.currency)
+        {
+            draft.push(PurchaseEvent::PaymentCaptured {
+                amount_minor: known.amount_minor,
+                currency,
+                order_id: None,
+                user_id,
+                price,
+                paid_at_s: known.paid_at_s,
+                payer: None,
+                subscription_id: known.subscription_id.clone(),
+            });
+            return draft.events;
+        }
+        if let Some(user_id) = user_id {
+            let by = ClaimedBy::SamePayment;
+            draft.push(PurchaseEvent::PurchaseClaimed { user_id, by });
+        }
+        if let Some(price) = price {
+            draft.push(PurchaseEvent::PurchasePriced { price });
+        }
+        draft.events
+    }
+
+    /// What follows when an operator says whose it is and what it buys.
+    fn resolve(
+        &self,
+        user_id: Option<&UserId>,
+        price: Option<&Price>,
+    ) -> Result<Vec<PurchaseEvent>, LedgerError> {
+        if !self.captured {
+            return Err(LedgerError::UnknownPurchase);
+        }
+        let mut events = match user_id {
+            Some(user_id) => self.claim(user_id, ClaimedBy::Operator)?,
+            None => vec![],
+        };
+        match (&self.price, price) {
+            (None, Some(price)) => events.push(PurchaseEvent::PurchasePriced {
+                price: price.clone(),
+            }),
+            (Some(known), Some(price)) if known != price => return Err(LedgerError::AlreadyPriced),
+            _ => {}
+        }
+        Ok(events)
+    }
+
+    fn know_refund(&mut self, id: &str, amount_minor: i64, failed: bool) {
+        let known = self.refunds.entry(id.to_owned()).or_insert(KnownRefund {
+            amount_minor,
+            failed,
+        });
+        known.failed |= failed;
+    }
+
+    fn know_refunded_total(&mut self, total_minor: i64) {
+        self.refunded_total_minor = self.refunded_total_minor.max(total_minor);
+    }
+
+    fn know_dispute(&mut self, event: &PurchaseEvent) {
+        let (id, stage, open_minor, lost_minor) = match event {
+            PurchaseEvent::PaymentDisputed {
+                dispute_id,
+                stage,
+                amount_minor,
+                ..
+            } => (dispute_id, *stage, *amount_minor, 0),
+            PurchaseEvent::DisputeLost {
+                dispute_id,
+                stage,
+                amount_minor,
+                ..
+            } => (dispute_id, *stage, 0, *amount_minor),
+            PurchaseEvent::DisputeWon {
+                dispute_id, stage, ..
+            } => (dispute_id, *stage, 0, 0),
+            _ => return,
+        };
+        let known = KnownDispute {
+            stage,
+            open_minor,
+            lost_minor,
+        };
+        self.disputes.insert(id.clone(), known);
+    }
+
+    /// The union of what went back of both.
+    fn take_over(&mut self, other: &Self) {
+        for (id, refund) in &other.refunds {
+            self.know_refund(id, refund.amount_minor, refund.failed);
+        }
+        self.know_refunded_total(other.refunded_total_minor);
+        for (id, theirs) in &other.disputes {
+            let rank = |d: &KnownDispute| (d.stage, d.open_minor + d.lost_minor);
+            let own = self.disputes.get(id);
+            if own.is_none_or(|own| rank(own) < rank(theirs)) {
+                self.disputes.insert(id.clone(), *theirs);
+            }
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use cqrs_es::test::TestFramework;
-
-    use super::*;
-    use crate::ledger::value::{Credits, Currency, Money, PurchaseId};
-
-    fn rules() -> TestFramework<Purchase> {
-        TestFramework::with(())
+/// Takes what was missing.
+fn fill<T: Clone>(slot: &mut Option<T>, other: Option<&T>) {
+    if slot.is_none() {
+        *slot = other.cloned();
     }
+}
 
-    fn user(id: &str) -> UserId {
-        UserId::parse(id).unwrap()
-    }
+/// Events in the making, and the purchase after them.
+struct Draft {
+    after: Purchase,
+    events: Vec<PurchaseEvent>,
+}
 
-    fn price() -> Price {
-        Price {
-            sku: "credits_500".to_owned(),
-            credits: Credits::new(500).unwrap(),
-            expires_at_s: None,
+impl Draft {
+    fn of(purchase: &Purchase) -> Self {
+        Self {
+            after: purchase.clone(),
+            events: Vec::new(),
         }
     }
 
-    fn capture(
-        user_id: Option<&str>,
-        claimant: Option<&str>,
-        price: Option<Price>,
-    ) -> PurchaseCommand {
-        PurchaseCommand::Capture(Box::new(CapturePayment {
-            purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
-            user_id: user_id.map(user),
-            claimant: claimant.map(user),
-            money: Money::new(49_900, Currency::parse("INR").unwrap()).unwrap(),
-            order_id: Some("order_1".to_owned()),
-            price,
-            paid_at_s: 7,
-            payer: None,
-        }))
+    fn push(&mut self, event: PurchaseEvent) {
+        self.after.evolve(&event);
+        self.events.push(event);
     }
 
-    fn captured(user_id: Option<&str>, price: Option<Price>) -> PurchaseEvent {
-        PurchaseEvent::PaymentCaptured {
-            amount_minor: 49_900,
-            currency: Currency::parse("INR").unwrap(),
-            order_id: Some("order_1".to_owned()),
-            user_id: user_id.map(user),
-            price,
-            paid_at_s: 7,
-            payer: None,
+    /// An event that says how the money stands after it.
+    fn push_standing(&mut self, event: impl Fn(Standing) -> PurchaseEvent) {
+        self.after.evolve(&event(Standing::default()));
+        self.events.push(event(self.after.standing()));
+    }
+
+    fn push_refunded_total(&mut self, total_minor: i64) {
+        if total_minor > self.after.refunded_total_minor {
+            self.push_standing(|after| PurchaseEvent::PaymentRefunded {
+                refund_id: None,
+                amount_minor: None,
+                refunded_total_minor: Some(total_minor),
+                after,
+            });
         }
-    }
-
-    fn claimed(user_id: &str, by: ClaimedBy) -> PurchaseEvent {
-        PurchaseEvent::PurchaseClaimed {
-            user_id: user(user_id),
-            by,
-        }
-    }
-
-    #[test]
-    fn a_payment_is_captured_once() {
-        rules()
-            .given_no_previous_events()
-            .when(capture(Some("u1"), None, Some(price())))
-            .then_expect_events(vec![captured(Some("u1"), Some(price()))]);
-        rules()
-            .given(vec![captured(Some("u1"), Some(price()))])
-            .when(capture(Some("u1"), None, Some(price())))
-            .then_expect_events(vec![]);
-    }
-
-    #[test]
-    fn a_later_delivery_adds_what_was_missing() {
-        rules()
-            .given(vec![captured(None, None)])
-            .when(capture(Some("u1"), None, Some(price())))
-            .then_expect_events(vec![
-                claimed("u1", ClaimedBy::Provider),
-                PurchaseEvent::PurchasePriced { price: price() },
-            ]);
-    }
-
-    #[test]
-    fn a_later_delivery_changes_nothing_that_is_known() {
-        rules()
-            .given(vec![captured(Some("u1"), Some(price()))])
-            .when(capture(Some("u2"), Some("u3"), None))
-            .then_expect_events(vec![]);
-    }
-
-    #[test]
-    fn the_checkout_signature_claims_what_names_nobody() {
-        rules()
-            .given_no_previous_events()
-            .when(capture(None, Some("u1"), Some(price())))
-            .then_expect_events(vec![
-                captured(None, Some(price())),
-                claimed("u1", ClaimedBy::CheckoutSignature),
-            ]);
-        rules()
-            .given_no_previous_events()
-            .when(capture(Some("u2"), Some("u1"), Some(price())))
-            .then_expect_events(vec![captured(Some("u2"), Some(price()))]);
-    }
-
-    #[test]
-    fn a_claim_needs_a_purchase_that_is_nobodys() {
-        let claim = PurchaseCommand::Claim {
-            user_id: user("u1"),
-            by: ClaimedBy::CheckoutSignature,
-        };
-        rules()
-            .given_no_previous_events()
-            .when(claim.clone())
-            .then_expect_error(LedgerError::UnknownPurchase);
-        rules()
-            .given(vec![captured(None, None)])
-            .when(claim.clone())
-            .then_expect_events(vec![claimed("u1", ClaimedBy::CheckoutSignature)]);
-        rules()
-            .given(vec![captured(Some("u1"), None)])
-            .when(claim.clone())
-            .then_expect_events(vec![]);
-        rules()
-            .given(vec![captured(Some("u2"), None)])
-            .when(claim)
-            .then_expect_error(LedgerError::NotYourPurchase);
     }
 }

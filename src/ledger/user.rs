@@ -1,12 +1,16 @@
-//! A user: who is known, which profile is the newest, and the account.
+//! A user: who is known, which profile is the newest, which plan, and the account.
 //!
 //! `decide` says what follows from a command, `evolve` what an event changes. Both are all there is: no other
 //! code may change a user.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
-use super::event::{CreditsAdded, Price, ProfileRef, ProfileVersion, UserEvent};
+use super::event::{
+    CreditsAdded, PlanVersion, Price, ProfileRef, ProfileVersion, PurchaseAdjusted, UserEvent,
+};
 use super::personal::Personal;
 use super::value::{Account, Credits, PurchaseId};
 
@@ -23,12 +27,29 @@ pub struct User {
     /// The newest profile seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileVersion>,
+    /// The signup bonus was given.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bonus: bool,
     /// The plan, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// The newest of each of the user's subscriptions.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub subscriptions: BTreeMap<String, Subscription>,
     /// Balance, held, debt.
     #[serde(flatten)]
     pub account: Account,
+}
+
+/// How a provider's subscription stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The plan that it gives; `None`: it ended, or is not paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives: Option<String>,
+    /// How new this is.
+    #[serde(flatten)]
+    pub version: PlanVersion,
 }
 
 /// What one user can be asked.
@@ -61,6 +82,45 @@ pub enum UserCommand {
         /// What it gives.
         price: Price,
     },
+    /// Do without credits of a purchase while its money is contested. The purchase guards how many.
+    HoldBack {
+        /// Which purchase.
+        purchase_id: PurchaseId,
+        /// How many.
+        credits: Credits,
+    },
+    /// Give back credits of a purchase whose money is gone. The purchase guards how many.
+    ClawBack {
+        /// Which purchase.
+        purchase_id: PurchaseId,
+        /// How many.
+        credits: Credits,
+        /// How many that were held back are so no longer.
+        released: Credits,
+    },
+    /// Take back credits of a purchase whose money came back. The purchase guards how many.
+    Restore {
+        /// Which purchase.
+        purchase_id: PurchaseId,
+        /// How many that were clawed back.
+        credits: Credits,
+        /// How many that were held back.
+        released: Credits,
+    },
+    /// Take the signup bonus that never came.
+    GrantSignupBonus {
+        /// The bonus.
+        bonus: Credits,
+    },
+    /// Take over how a subscription stands.
+    ChangeSubscription {
+        /// Which.
+        subscription_id: String,
+        /// What it gives and how new that is.
+        subscription: Subscription,
+        /// The plan where no subscription gives one.
+        base_plan: String,
+    },
 }
 
 impl User {
@@ -90,6 +150,35 @@ impl User {
                     expires_at_s: price.expires_at_s,
                 }])
             }
+            UserCommand::HoldBack {
+                purchase_id,
+                credits,
+            } => self
+                .adjust(purchase_id, *credits, Credits::ZERO, 0, credits.get())
+                .map(|adjusted| vec![UserEvent::CreditsHeldBack(adjusted)]),
+            UserCommand::ClawBack {
+                purchase_id,
+                credits,
+                released,
+            } => self
+                .adjust(purchase_id, *credits, *released, -credits.get(), 0)
+                .map(|adjusted| vec![UserEvent::CreditsClawedBack(adjusted)]),
+            UserCommand::Restore {
+                purchase_id,
+                credits,
+                released,
+            } => self
+                .adjust(purchase_id, *credits, *released, credits.get(), 0)
+                .map(|adjusted| vec![UserEvent::CreditsRestored(adjusted)]),
+            UserCommand::GrantSignupBonus { bonus } if self.bonus || bonus.is_zero() => Ok(vec![]),
+            UserCommand::GrantSignupBonus { bonus } => {
+                Ok(vec![UserEvent::SignupBonusGranted(self.add(*bonus)?)])
+            }
+            UserCommand::ChangeSubscription {
+                subscription_id,
+                subscription,
+                base_plan,
+            } => Ok(self.change_subscription(subscription_id, subscription, base_plan)),
         }
     }
 
@@ -107,9 +196,27 @@ impl User {
                 self.profile = Some(profile.version.clone());
             }
             UserEvent::UserDeleted {} => self.deleted = true,
-            UserEvent::SignupBonusGranted(added) | UserEvent::CreditsPurchased { added, .. } => {
+            UserEvent::SignupBonusGranted(added) => {
+                self.bonus = true;
                 self.account = added.account;
             }
+            UserEvent::CreditsPurchased { added, .. } => self.account = added.account,
+            UserEvent::CreditsHeldBack(adjusted)
+            | UserEvent::CreditsClawedBack(adjusted)
+            | UserEvent::CreditsRestored(adjusted) => self.account = adjusted.account,
+            UserEvent::SubscriptionChanged {
+                subscription_id,
+                gives,
+                version,
+            } => {
+                let subscription = Subscription {
+                    gives: gives.clone(),
+                    version: version.clone(),
+                };
+                self.subscriptions
+                    .insert(subscription_id.clone(), subscription);
+            }
+            UserEvent::PlanChanged { plan } => self.plan = Some(plan.clone()),
         }
     }
 
@@ -132,7 +239,7 @@ impl User {
             plan: plan.to_owned(),
             profile,
         }];
-        if !bonus.is_zero() {
+        if !bonus.is_zero() && !self.bonus {
             events.push(UserEvent::SignupBonusGranted(self.add(bonus)?));
         }
         Ok(events)
@@ -148,227 +255,74 @@ impl User {
     }
 
     fn add(&self, credits: Credits) -> Result<CreditsAdded, LedgerError> {
-        let balance = self
-            .account
-            .balance
-            .checked_add(credits)
-            .ok_or(LedgerError::BalanceOverflow)?;
+        let account = self.moved(credits.get(), self.account.disputed)?;
         Ok(CreditsAdded {
             credits,
-            delta: credits.get(),
-            account: Account {
-                balance,
-                ..self.account
-            },
+            delta: self.delta_to(account),
+            account,
         })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use cqrs_es::test::TestFramework;
-
-    use super::*;
-    use crate::ledger::personal::{Profile, Salt};
-
-    type Rules = TestFramework<User>;
-
-    fn rules() -> Rules {
-        Rules::with(())
+    /// `given` credits more in all, negative for fewer; `contested` more held back, beside the `released` ones.
+    fn adjust(
+        &self,
+        purchase_id: &PurchaseId,
+        credits: Credits,
+        released: Credits,
+        given: i64,
+        contested: i64,
+    ) -> Result<PurchaseAdjusted, LedgerError> {
+        let disputed = (self.account.disputed.get() + contested - released.get()).max(0);
+        let disputed = Credits::new(disputed).map_err(|_| LedgerError::BalanceOverflow)?;
+        let account = self.moved(given, disputed)?;
+        Ok(PurchaseAdjusted {
+            purchase_id: purchase_id.clone(),
+            credits,
+            released,
+            delta: self.delta_to(account),
+            account,
+        })
     }
 
-    fn profile() -> Personal {
-        Personal::new(&Profile::default(), Salt([1; 16]))
+    fn moved(&self, given: i64, disputed: Credits) -> Result<Account, LedgerError> {
+        // Both are within ±2^54: no overflow.
+        Account::of(self.account.net() + given, disputed).ok_or(LedgerError::BalanceOverflow)
     }
 
-    fn version(updated_at_ms: i64, event_id: &str) -> ProfileVersion {
-        ProfileVersion {
-            updated_at_ms,
-            event_id: event_id.to_owned(),
+    const fn delta_to(&self, account: Account) -> i64 {
+        account.balance.get() - self.account.balance.get()
+    }
+
+    /// Of one subscription the newest counts; of several that give a plan, the newest of them.
+    fn change_subscription(
+        &self,
+        id: &str,
+        news: &Subscription,
+        base_plan: &str,
+    ) -> Vec<UserEvent> {
+        let known = self.subscriptions.get(id);
+        if known.is_some_and(|known| known.version >= news.version) {
+            return vec![];
         }
-    }
-
-    fn profile_ref(version: ProfileVersion) -> ProfileRef {
-        ProfileRef {
-            digest: profile().digest().to_owned(),
-            version,
-        }
-    }
-
-    fn register(version: ProfileVersion) -> UserCommand {
-        UserCommand::Register {
-            profile: profile(),
-            version,
-            plan: "free".to_owned(),
-            bonus: credits(20),
-        }
-    }
-
-    fn registered(profile: Option<ProfileVersion>) -> UserEvent {
-        UserEvent::UserRegistered {
-            plan: "free".to_owned(),
-            profile: profile.map(profile_ref),
-        }
-    }
-
-    fn changed(version: ProfileVersion) -> UserEvent {
-        UserEvent::UserProfileChanged {
-            profile: profile_ref(version),
-        }
-    }
-
-    fn change(version: ProfileVersion) -> UserCommand {
-        UserCommand::ChangeProfile {
-            profile: profile(),
-            version,
-        }
-    }
-
-    fn credits(n: i64) -> Credits {
-        Credits::new(n).unwrap()
-    }
-
-    fn added(n: i64, balance: i64) -> CreditsAdded {
-        CreditsAdded {
-            credits: credits(n),
-            delta: n,
-            account: Account {
-                balance: credits(balance),
-                ..Account::default()
-            },
-        }
-    }
-
-    fn bonus(balance: i64) -> UserEvent {
-        UserEvent::SignupBonusGranted(added(20, balance))
-    }
-
-    fn purchase(n: i64) -> UserCommand {
-        UserCommand::CreditPurchase {
-            purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
-            price: Price {
-                sku: "pack".to_owned(),
-                credits: credits(n),
-                expires_at_s: None,
-            },
-        }
-    }
-
-    fn purchased(n: i64, balance: i64) -> UserEvent {
-        UserEvent::CreditsPurchased {
-            purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
-            added: added(n, balance),
-            expires_at_s: None,
-        }
-    }
-
-    #[test]
-    fn a_sign_up_gives_the_bonus_once() {
-        let v = version(1, "a");
-        rules()
-            .given_no_previous_events()
-            .when(register(v.clone()))
-            .then_expect_events(vec![registered(Some(v.clone())), bonus(20)]);
-        rules()
-            .given(vec![registered(Some(v.clone())), bonus(20)])
-            .when(register(v))
-            .then_expect_events(vec![]);
-    }
-
-    #[test]
-    fn no_bonus_event_where_the_bonus_is_zero() {
-        let v = version(1, "a");
-        rules()
-            .given_no_previous_events()
-            .when(UserCommand::Register {
-                profile: profile(),
-                version: v.clone(),
-                plan: "free".to_owned(),
-                bonus: Credits::ZERO,
+        let mut events = vec![UserEvent::SubscriptionChanged {
+            subscription_id: id.to_owned(),
+            gives: news.gives.clone(),
+            version: news.version.clone(),
+        }];
+        let others = self.subscriptions.iter().filter(|(other, _)| *other != id);
+        let giving = others
+            .map(|(_, subscription)| subscription)
+            .chain(std::iter::once(news))
+            .filter_map(|subscription| {
+                Some((&subscription.version, subscription.gives.as_deref()?))
             })
-            .then_expect_events(vec![registered(Some(v))]);
-    }
-
-    #[test]
-    fn a_second_registration_still_brings_a_newer_profile() {
-        rules()
-            .given(vec![registered(Some(version(1, "a"))), bonus(20)])
-            .when(register(version(2, "b")))
-            .then_expect_events(vec![changed(version(2, "b"))]);
-    }
-
-    #[test]
-    fn only_a_newer_profile_replaces_one() {
-        let history = vec![registered(Some(version(5, "m")))];
-        for (newer, expected) in [
-            (version(4, "z"), false),
-            (version(5, "a"), false),
-            (version(5, "m"), false),
-            (version(5, "z"), true),
-            (version(6, "a"), true),
-        ] {
-            let events = if expected {
-                vec![changed(newer.clone())]
-            } else {
-                vec![]
-            };
-            rules()
-                .given(history.clone())
-                .when(change(newer))
-                .then_expect_events(events);
+            .max();
+        let plan = giving.map_or(base_plan, |(_, plan)| plan);
+        if self.plan.as_deref() != Some(plan) {
+            events.push(UserEvent::PlanChanged {
+                plan: plan.to_owned(),
+            });
         }
-    }
-
-    #[test]
-    fn an_update_may_come_before_the_registration() {
-        rules()
-            .given_no_previous_events()
-            .when(change(version(9, "b")))
-            .then_expect_events(vec![changed(version(9, "b"))]);
-        rules()
-            .given(vec![changed(version(9, "b"))])
-            .when(register(version(1, "a")))
-            .then_expect_events(vec![registered(None), bonus(20)]);
-    }
-
-    #[test]
-    fn nothing_revives_a_deleted_user() {
-        let gone = vec![UserEvent::UserDeleted {}];
-        rules()
-            .given(gone.clone())
-            .when(register(version(1, "a")))
-            .then_expect_events(vec![registered(None), bonus(20)]);
-        rules()
-            .given(gone.clone())
-            .when(change(version(9, "b")))
-            .then_expect_events(vec![]);
-        rules()
-            .given(gone)
-            .when(UserCommand::Delete)
-            .then_expect_events(vec![]);
-    }
-
-    #[test]
-    fn a_deletion_moves_no_credits_and_purchases_go_on() {
-        rules()
-            .given(vec![purchased(500, 500), UserEvent::UserDeleted {}])
-            .when(purchase(100))
-            .then_expect_events(vec![purchased(100, 600)]);
-    }
-
-    #[test]
-    fn credits_come_before_the_registration() {
-        rules()
-            .given(vec![purchased(500, 500)])
-            .when(register(version(1, "a")))
-            .then_expect_events(vec![registered(Some(version(1, "a"))), bonus(520)]);
-    }
-
-    #[test]
-    fn an_account_that_is_full_refuses() {
-        rules()
-            .given(vec![purchased(Credits::MAX, Credits::MAX)])
-            .when(purchase(1))
-            .then_expect_error(LedgerError::BalanceOverflow);
+        events
     }
 }

@@ -248,6 +248,11 @@ impl Credits {
         self.0 == 0
     }
 
+    /// The difference, or `None` below zero.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        Self::new(self.0 - other.0).ok()
+    }
+
     /// The sum, or `None` above [`Credits::MAX`].
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0
@@ -275,7 +280,10 @@ impl From<Credits> for i64 {
     }
 }
 
-/// What a user has. `available = balance - held`; debt is what was clawed back after it was spent.
+/// What a user has. `available = balance - held`; debt is what was clawed back, or is contested, after it was spent.
+///
+/// One number stands behind it, [`Account::net`]: all that was given less all that was taken. So the account after a set
+/// of events is the same in whatever order they came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Account {
     /// Credits that are the user's, held ones included.
@@ -286,6 +294,37 @@ pub struct Account {
     /// Credits owed. Absent in JSON means 0.
     #[serde(default, skip_serializing_if = "Credits::is_zero")]
     pub debt: Credits,
+    /// Credits contested by open disputes: held back as far as there are any, debt beyond. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub disputed: Credits,
+}
+
+impl Account {
+    /// The account of somebody to whom so much was given, net of what was taken, while so much is contested. `None` when
+    /// a part of it leaves the range of [`Credits`].
+    pub fn of(net: i64, disputed: Credits) -> Option<Self> {
+        let balance = Credits::new(net.max(0)).ok()?;
+        Some(Self {
+            balance,
+            held: disputed.min(balance),
+            debt: Credits::new(disputed.get().checked_sub(net)?.max(0)).ok()?,
+            disputed,
+        })
+    }
+
+    /// All that was given less all that was taken; negative for one who spent what was taken back later.
+    pub const fn net(&self) -> i64 {
+        if self.debt.is_zero() {
+            self.balance.get()
+        } else {
+            self.disputed.get() - self.debt.get()
+        }
+    }
+
+    /// Credits that can be spent now.
+    pub const fn available(&self) -> i64 {
+        self.balance.get() - self.held.get()
+    }
 }
 
 /// An ISO 4217 code in upper case, as Razorpay writes it.
@@ -381,6 +420,33 @@ mod tests {
         assert_eq!(max.checked_add(Credits::new(1).unwrap()), None);
         assert_eq!(max.checked_add(Credits::ZERO), Some(max));
         assert!(serde_json::from_str::<Credits>("-1").is_err());
+    }
+
+    #[test]
+    fn an_account_is_a_function_of_what_was_given_and_what_is_contested() {
+        for (net, disputed, balance, held, debt) in [
+            (0, 0, 0, 0, 0),
+            (500, 0, 500, 0, 0),
+            (500, 200, 500, 200, 0),
+            (100, 500, 100, 100, 400),
+            (0, 500, 0, 0, 500),
+            (-300, 0, 0, 0, 300),
+            (-300, 500, 0, 0, 800),
+        ] {
+            let credits = |n| Credits::new(n).unwrap();
+            let account = Account::of(net, credits(disputed)).unwrap();
+            let expected = Account {
+                balance: credits(balance),
+                held: credits(held),
+                debt: credits(debt),
+                disputed: credits(disputed),
+            };
+            assert_eq!(account, expected, "{net} {disputed}");
+            assert_eq!(account.net(), net);
+            assert!(account.debt.is_zero() || account.available() == 0);
+        }
+        assert_eq!(Account::of(Credits::MAX + 1, Credits::ZERO), None);
+        assert_eq!(Account::of(i64::MIN, Credits::ZERO), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use cqrs_es::Aggregate;
 use sha2::{Digest as _, Sha256};
 
 use crate::ledger::event::UserEvent;
-use crate::ledger::{Currency, Purchase, PurchaseEvent, User};
+use crate::ledger::{Purchase, PurchaseEvent, User};
 
 /// What an absent fact is called.
 pub const NOTHING: &str = "nothing";
@@ -57,10 +57,9 @@ pub struct UserExtras {
 /// What a purchase's events say beside the state.
 #[derive(Debug, Clone, Default)]
 pub struct PurchaseExtras {
-    amount_minor: Option<i64>,
-    currency: Option<Currency>,
     order_id: Option<String>,
-    paid_at_s: Option<i64>,
+    /// Of the last event that says how the money stands; 0: none does.
+    standing_sequence: u64,
 }
 
 /// A fact as text; absent is what a null of the database is called.
@@ -73,11 +72,17 @@ impl Audited for User {
     type Extras = UserExtras;
 
     fn note(extras: &mut UserExtras, sequence: u64, event: &UserEvent) {
-        let (added, purchase_id) = match event {
-            UserEvent::SignupBonusGranted(added) => (added, ""),
+        let (delta, account, purchase_id) = match event {
+            UserEvent::SignupBonusGranted(added) => (added.delta, added.account, ""),
             UserEvent::CreditsPurchased {
                 added, purchase_id, ..
-            } => (added, purchase_id.as_str()),
+            } => (added.delta, added.account, purchase_id.as_str()),
+            UserEvent::CreditsHeldBack(adjusted)
+            | UserEvent::CreditsClawedBack(adjusted)
+            | UserEvent::CreditsRestored(adjusted) => {
+                let purchase_id = adjusted.purchase_id.as_str();
+                (adjusted.delta, adjusted.account, purchase_id)
+            }
             UserEvent::UserRegistered {
                 profile: Some(_), ..
             }
@@ -85,17 +90,21 @@ impl Audited for User {
                 extras.profile_sequence = sequence;
                 return;
             }
-            UserEvent::UserRegistered { profile: None, .. } | UserEvent::UserDeleted {} => return,
+            // These are in the state.
+            UserEvent::UserRegistered { profile: None, .. }
+            | UserEvent::UserDeleted {}
+            | UserEvent::SubscriptionChanged { .. }
+            | UserEvent::PlanChanged { .. } => return,
         };
         let newline = if extras.entries == 0 { "" } else { "\n" };
         extras.digest.update(format!(
             "{newline}{sequence}:{}:{}:{}:{purchase_id}",
             event.type_name(),
-            added.delta,
-            added.account.balance
+            delta,
+            account.balance
         ));
         extras.balance_version = sequence;
-        extras.movements = extras.movements.saturating_add(added.delta);
+        extras.movements = extras.movements.saturating_add(delta);
         extras.entries += 1;
     }
 
@@ -109,6 +118,7 @@ impl Audited for User {
             ("stream without holes", (!folded.broken).to_string()),
             ("registered", user.registered.to_string()),
             ("deleted", user.deleted.to_string()),
+            ("signup bonus", user.bonus.to_string()),
             ("plan", text(user.plan.as_ref())),
             (
                 "sequence of the profile",
@@ -138,24 +148,22 @@ impl Audited for Purchase {
     const STORED: &'static str = include_str!("../stored_purchases.sql");
     type Extras = PurchaseExtras;
 
-    fn note(extras: &mut PurchaseExtras, _: u64, event: &PurchaseEvent) {
+    fn note(extras: &mut PurchaseExtras, sequence: u64, event: &PurchaseEvent) {
         match event {
-            PurchaseEvent::PaymentCaptured {
-                amount_minor,
-                currency,
-                order_id,
-                paid_at_s,
-                ..
-            } => {
-                *extras = PurchaseExtras {
-                    amount_minor: Some(*amount_minor),
-                    currency: Some(*currency),
-                    order_id: order_id.clone(),
-                    paid_at_s: Some(*paid_at_s),
-                };
+            PurchaseEvent::PaymentCaptured { order_id, .. } => {
+                extras.order_id.clone_from(order_id);
             }
+            PurchaseEvent::PaymentRefunded { .. }
+            | PurchaseEvent::RefundFailed { .. }
+            | PurchaseEvent::PaymentDisputed { .. }
+            | PurchaseEvent::DisputeWon { .. }
+            | PurchaseEvent::DisputeLost { .. }
+            | PurchaseEvent::PaymentAbsorbed { .. } => extras.standing_sequence = sequence,
             // These are in the state.
-            PurchaseEvent::PurchaseClaimed { .. } | PurchaseEvent::PurchasePriced { .. } => {}
+            PurchaseEvent::PayerNamed { .. }
+            | PurchaseEvent::PurchaseClaimed { .. }
+            | PurchaseEvent::PurchasePriced { .. }
+            | PurchaseEvent::PaymentMerged { .. } => {}
         }
     }
 
@@ -164,23 +172,55 @@ impl Audited for Purchase {
         let extras = &folded.extras;
         let price = purchase.price.as_ref();
         let credits = price.map_or(0, |price| price.credits.get());
+        let standing = purchase.standing();
+        let amount_minor = purchase.captured.then_some(purchase.amount_minor);
+        let paid_at_s = purchase.captured.then_some(purchase.paid_at_s);
         BTreeMap::from([
             ("stream version", folded.version.to_string()),
             ("stream without holes", (!folded.broken).to_string()),
             ("user", text(purchase.user_id.as_ref())),
-            ("status", text(purchase.captured.then_some("captured"))),
-            ("amount", text(extras.amount_minor)),
-            ("currency", text(extras.currency)),
+            ("status", status(purchase).to_owned()),
+            ("amount", text(amount_minor)),
+            ("currency", text(purchase.currency)),
             ("order", text(extras.order_id.as_ref())),
             ("sku", text(price.map(|price| &price.sku))),
             ("credits", credits.to_string()),
-            ("time of payment", text(extras.paid_at_s)),
+            ("refunded", standing.refunded_minor.to_string()),
+            ("disputed", standing.disputed_minor.to_string()),
+            ("lost", standing.lost_minor.to_string()),
+            (
+                "sequence of the standing",
+                extras.standing_sequence.to_string(),
+            ),
+            ("subscription", text(purchase.subscription_id.as_ref())),
+            ("part of", text(purchase.part_of.as_ref())),
+            ("time of payment", text(paid_at_s)),
             ("time of recording", AS_LOGGED.to_owned()),
         ])
     }
 
     fn read(state: &str) -> Option<Self> {
         serde_json::from_str(state).ok()
+    }
+}
+
+/// The status that the read model should show, worked out once more.
+fn status(purchase: &Purchase) -> &'static str {
+    let standing = purchase.standing();
+    let gone = standing.refunded_minor.saturating_add(standing.lost_minor);
+    let all = |minor: i64| purchase.amount_minor > 0 && minor >= purchase.amount_minor;
+    match purchase {
+        Purchase {
+            part_of: Some(_), ..
+        } => "merged",
+        Purchase {
+            captured: false, ..
+        } => "uncaptured",
+        _ if all(standing.lost_minor) => "lost",
+        _ if all(gone) => "refunded",
+        _ if standing.disputed_minor > 0 => "disputed",
+        _ if gone > 0 => "partially_refunded",
+        _ => "captured",
     }
 }
 

@@ -92,6 +92,9 @@ pub(super) fn capture(
             .price(sku.as_deref(), money, paid_at_s),
         paid_at_s,
         payer: payer(payment, context.salt),
+        merges: None,
+        refunded_total_minor: 0,
+        subscription_id: None,
     })
 }
 

@@ -1,0 +1,157 @@
+//! Tests of [`crate::ledger::decision`].
+
+use std::collections::HashMap;
+
+use crate::ledger::command::CapturePayment;
+use crate::ledger::decision::*;
+use crate::ledger::event::{ClaimedBy, Price};
+use crate::ledger::personal::{Profile, Salt};
+use crate::ledger::value::{Credits, Currency, Money};
+use crate::ledger::*;
+
+#[derive(Default)]
+struct Known {
+    users: HashMap<UserId, User>,
+    purchases: HashMap<PurchaseId, Purchase>,
+}
+
+impl States for Known {
+    fn user(&self, id: &UserId) -> Option<&User> {
+        self.users.get(id)
+    }
+    fn purchase(&self, id: &PurchaseId) -> Option<&Purchase> {
+        self.purchases.get(id)
+    }
+}
+
+impl Known {
+    fn apply(&mut self, emitted: &[Emitted]) {
+        for e in emitted {
+            match (&e.stream, &e.event) {
+                (StreamId::User(id), Event::User(event)) => {
+                    self.users.entry(id.clone()).or_default().evolve(event);
+                }
+                (StreamId::Purchase(id), Event::Purchase(event)) => {
+                    self.purchases.entry(id.clone()).or_default().evolve(event);
+                }
+                _ => panic!("an event in a stream of the other type"),
+            }
+        }
+    }
+
+    fn types(emitted: &[Emitted]) -> Vec<&'static str> {
+        emitted.iter().map(|e| e.event.type_name()).collect()
+    }
+}
+
+fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+fn purchase_id() -> PurchaseId {
+    PurchaseId::parse("razorpay:pay_1").unwrap()
+}
+
+fn capture(user_id: Option<&str>, priced: bool) -> Command {
+    Command::CapturePayment(Box::new(CapturePayment {
+        purchase_id: purchase_id(),
+        user_id: user_id.map(user),
+        claimant: None,
+        money: Money::new(49_900, Currency::parse("INR").unwrap()).unwrap(),
+        order_id: None,
+        price: priced.then(|| Price {
+            sku: "credits_500".to_owned(),
+            credits: Credits::new(500).unwrap(),
+            expires_at_s: None,
+        }),
+        paid_at_s: 1,
+        payer: Some(Personal::new(&Profile::default(), Salt([3; 16]))),
+        merges: None,
+        refunded_total_minor: 0,
+        subscription_id: None,
+    }))
+}
+
+fn known(users: &[&str]) -> Known {
+    Known {
+        users: users.iter().map(|id| (user(id), User::default())).collect(),
+        purchases: [(purchase_id(), Purchase::default())].into(),
+    }
+}
+
+#[test]
+fn a_capture_credits_the_user_in_the_same_decision() {
+    let emitted = decide(&capture(Some("u1"), true), &known(&["u1"])).unwrap();
+    assert_eq!(
+        Known::types(&emitted),
+        ["PaymentCaptured", "CreditsPurchased"]
+    );
+    assert!(emitted[0].personal.is_some() && emitted[1].personal.is_none());
+}
+
+#[test]
+fn a_state_that_is_not_there_is_asked_for() {
+    assert_eq!(
+        decide(&capture(Some("u1"), true), &known(&[])),
+        Err(Rejection::Needs(StreamId::User(user("u1"))))
+    );
+    assert_eq!(
+        decide(&capture(None, true), &Known::default()),
+        Err(Rejection::Needs(StreamId::Purchase(purchase_id())))
+    );
+}
+
+#[test]
+fn credits_come_once_whatever_completes_the_purchase() {
+    let steps = [
+        capture(None, false),
+        capture(Some("u1"), false),
+        capture(None, true),
+    ];
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
+        let mut states = known(&["u1"]);
+        for step in order.into_iter().chain(order) {
+            let emitted = decide(&steps[step], &states).unwrap();
+            states.apply(&emitted);
+        }
+        let balance = states.users[&user("u1")].account.balance;
+        assert_eq!(balance.get(), 500, "order {order:?}");
+    }
+}
+
+#[test]
+fn the_user_of_a_recorded_purchase_is_asked_for() {
+    let mut states = known(&["u1"]);
+    let emitted = decide(&capture(Some("u1"), false), &states).unwrap();
+    states.apply(&emitted);
+    states.users.clear();
+    assert_eq!(
+        decide(&capture(None, true), &states),
+        Err(Rejection::Needs(StreamId::User(user("u1"))))
+    );
+}
+
+#[test]
+fn a_claim_credits_the_claimant() {
+    let mut states = known(&["u1"]);
+    let emitted = decide(&capture(None, true), &states).unwrap();
+    assert_eq!(Known::types(&emitted), ["PaymentCaptured"]);
+    states.apply(&emitted);
+    let claim = Command::ClaimPurchase {
+        purchase_id: purchase_id(),
+        user_id: user("u1"),
+        by: ClaimedBy::CheckoutSignature,
+    };
+    let emitted = decide(&claim, &states).unwrap();
+    assert_eq!(
+        Known::types(&emitted),
+        ["PurchaseClaimed", "CreditsPurchased"]
+    );
+}

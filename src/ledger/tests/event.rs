@@ -1,0 +1,251 @@
+//! Tests of [`crate::ledger::event`].
+
+use crate::ledger::event::*;
+use crate::ledger::purchase::{KnownDispute, KnownRefund};
+use crate::ledger::*;
+
+fn added(balance: i64) -> CreditsAdded {
+    CreditsAdded {
+        credits: Credits::new(20).unwrap(),
+        delta: 20,
+        account: Account {
+            balance: Credits::new(balance).unwrap(),
+            ..Account::default()
+        },
+    }
+}
+
+fn adjusted(released: Credits) -> PurchaseAdjusted {
+    PurchaseAdjusted {
+        purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+        credits: Credits::new(20).unwrap(),
+        released,
+        delta: 0,
+        account: Account::of(10, Credits::new(15).unwrap()).unwrap(),
+    }
+}
+
+fn whole_purchase() -> Purchase {
+    let known_refund = |amount_minor, failed| KnownRefund {
+        amount_minor,
+        failed,
+    };
+    let known_dispute = |stage, open_minor, lost_minor| KnownDispute {
+        stage: DisputeStage(stage),
+        open_minor,
+        lost_minor,
+    };
+    Purchase {
+        captured: true,
+        amount_minor: 900,
+        currency: Some(Currency::parse("USD").unwrap()),
+        paid_at_s: 3,
+        user_id: Some(UserId::parse("user_1").unwrap()),
+        price: Some(Price {
+            sku: "s".to_owned(),
+            credits: Credits::new(5).unwrap(),
+            expires_at_s: None,
+        }),
+        payer: true,
+        subscription_id: Some("sub_1".to_owned()),
+        refunds: [
+            ("re_1".to_owned(), known_refund(100, false)),
+            ("re_2".to_owned(), known_refund(9, true)),
+        ]
+        .into(),
+        refunded_total_minor: 100,
+        disputes: [
+            ("du_1".to_owned(), known_dispute(10, 0, 9)),
+            ("du_2".to_owned(), known_dispute(1, 8, 0)),
+        ]
+        .into(),
+        part_of: None,
+    }
+}
+
+/// The stored JSON of every event. A line that changes here breaks every history already written:
+/// add a field with a default, or a new event.
+#[test]
+fn the_stored_shape_of_every_event() {
+    let profile = ProfileRef {
+        digest: "d1".to_owned(),
+        version: ProfileVersion {
+            updated_at_ms: 1,
+            event_id: "msg_1".to_owned(),
+        },
+    };
+    let user_id = UserId::parse("user_1").unwrap();
+    let price = Price {
+        sku: "credits_500".to_owned(),
+        credits: Credits::new(500).unwrap(),
+        expires_at_s: Some(9),
+    };
+    let user = [
+        (
+            UserEvent::UserRegistered {
+                plan: "free".to_owned(),
+                profile: Some(profile.clone()),
+            },
+            r#"{"type":"UserRegistered","plan":"free","profile":{"digest":"d1","updated_at_ms":1,"event_id":"msg_1"}}"#,
+        ),
+        (
+            UserEvent::SignupBonusGranted(added(20)),
+            r#"{"type":"SignupBonusGranted","credits":20,"delta":20,"balance":20}"#,
+        ),
+        (
+            UserEvent::UserProfileChanged { profile },
+            r#"{"type":"UserProfileChanged","profile":{"digest":"d1","updated_at_ms":1,"event_id":"msg_1"}}"#,
+        ),
+        (UserEvent::UserDeleted {}, r#"{"type":"UserDeleted"}"#),
+        (
+            UserEvent::CreditsPurchased {
+                purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+                added: added(40),
+                expires_at_s: Some(9),
+            },
+            r#"{"type":"CreditsPurchased","purchase_id":"razorpay:pay_1","credits":20,"delta":20,"balance":40,"expires_at_s":9}"#,
+        ),
+        (
+            UserEvent::CreditsHeldBack(adjusted(Credits::ZERO)),
+            r#"{"type":"CreditsHeldBack","purchase_id":"razorpay:pay_1","credits":20,"delta":0,"balance":10,"held":10,"debt":5,"disputed":15}"#,
+        ),
+        (
+            UserEvent::CreditsClawedBack(adjusted(Credits::new(7).unwrap())),
+            r#"{"type":"CreditsClawedBack","purchase_id":"razorpay:pay_1","credits":20,"released":7,"delta":0,"balance":10,"held":10,"debt":5,"disputed":15}"#,
+        ),
+        (
+            UserEvent::CreditsRestored(adjusted(Credits::ZERO)),
+            r#"{"type":"CreditsRestored","purchase_id":"razorpay:pay_1","credits":20,"delta":0,"balance":10,"held":10,"debt":5,"disputed":15}"#,
+        ),
+        (
+            UserEvent::SubscriptionChanged {
+                subscription_id: "sub_1".to_owned(),
+                gives: Some("pro".to_owned()),
+                version: PlanVersion {
+                    created_s: 7,
+                    rank: 2,
+                    event_id: "evt_1".to_owned(),
+                },
+            },
+            r#"{"type":"SubscriptionChanged","subscription_id":"sub_1","gives":"pro","created_s":7,"rank":2,"event_id":"evt_1"}"#,
+        ),
+        (
+            UserEvent::PlanChanged {
+                plan: "pro".to_owned(),
+            },
+            r#"{"type":"PlanChanged","plan":"pro"}"#,
+        ),
+    ];
+    let after = Standing {
+        refunded_minor: 100,
+        disputed_minor: 0,
+        lost_minor: 5,
+    };
+    let stage = DisputeStage(10);
+    let dispute_id = || "du_1".to_owned();
+    let purchase = [
+        (
+            PurchaseEvent::PaymentCaptured {
+                amount_minor: 49_900,
+                currency: Currency::parse("INR").unwrap(),
+                order_id: Some("order_1".to_owned()),
+                user_id: Some(user_id.clone()),
+                price: Some(price.clone()),
+                paid_at_s: 3,
+                payer: Some("d2".to_owned()),
+                subscription_id: Some("sub_1".to_owned()),
+            },
+            r#"{"type":"PaymentCaptured","amount_minor":49900,"currency":"INR","order_id":"order_1","user_id":"user_1","price":{"sku":"credits_500","credits":500,"expires_at_s":9},"paid_at_s":3,"payer":"d2","subscription_id":"sub_1"}"#,
+        ),
+        (
+            PurchaseEvent::PayerNamed {
+                payer: "d2".to_owned(),
+            },
+            r#"{"type":"PayerNamed","payer":"d2"}"#,
+        ),
+        (
+            PurchaseEvent::PurchaseClaimed {
+                user_id,
+                by: ClaimedBy::CheckoutSignature,
+            },
+            r#"{"type":"PurchaseClaimed","user_id":"user_1","by":"checkout_signature"}"#,
+        ),
+        (
+            PurchaseEvent::PurchasePriced { price },
+            r#"{"type":"PurchasePriced","price":{"sku":"credits_500","credits":500,"expires_at_s":9}}"#,
+        ),
+        (
+            PurchaseEvent::PaymentRefunded {
+                refund_id: Some("re_1".to_owned()),
+                amount_minor: Some(100),
+                refunded_total_minor: Some(100),
+                after,
+            },
+            r#"{"type":"PaymentRefunded","refund_id":"re_1","amount_minor":100,"refunded_total_minor":100,"after":{"refunded_minor":100,"lost_minor":5}}"#,
+        ),
+        (
+            PurchaseEvent::RefundFailed {
+                refund_id: "re_1".to_owned(),
+                amount_minor: 100,
+                after,
+            },
+            r#"{"type":"RefundFailed","refund_id":"re_1","amount_minor":100,"after":{"refunded_minor":100,"lost_minor":5}}"#,
+        ),
+        (
+            PurchaseEvent::PaymentDisputed {
+                dispute_id: dispute_id(),
+                stage,
+                amount_minor: 9,
+                after,
+            },
+            r#"{"type":"PaymentDisputed","dispute_id":"du_1","stage":10,"amount_minor":9,"after":{"refunded_minor":100,"lost_minor":5}}"#,
+        ),
+        (
+            PurchaseEvent::DisputeWon {
+                dispute_id: dispute_id(),
+                stage,
+                after,
+            },
+            r#"{"type":"DisputeWon","dispute_id":"du_1","stage":10,"after":{"refunded_minor":100,"lost_minor":5}}"#,
+        ),
+        (
+            PurchaseEvent::DisputeLost {
+                dispute_id: dispute_id(),
+                stage,
+                amount_minor: 9,
+                after,
+            },
+            r#"{"type":"DisputeLost","dispute_id":"du_1","stage":10,"amount_minor":9,"after":{"refunded_minor":100,"lost_minor":5}}"#,
+        ),
+        (
+            PurchaseEvent::PaymentMerged {
+                into: PurchaseId::parse("stripe:in_1").unwrap(),
+            },
+            r#"{"type":"PaymentMerged","into":"stripe:in_1"}"#,
+        ),
+        (
+            PurchaseEvent::PaymentAbsorbed {
+                payment_id: PurchaseId::parse("stripe:pi_1").unwrap(),
+                known: Box::new(whole_purchase()),
+                after,
+            },
+            r#"{"type":"PaymentAbsorbed","payment_id":"stripe:pi_1","known":{"captured":true,"amount_minor":900,"currency":"USD","paid_at_s":3,"user_id":"user_1","price":{"sku":"s","credits":5},"payer":true,"subscription_id":"sub_1","refunds":{"re_1":{"amount_minor":100},"re_2":{"amount_minor":9,"failed":true}},"refunded_total_minor":100,"disputes":{"du_1":{"stage":10,"lost_minor":9},"du_2":{"stage":1,"open_minor":8}}},"after":{"refunded_minor":100,"lost_minor":5}}"#,
+        ),
+    ];
+    assert_eq!(
+        user.each_ref().map(|(e, _)| e.type_name()),
+        UserEvent::TYPES
+    );
+    assert_eq!(
+        purchase.each_ref().map(|(e, _)| e.type_name()),
+        PurchaseEvent::TYPES
+    );
+    for (event, json) in user {
+        assert_eq!(serde_json::to_string(&event).unwrap(), json);
+        assert_eq!(serde_json::from_str::<UserEvent>(json).unwrap(), event);
+    }
+    for (event, json) in purchase {
+        assert_eq!(serde_json::to_string(&event).unwrap(), json);
+        assert_eq!(serde_json::from_str::<PurchaseEvent>(json).unwrap(), event);
+    }
+}

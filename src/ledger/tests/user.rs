@@ -1,0 +1,208 @@
+//! Tests of [`crate::ledger::user`].
+
+use cqrs_es::test::TestFramework;
+
+use crate::ledger::event::{CreditsAdded, Price, ProfileRef, ProfileVersion, UserEvent};
+use crate::ledger::user::{User, UserCommand};
+use crate::ledger::{Account, Credits, LedgerError, Personal, Profile, PurchaseId, Salt};
+
+type Rules = TestFramework<User>;
+
+fn rules() -> Rules {
+    Rules::with(())
+}
+
+fn profile() -> Personal {
+    Personal::new(&Profile::default(), Salt([1; 16]))
+}
+
+fn version(updated_at_ms: i64, event_id: &str) -> ProfileVersion {
+    ProfileVersion {
+        updated_at_ms,
+        event_id: event_id.to_owned(),
+    }
+}
+
+fn profile_ref(version: ProfileVersion) -> ProfileRef {
+    ProfileRef {
+        digest: profile().digest().to_owned(),
+        version,
+    }
+}
+
+fn register(version: ProfileVersion) -> UserCommand {
+    UserCommand::Register {
+        profile: profile(),
+        version,
+        plan: "free".to_owned(),
+        bonus: credits(20),
+    }
+}
+
+fn registered(profile: Option<ProfileVersion>) -> UserEvent {
+    UserEvent::UserRegistered {
+        plan: "free".to_owned(),
+        profile: profile.map(profile_ref),
+    }
+}
+
+fn changed(version: ProfileVersion) -> UserEvent {
+    UserEvent::UserProfileChanged {
+        profile: profile_ref(version),
+    }
+}
+
+fn change(version: ProfileVersion) -> UserCommand {
+    UserCommand::ChangeProfile {
+        profile: profile(),
+        version,
+    }
+}
+
+fn credits(n: i64) -> Credits {
+    Credits::new(n).unwrap()
+}
+
+fn added(n: i64, balance: i64) -> CreditsAdded {
+    CreditsAdded {
+        credits: credits(n),
+        delta: n,
+        account: Account {
+            balance: credits(balance),
+            ..Account::default()
+        },
+    }
+}
+
+fn bonus(balance: i64) -> UserEvent {
+    UserEvent::SignupBonusGranted(added(20, balance))
+}
+
+fn purchase(n: i64) -> UserCommand {
+    UserCommand::CreditPurchase {
+        purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+        price: Price {
+            sku: "pack".to_owned(),
+            credits: credits(n),
+            expires_at_s: None,
+        },
+    }
+}
+
+fn purchased(n: i64, balance: i64) -> UserEvent {
+    UserEvent::CreditsPurchased {
+        purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+        added: added(n, balance),
+        expires_at_s: None,
+    }
+}
+
+#[test]
+fn a_sign_up_gives_the_bonus_once() {
+    let v = version(1, "a");
+    rules()
+        .given_no_previous_events()
+        .when(register(v.clone()))
+        .then_expect_events(vec![registered(Some(v.clone())), bonus(20)]);
+    rules()
+        .given(vec![registered(Some(v.clone())), bonus(20)])
+        .when(register(v))
+        .then_expect_events(vec![]);
+}
+
+#[test]
+fn no_bonus_event_where_the_bonus_is_zero() {
+    let v = version(1, "a");
+    rules()
+        .given_no_previous_events()
+        .when(UserCommand::Register {
+            profile: profile(),
+            version: v.clone(),
+            plan: "free".to_owned(),
+            bonus: Credits::ZERO,
+        })
+        .then_expect_events(vec![registered(Some(v))]);
+}
+
+#[test]
+fn a_second_registration_still_brings_a_newer_profile() {
+    rules()
+        .given(vec![registered(Some(version(1, "a"))), bonus(20)])
+        .when(register(version(2, "b")))
+        .then_expect_events(vec![changed(version(2, "b"))]);
+}
+
+#[test]
+fn only_a_newer_profile_replaces_one() {
+    let history = vec![registered(Some(version(5, "m")))];
+    for (newer, expected) in [
+        (version(4, "z"), false),
+        (version(5, "a"), false),
+        (version(5, "m"), false),
+        (version(5, "z"), true),
+        (version(6, "a"), true),
+    ] {
+        let events = if expected {
+            vec![changed(newer.clone())]
+        } else {
+            vec![]
+        };
+        rules()
+            .given(history.clone())
+            .when(change(newer))
+            .then_expect_events(events);
+    }
+}
+
+#[test]
+fn an_update_may_come_before_the_registration() {
+    rules()
+        .given_no_previous_events()
+        .when(change(version(9, "b")))
+        .then_expect_events(vec![changed(version(9, "b"))]);
+    rules()
+        .given(vec![changed(version(9, "b"))])
+        .when(register(version(1, "a")))
+        .then_expect_events(vec![registered(None), bonus(20)]);
+}
+
+#[test]
+fn nothing_revives_a_deleted_user() {
+    let gone = vec![UserEvent::UserDeleted {}];
+    rules()
+        .given(gone.clone())
+        .when(register(version(1, "a")))
+        .then_expect_events(vec![registered(None), bonus(20)]);
+    rules()
+        .given(gone.clone())
+        .when(change(version(9, "b")))
+        .then_expect_events(vec![]);
+    rules()
+        .given(gone)
+        .when(UserCommand::Delete)
+        .then_expect_events(vec![]);
+}
+
+#[test]
+fn a_deletion_moves_no_credits_and_purchases_go_on() {
+    rules()
+        .given(vec![purchased(500, 500), UserEvent::UserDeleted {}])
+        .when(purchase(100))
+        .then_expect_events(vec![purchased(100, 600)]);
+}
+
+#[test]
+fn credits_come_before_the_registration() {
+    rules()
+        .given(vec![purchased(500, 500)])
+        .when(register(version(1, "a")))
+        .then_expect_events(vec![registered(Some(version(1, "a"))), bonus(520)]);
+}
+
+#[test]
+fn an_account_that_is_full_refuses() {
+    rules()
+        .given(vec![purchased(Credits::MAX, Credits::MAX)])
+        .when(purchase(1))
+        .then_expect_error(LedgerError::BalanceOverflow);
+}
