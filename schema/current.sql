@@ -93,6 +93,8 @@ create table inbox (
   deliveries integer not null default 1,
   shards smallint[] not null,
   positions bigint[] not null,
+  waits_for text collate "C",
+  next_attempt_at timestamptz,
   constraint inbox_pkey primary key (key, source),
   constraint inbox_outcome check (outcome in ('recorded', 'duplicate', 'ignored', 'parked')),
   constraint inbox_positions check (cardinality(shards) = cardinality(positions))
@@ -100,9 +102,29 @@ create table inbox (
 
 -- An event looked up by the id that its provider gave it.
 create index inbox_provider_event_id on inbox (provider_event_id) where provider_event_id <> key;
+-- Parked deliveries: as operators list them; by when they are due again, those that say nothing of it first received
+-- first; and by what they wait for.
 create index inbox_parked on inbox (received_at) where outcome = 'parked';
+create index inbox_due on inbox (coalesce(next_attempt_at, received_at)) where outcome = 'parked';
+create index inbox_waits_for on inbox (waits_for) where outcome = 'parked' and waits_for is not null;
 -- What operators look at: deliveries by what became of them, and when each provider last delivered.
 create index inbox_outcome on inbox (outcome, source, received_at);
+
+-- What is to be looked at after a commit: `match`, whether an e-mail address now has a user and an unclaimed purchase;
+-- `subscription`, what waits for the user of a subscription (`subject`). A row points to the event that calls for it and
+-- goes when it is done.
+create table outbox (
+  id bigint generated always as identity,
+  kind text collate "C" not null,
+  aggregate_type text collate "C" not null,
+  aggregate_id text collate "C" not null,
+  sequence bigint not null,
+  subject text collate "C",
+  created_at timestamptz not null,
+  constraint outbox_pkey primary key (id),
+  constraint outbox_kind check (kind in ('match', 'subscription')),
+  constraint outbox_subject check ((kind = 'subscription') = (subject is not null))
+) with (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
 -- Answers already given, by who asked and under which key: the same request gets the same answer.
 create table requests (

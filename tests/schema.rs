@@ -101,7 +101,7 @@ async fn the_service_may_only_add_to_the_log_and_the_auditor_only_read() {
             "ledger" | "read_models" | "refinery_schema_history" => "SELECT",
             "events" | "homes" | "requests" => "SELECT INSERT",
             "heads" => "SELECT UPDATE",
-            "personal" => "SELECT INSERT DELETE",
+            "personal" | "outbox" => "SELECT INSERT DELETE",
             "inbox" | "streams" | "balance" | "entries" | "purchases" | "users" => {
                 "SELECT INSERT UPDATE"
             }

@@ -79,7 +79,7 @@ fn sign_sample(
             let secret = first(&config.clerk_webhook_secrets, "CLERK_WEBHOOK_SECRET")?;
             sign::svix(secret, &event_id, system_now(), body)?
         }
-        Source::Razorpay | Source::Api => {
+        Source::Razorpay | Source::Api | Source::Admin | Source::System => {
             let secret = first(&config.razorpay_webhook_secrets, "RAZORPAY_WEBHOOK_SECRET")?;
             sign::razorpay_webhook(secret, &event_id, body)?
         }

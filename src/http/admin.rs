@@ -38,6 +38,7 @@ pub async fn overview(app: Data<App>, request: HttpRequest) -> Result<HttpRespon
     let statuses = reads.count_purchases().await?;
     let unresolved = reads.count_unresolved().await?;
     let parked = reads.count_parked().await?;
+    let outbox = reads.count_outbox().await?;
     let ends = reads.ends().await?;
     let mut counts = Counts::default();
     let users = json!({
@@ -67,6 +68,7 @@ pub async fn overview(app: Data<App>, request: HttpRequest) -> Result<HttpRespon
         "purchases": purchases,
         "parked": counts.show("parked", parked.count),
         "oldest_parked_age_s": waiting_s,
+        "outbox_waiting": counts.show("outbox_waiting", outbox),
         "events": ends.iter().map(|end| end.position).sum::<i64>(),
         "shards": shards.collect::<Vec<Value>>(),
         "providers": providers(&app).await?,
@@ -148,9 +150,11 @@ fn delivery(row: &InboxRow) -> Value {
         "key": row.key,
         "status": row.outcome,
         "reason": row.reason,
+        "waits_for": row.waits_for,
         "received_at": time(row.received_at),
         "attempts": row.attempts,
         "deliveries": row.deliveries,
+        "next_attempt_at": row.next_attempt_at.map(time),
     })
 }
 

@@ -53,6 +53,7 @@ pub async fn receive(
         Translated::Ignore(reason) => Work::Ignore { reason },
         Translated::Park(reason) => Work::Park {
             reason: reason.to_string(),
+            waits_for: None,
         },
     };
     let event_id = verified.provider_event_id().to_owned();

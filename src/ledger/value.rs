@@ -46,11 +46,21 @@ pub enum Source {
     Razorpay,
     /// A call of the product's own frontend or backend.
     Api,
+    /// An operator, who says why.
+    Admin,
+    /// The program itself, which follows up what was recorded.
+    System,
 }
 
 impl Source {
     /// Every source, in the order of their names.
-    pub const ALL: [Self; 3] = [Self::Api, Self::Clerk, Self::Razorpay];
+    pub const ALL: [Self; 5] = [
+        Self::Admin,
+        Self::Api,
+        Self::Clerk,
+        Self::Razorpay,
+        Self::System,
+    ];
 
     /// The name as stored and as used in routes.
     pub const fn as_str(self) -> &'static str {
@@ -58,6 +68,8 @@ impl Source {
             Self::Clerk => "clerk",
             Self::Razorpay => "razorpay",
             Self::Api => "api",
+            Self::Admin => "admin",
+            Self::System => "system",
         }
     }
 }

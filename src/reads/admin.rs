@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
 use super::{PurchaseRow, ReadError, Reads, purchase};
-use crate::ledger::Source;
+use crate::provider::Providers;
 
 /// What may have become of a delivery, as the constraint `inbox_outcome` has it.
 pub const OUTCOMES: [&str; 4] = ["parked", "recorded", "ignored", "duplicate"];
@@ -30,12 +30,16 @@ pub struct InboxRow {
     pub outcome: String,
     /// Why, where that is not plain.
     pub reason: Option<String>,
+    /// What it waits for, where that has a name.
+    pub waits_for: Option<String>,
     /// When it came first.
     pub received_at: DateTime<Utc>,
     /// How often it was tried to apply it.
     pub attempts: i32,
     /// How often it was delivered.
     pub deliveries: i32,
+    /// When it is tried again by itself.
+    pub next_attempt_at: Option<DateTime<Utc>>,
 }
 
 /// How many of something.
@@ -224,6 +228,13 @@ impl Reads {
             .collect()
     }
 
+    /// How much is to be looked at after commits.
+    pub async fn count_outbox(&self) -> Result<Count, ReadError> {
+        let sql = include_str!("sql/count_outbox.sql");
+        let rows = self.query(sql, &[&(COUNTED_MAX + 1)]).await?;
+        Ok(Count::up_to_max(one(&rows)?.try_get("waiting")?))
+    }
+
     /// The end of every shard.
     pub async fn ends(&self) -> Result<Vec<EndRow>, ReadError> {
         let rows = self.query(include_str!("sql/select_ends.sql"), &[]).await?;
@@ -239,7 +250,10 @@ impl Reads {
 }
 
 fn sources() -> Vec<&'static str> {
-    Source::ALL.iter().map(|source| source.as_str()).collect()
+    Providers::KNOWN
+        .iter()
+        .map(|source| source.as_str())
+        .collect()
 }
 
 /// The row of a statement that always gives one.
@@ -254,8 +268,10 @@ fn delivery(row: &Row) -> Result<InboxRow, ReadError> {
         provider_event_id: row.try_get("provider_event_id")?,
         outcome: row.try_get("outcome")?,
         reason: row.try_get("reason")?,
+        waits_for: row.try_get("waits_for")?,
         received_at: row.try_get("received_at")?,
         attempts: row.try_get("attempts")?,
         deliveries: row.try_get("deliveries")?,
+        next_attempt_at: row.try_get("next_attempt_at")?,
     })
 }

@@ -13,23 +13,28 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::chain::Hash;
 use super::columns::{
-    Ends, Events, Homes, Inbox, LiveBatch, PersonalRows, Requests, Seen, Streams,
+    Ends, Events, Homes, Inbox, LiveBatch, Outbox, PersonalRows, Requests, Retried, Seen, Streams,
 };
+use super::fate::Fate;
 use super::home::Shard;
 use super::load::Head;
 use super::statements::{StatementError, Statements};
-use super::unit::{Answer, Delivered, Request};
+use super::unit::{Answer, Delivered, Request, Retry};
 use crate::ledger::{Personal, PurchaseId, StreamId};
 
 /// All rows of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Append {
     pub(super) inbox: Vec<InboxRow>,
+    pub(super) retried: Vec<RetriedRow>,
     pub(super) homes: Vec<(PurchaseId, Shard)>,
     pub(super) requests: Vec<RequestRow>,
     pub(super) events: Vec<EventRow>,
     pub(super) streams: Vec<StreamRow>,
     pub(super) ends: Vec<EndRow>,
+    pub(super) outbox: Vec<OutboxRow>,
+    /// When the batch was decided.
+    pub(super) now: DateTime<Utc>,
     /// How many more times deliveries came that are stored already, by source and key.
     pub(super) seen: BTreeMap<(&'static str, String), i32>,
 }
@@ -38,9 +43,24 @@ pub(super) struct Append {
 #[derive(Debug)]
 pub(super) struct InboxRow {
     pub(super) delivered: Arc<Delivered>,
-    pub(super) outcome: &'static str,
-    pub(super) reason: Option<String>,
-    pub(super) led_to: Vec<(Shard, i64)>,
+    pub(super) fate: Fate,
+}
+
+/// A stored delivery that was tried again, and what became of it.
+#[derive(Debug)]
+pub(super) struct RetriedRow {
+    pub(super) retry: Arc<Retry>,
+    pub(super) fate: Fate,
+}
+
+/// What is to be looked at once the batch is committed.
+#[derive(Debug)]
+pub(super) struct OutboxRow {
+    pub(super) kind: &'static str,
+    /// The event that calls for it.
+    pub(super) stream: StreamId,
+    pub(super) sequence: i64,
+    pub(super) subject: Option<String>,
 }
 
 /// A request and the answer it got.
@@ -112,10 +132,12 @@ pub(super) async fn append(
 ) -> Result<(), StatementError> {
     let inbox = Inbox::of(append);
     let seen = Seen::of(append);
+    let retried = Retried::of(append);
     let homes = Homes::of(append);
     let requests = Requests::of(append);
     let events = Events::of(append);
     let personal = PersonalRows::of(append);
+    let outbox = Outbox::of(append);
     let streams = Streams::of(append);
     let ends = Ends::of(append);
     let batches: Vec<LiveBatch<'_>> = statements
@@ -127,10 +149,12 @@ pub(super) async fn append(
     let mut rows: Vec<(&Statement, Vec<&(dyn ToSql + Sync)>)> = vec![
         (&statements.insert_inbox, inbox.params()),
         (&statements.count_deliveries, seen.params()),
+        (&statements.update_retried, retried.params()),
         (&statements.insert_homes, homes.params()),
         (&statements.insert_requests, requests.params()),
         (&statements.insert_events, events.params()),
         (&statements.insert_personal, personal.params()),
+        (&statements.insert_outbox, outbox.params()),
         (&statements.upsert_streams, streams.params()),
     ];
     for (model, batch) in statements.read_models.iter().zip(&batches) {

@@ -7,17 +7,22 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use super::append::{Append, EndRow, EventRow, InboxRow, RequestRow, StreamRow};
+use super::append::{
+    Append, EndRow, EventRow, InboxRow, OutboxRow, RequestRow, RetriedRow, StreamRow,
+};
+use super::backoff;
+use super::cause::Caused;
 use super::chain::{self, Link};
+use super::fate::{Fate, PARKED, Why};
 use super::home::Shard;
-use super::load::{Head, Loaded, Stored};
-use super::plan::{Plan, Planned, inbox_key, request_key};
+use super::load::{Head, Loaded, Stored, Tried};
+use super::plan::{Plan, Planned, inbox_key, request_key, retry_key};
 use super::statements::StatementError;
 use super::unit::{Answer, Origin, Outcome, Recorded, Unit, Work};
 use crate::ledger::event::EVENT_VERSION;
 use crate::ledger::{
-    self, Emitted, Event, LedgerError, Purchase, PurchaseId, Rejection, Source, States, StreamId,
-    User, UserId,
+    self, Emitted, Event, LedgerError, Purchase, PurchaseId, Rejection, States, StreamId, User,
+    UserId,
 };
 
 /// What a batch comes to.
@@ -62,6 +67,7 @@ struct Working {
     moved: HashSet<Shard>,
     homes: HashMap<PurchaseId, Shard>,
     stored: HashSet<(String, String)>,
+    retried: HashMap<(String, String), Tried>,
     answered: HashMap<(String, String), (Vec<u8>, Answer)>,
     now: DateTime<Utc>,
     append: Append,
@@ -85,9 +91,13 @@ impl Working {
             moved: HashSet::new(),
             homes: loaded.homes,
             stored: loaded.inbox,
+            retried: loaded.retried,
             answered: loaded.requests,
             now,
-            append: Append::default(),
+            append: Append {
+                now,
+                ..Append::default()
+            },
         };
         let mut streams = loaded.streams;
         for (stream, supposed) in &plan.supposed {
@@ -115,13 +125,19 @@ impl Working {
 
     /// `None`: the unit needs more than was locked, and now knows what.
     fn settle_one(&mut self, planned: &mut Planned) -> Result<Option<Outcome>, StatementError> {
-        if let Some(outcome) = self.known(&planned.unit.origin) {
+        if let Some(outcome) = self.known(&planned.unit.origin)? {
             return Ok(Some(outcome));
         }
         let unit = &planned.unit;
         let outcome = match &unit.work {
-            Work::Ignore { reason } => self.keep(unit, Outcome::Ignored, Some(reason.clone())),
-            Work::Park { reason } => self.keep(unit, Outcome::Parked, Some(reason.clone())),
+            Work::Ignore { reason } => self.keep(unit, Outcome::Ignored, Why::reason(reason)),
+            Work::Park { reason, waits_for } => {
+                let why = Why {
+                    waits_for: waits_for.clone(),
+                    ..Why::reason(reason)
+                };
+                self.keep(unit, Outcome::Parked, why)
+            }
             Work::Apply(command) => match ledger::decide(command, self) {
                 Ok(emitted) => self.record(unit, emitted)?,
                 Err(Rejection::Refused(error)) => self.refuse(unit, error),
@@ -139,25 +155,32 @@ impl Working {
     }
 
     /// What became of the same delivery or request before, in the database or earlier in this batch.
-    fn known(&mut self, origin: &Origin) -> Option<Outcome> {
-        match origin {
+    fn known(&mut self, origin: &Origin) -> Result<Option<Outcome>, StatementError> {
+        Ok(match origin {
             Origin::Delivery(delivered) => self.stored.contains(&inbox_key(delivered)).then(|| {
                 self.append.count_delivery(delivered);
                 Outcome::Duplicate
             }),
+            Origin::Retry(retry) => {
+                let tried = self.retried.get(&retry_key(retry)).ok_or_else(not_stored)?;
+                let waits = tried.outcome == PARKED && tried.attempts == retry.attempts;
+                (!waits).then(|| tried.became())
+            }
             Origin::Request(request) => {
-                let (digest, answer) = self.answered.get(&request_key(request))?;
-                Some(if digest.as_slice() == request.digest {
-                    Outcome::Answered {
-                        answer: answer.clone(),
-                        hit: true,
+                let answered = self.answered.get(&request_key(request));
+                answered.map(|(digest, answer)| {
+                    if digest.as_slice() == request.digest {
+                        Outcome::Answered {
+                            answer: answer.clone(),
+                            hit: true,
+                        }
+                    } else {
+                        Outcome::KeyReused
                     }
-                } else {
-                    Outcome::KeyReused
                 })
             }
-            Origin::Session { .. } => None,
-        }
+            Origin::Session { .. } | Origin::Operator(_) | Origin::System => None,
+        })
     }
 
     /// Appends what a command came to. No events: it added nothing to what was known.
@@ -172,21 +195,23 @@ impl Working {
         } else {
             Outcome::Recorded
         };
-        Ok(self.conclude(unit, outcome, None, &recorded))
+        Ok(self.conclude(unit, outcome, Why::default(), &recorded))
     }
 
     fn refuse(&mut self, unit: &Unit, error: LedgerError) -> Outcome {
         match &unit.origin {
             // A fact that a rule refuses is not lost: it waits with its reason.
-            Origin::Delivery(_) => self.keep(unit, Outcome::Parked, Some(error.to_string())),
-            Origin::Request(_) | Origin::Session { .. } => {
-                self.keep(unit, Outcome::Refused(error), None)
+            Origin::Delivery(_) | Origin::Retry(_) => {
+                self.keep(unit, Outcome::Parked, Why::reason(error.to_string()))
+            }
+            Origin::Request(_) | Origin::Session { .. } | Origin::Operator(_) | Origin::System => {
+                self.keep(unit, Outcome::Refused(error), Why::default())
             }
         }
     }
 
-    fn keep(&mut self, unit: &Unit, outcome: Outcome, reason: Option<String>) -> Outcome {
-        self.conclude(unit, outcome, reason, &[])
+    fn keep(&mut self, unit: &Unit, outcome: Outcome, why: Why) -> Outcome {
+        self.conclude(unit, outcome, why, &[])
     }
 
     /// Writes down what became of a unit, where its origin has a place for that.
@@ -194,28 +219,31 @@ impl Working {
         &mut self,
         unit: &Unit,
         outcome: Outcome,
-        reason: Option<String>,
+        why: Why,
         recorded: &[Recorded],
     ) -> Outcome {
         match &unit.origin {
             Origin::Delivery(delivered) => {
                 self.stored.insert(inbox_key(delivered));
+                let due = delivered.received_at + backoff::wait_after(1);
                 self.append.inbox.push(InboxRow {
                     delivered: delivered.clone(),
-                    outcome: match outcome {
-                        Outcome::Recorded => "recorded",
-                        Outcome::Ignored => "ignored",
-                        Outcome::Parked => "parked",
-                        Outcome::Duplicate
-                        | Outcome::Refused(_)
-                        | Outcome::Answered { .. }
-                        | Outcome::KeyReused => "duplicate",
-                    },
-                    reason,
-                    led_to: recorded
-                        .iter()
-                        .map(|one| (one.shard, one.position))
-                        .collect(),
+                    fate: Fate::of(&outcome, why, due, recorded),
+                });
+                outcome
+            }
+            Origin::Retry(retry) => {
+                let attempts = retry.attempts.saturating_add(1);
+                let due = self.now + backoff::wait_after(attempts);
+                let fate = Fate::of(&outcome, why, due, recorded);
+                let tried = Tried {
+                    outcome: fate.outcome.to_owned(),
+                    attempts,
+                };
+                self.retried.insert(retry_key(retry), tried);
+                self.append.retried.push(RetriedRow {
+                    retry: retry.clone(),
+                    fate,
                 });
                 outcome
             }
@@ -233,7 +261,7 @@ impl Working {
                 });
                 Outcome::Answered { answer, hit: false }
             }
-            Origin::Session { .. } => outcome,
+            Origin::Session { .. } | Origin::Operator(_) | Origin::System => outcome,
         }
     }
 
@@ -256,6 +284,7 @@ impl Working {
             }
             _ => return Err(not_loaded()),
         };
+        self.leave_work(&emitted, sequence);
         let head = self.heads.get_mut(&shard).ok_or_else(not_loaded)?;
         // A clock that jumps back does not take the shard's history with it.
         head.recorded_at = head.recorded_at.max(self.now);
@@ -299,6 +328,24 @@ impl Working {
             position: head.position,
             event: emitted.event,
         })
+    }
+
+    /// Notes what is to be looked at once the event is committed.
+    fn leave_work(&mut self, emitted: &Emitted, sequence: i64) {
+        let mut leave = |kind, subject| {
+            self.append.outbox.push(OutboxRow {
+                kind,
+                stream: emitted.stream.clone(),
+                sequence,
+                subject,
+            });
+        };
+        if emitted.matchable {
+            leave("match", None);
+        }
+        if let Some(subscription) = &emitted.subscriber {
+            leave("subscription", Some(subscription.clone()));
+        }
     }
 
     fn into_append(mut self) -> Result<Append, StatementError> {
@@ -354,36 +401,11 @@ impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
     }
 }
 
-/// What every event of a unit says of its cause.
-struct Caused {
-    source: &'static str,
-    provider_event_id: Option<String>,
-    metadata: String,
-}
-
-impl Caused {
-    fn by(origin: &Origin) -> Self {
-        match origin {
-            Origin::Delivery(delivered) => Self {
-                source: delivered.source.as_str(),
-                provider_event_id: Some(delivered.provider_event_id.clone()),
-                metadata: serde_json::json!({ "inbox": delivered.key }).to_string(),
-            },
-            Origin::Request(request) => Self {
-                source: Source::Api.as_str(),
-                provider_event_id: None,
-                metadata: serde_json::json!({
-                    "principal": request.principal, "request": request.idempotency_key,
-                })
-                .to_string(),
-            },
-            Origin::Session { user_id } => Self {
-                source: Source::Api.as_str(),
-                provider_event_id: None,
-                metadata: serde_json::json!({ "session": user_id }).to_string(),
-            },
-        }
-    }
+fn not_stored() -> StatementError {
+    StatementError::Data(
+        "inbox".to_owned(),
+        "a delivery to be tried again that is not stored".to_owned(),
+    )
 }
 
 fn not_loaded() -> StatementError {

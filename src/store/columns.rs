@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::types::ToSql;
 
 use super::append::Append;
+use super::fate::Fate;
 use super::home::Shard;
 use super::statements::ApplyStatement;
 use crate::ledger::Personal;
@@ -25,10 +26,34 @@ pub(super) struct Inbox<'a> {
     headers: Vec<&'a str>,
     secrets: Vec<&'a str>,
     received_at: Vec<DateTime<Utc>>,
+    fates: Fates<'a>,
+}
+
+/// What became of deliveries.
+#[derive(Default)]
+struct Fates<'a> {
     outcomes: Vec<&'a str>,
     reasons: Vec<Option<&'a str>>,
+    waits_for: Vec<Option<&'a str>>,
+    next_attempts_at: Vec<Option<DateTime<Utc>>>,
     shards: Vec<String>,
     positions: Vec<String>,
+}
+
+impl<'a> Fates<'a> {
+    fn push(&mut self, fate: &'a Fate) {
+        self.outcomes.push(fate.outcome);
+        self.reasons.push(fate.reason.as_deref());
+        self.waits_for.push(fate.waits_for.as_deref());
+        self.next_attempts_at.push(fate.next_attempt_at);
+        let (shards, positions): (Vec<i64>, Vec<i64>) = fate
+            .led_to
+            .iter()
+            .map(|(shard, position)| (i64::from(*shard), *position))
+            .unzip();
+        self.shards.push(array_literal(&shards));
+        self.positions.push(array_literal(&positions));
+    }
 }
 
 impl<'a> Inbox<'a> {
@@ -46,26 +71,46 @@ impl<'a> Inbox<'a> {
             columns.headers.push(&delivered.headers_json);
             columns.secrets.push(&delivered.secret);
             columns.received_at.push(delivered.received_at);
-            columns.outcomes.push(row.outcome);
-            columns.reasons.push(row.reason.as_deref());
-            columns.shards.push(array_literal(
-                row.led_to.iter().map(|(shard, _)| i64::from(*shard)),
-            ));
-            columns.positions.push(array_literal(
-                row.led_to.iter().map(|(_, position)| *position),
-            ));
+            columns.fates.push(&row.fate);
         }
         columns
     }
 
     pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let fates = &self.fates;
         params![self.keys; self.sources, self.keys, self.provider_event_ids, self.bodies, self.digests,
-            self.headers, self.secrets, self.received_at, self.outcomes, self.reasons, self.shards, self.positions]
+            self.headers, self.secrets, self.received_at, fates.outcomes, fates.reasons, fates.shards,
+            fates.positions, fates.waits_for, fates.next_attempts_at]
     }
 }
 
-fn array_literal(numbers: impl Iterator<Item = i64>) -> String {
-    let numbers: Vec<String> = numbers.map(|n| n.to_string()).collect();
+#[derive(Default)]
+pub(super) struct Retried<'a> {
+    sources: Vec<&'a str>,
+    keys: Vec<&'a str>,
+    fates: Fates<'a>,
+}
+
+impl<'a> Retried<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for row in &append.retried {
+            columns.sources.push(row.retry.source.as_str());
+            columns.keys.push(&row.retry.key);
+            columns.fates.push(&row.fate);
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let fates = &self.fates;
+        params![self.keys; self.sources, self.keys, fates.outcomes, fates.reasons, fates.waits_for,
+            fates.next_attempts_at, fates.shards, fates.positions]
+    }
+}
+
+fn array_literal(numbers: &[i64]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     format!("{{{}}}", numbers.join(","))
 }
 
@@ -218,6 +263,38 @@ impl<'a> PersonalRows<'a> {
 
     pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         params![self.sequences; self.aggregate_types, self.aggregate_ids, self.sequences, self.salts, self.profiles]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Outbox<'a> {
+    kinds: Vec<&'a str>,
+    aggregate_types: Vec<&'a str>,
+    aggregate_ids: Vec<&'a str>,
+    sequences: Vec<i64>,
+    subjects: Vec<Option<&'a str>>,
+    now: DateTime<Utc>,
+}
+
+impl<'a> Outbox<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self {
+            now: append.now,
+            ..Self::default()
+        };
+        for row in &append.outbox {
+            columns.kinds.push(row.kind);
+            columns.aggregate_types.push(row.stream.aggregate_type());
+            columns.aggregate_ids.push(row.stream.aggregate_id());
+            columns.sequences.push(row.sequence);
+            columns.subjects.push(row.subject.as_deref());
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.kinds; self.kinds, self.aggregate_types, self.aggregate_ids, self.sequences, self.subjects,
+            self.now]
     }
 }
 

@@ -124,10 +124,11 @@ impl Lane {
         for mut pending in batch {
             let unit = &mut pending.planned.unit;
             tracing::error!(origin = ?unit.origin, state, place, "a unit can not be stored");
-            let delivery = matches!(unit.origin, Origin::Delivery(_));
+            let delivery = matches!(unit.origin, Origin::Delivery(_) | Origin::Retry(_));
             if delivery && matches!(unit.work, Work::Apply(_)) {
                 unit.work = Work::Park {
                     reason: format!("database_refused {state}"),
+                    waits_for: None,
                 };
                 again.push(pending);
             } else {
@@ -239,7 +240,11 @@ fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
 fn body_bytes(unit: &Unit) -> usize {
     match &unit.origin {
         Origin::Delivery(delivered) => delivered.body.len(),
-        Origin::Request(_) | Origin::Session { .. } => 0,
+        Origin::Retry(_)
+        | Origin::Request(_)
+        | Origin::Session { .. }
+        | Origin::Operator(_)
+        | Origin::System => 0,
     }
 }
 

@@ -111,7 +111,11 @@ impl Ledger {
             .min();
         let number = first.unwrap_or_else(|| match &planned.unit.origin {
             Origin::Delivery(delivered) => usize::from(delivered.body_sha256[0]),
-            Origin::Request(_) | Origin::Session { .. } => 0,
+            Origin::Retry(_)
+            | Origin::Request(_)
+            | Origin::Session { .. }
+            | Origin::Operator(_)
+            | Origin::System => 0,
         });
         number % self.lanes.len()
     }

@@ -1,6 +1,6 @@
 //! Round trip (a): lock the ends of the shards, then read everything that the batch decides on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join3;
@@ -28,6 +28,13 @@ pub(super) struct Stored {
     pub(super) state: String,
 }
 
+/// What became of a stored delivery so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tried {
+    pub(super) outcome: String,
+    pub(super) attempts: i32,
+}
+
 /// All that was read, under the locks of `heads`.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
@@ -37,6 +44,8 @@ pub(super) struct Loaded {
     pub(super) homes: HashMap<PurchaseId, Shard>,
     /// Source and key of deliveries that are stored.
     pub(super) inbox: HashSet<(String, String)>,
+    /// What became so far, and after how many tries, of the deliveries that are tried again.
+    pub(super) retried: HashMap<(String, String), Tried>,
     /// Answers by principal and idempotency key, each with the digest of its request.
     pub(super) requests: HashMap<(String, String), (Vec<u8>, Answer)>,
     /// Streams by where they were found.
@@ -54,16 +63,9 @@ pub(super) async fn load(
         .iter()
         .map(|stream| (stream.aggregate_type(), stream.aggregate_id()))
         .unzip();
-    let (sources, keys): (Vec<&str>, Vec<&str>) = plan
-        .inbox
-        .iter()
-        .map(|(s, k)| (s.as_str(), k.as_str()))
-        .unzip();
-    let (principals, asked): (Vec<&str>, Vec<&str>) = plan
-        .requests
-        .iter()
-        .map(|(p, k)| (p.as_str(), k.as_str()))
-        .unzip();
+    let (sources, keys) = pairs(&plan.inbox);
+    let (tried_sources, tried_keys) = pairs(&plan.retried);
+    let (principals, asked) = pairs(&plan.requests);
     let shards: Vec<Shard> = plan.shards.iter().copied().collect();
 
     // Polled in this order, so sent in this order, in one go: each later statement sees what was committed before
@@ -78,9 +80,18 @@ pub(super) async fn load(
                 client.query(&statements.lock_heads, &[&shards]).await
             }
         };
-        let (started, heads) = futures_util::future::join(begin, lock).await;
+        let lock_retried = async {
+            if tried_keys.is_empty() {
+                Ok(vec![])
+            } else {
+                client
+                    .query(&statements.lock_retried, &[&tried_sources, &tried_keys])
+                    .await
+            }
+        };
+        let (started, heads, retried) = join3(begin, lock, lock_retried).await;
         started?;
-        heads
+        Ok::<_, tokio_postgres::Error>((heads?, retried?))
     };
     let guards = async {
         let inbox = async {
@@ -112,14 +123,22 @@ pub(super) async fn load(
                 .await
         }
     };
-    let (heads, guards, streams) = join3(begin_and_lock, guards, streams).await;
-    let heads = heads?;
+    let (locked, guards, streams) = join3(begin_and_lock, guards, streams).await;
+    let (heads, retried) = locked?;
     let (inbox, requests) = guards?;
-    read(&heads, &inbox, &requests, &streams?)
+    read(&heads, &retried, &inbox, &requests, &streams?)
+}
+
+/// Pairs as two columns.
+fn pairs(keys: &BTreeSet<(String, String)>) -> (Vec<&str>, Vec<&str>) {
+    keys.iter()
+        .map(|(one, other)| (one.as_str(), other.as_str()))
+        .unzip()
 }
 
 fn read(
     heads: &[Row],
+    retried: &[Row],
     inbox: &[Row],
     requests: &[Row],
     streams: &[Row],
@@ -132,6 +151,14 @@ fn read(
             recorded_at: row.try_get("recorded_at")?,
         };
         loaded.heads.insert(row.try_get("shard")?, head);
+    }
+    for row in retried {
+        let tried = Tried {
+            outcome: row.try_get("outcome")?,
+            attempts: row.try_get("attempts")?,
+        };
+        let key = (row.try_get("source")?, row.try_get("key")?);
+        loaded.retried.insert(key, tried);
     }
     for row in inbox {
         loaded

@@ -5,8 +5,8 @@
 //!
 //! | round trip | statements, pipelined in this order | why the boundary |
 //! |---|---|---|
-//! | (a) load | `begin` · lock the heads · read inbox keys, requests, streams | all reads are newer than the lock, so what is decided on can not change |
-//! | (b) append | inbox rows · homes · requests · events · personal data · streams · read models · heads · `commit` | decided in memory in between |
+//! | (a) load | `begin` · lock the heads · lock the inbox rows that are tried again · read inbox keys, requests, streams | all reads are newer than the lock, so what is decided on can not change |
+//! | (b) append | inbox rows · homes · requests · events · personal data · outbox · streams · read models · heads · `commit` | decided in memory in between |
 //!
 //! Every statement of (b) must succeed for its `commit` to be one: after a failed statement PostgreSQL turns the
 //! pipelined `commit` into a rollback. The only failures that two instances can cause each other are the primary
@@ -19,9 +19,12 @@
 //! batches, retries), `plan` (what to lock and read), `load` (a), `batch` (decisions in memory), `append` (b).
 
 mod append;
+mod backoff;
 mod batch;
+mod cause;
 pub mod chain;
 mod columns;
+mod fate;
 mod health;
 pub mod home;
 mod lane;
@@ -33,4 +36,6 @@ pub mod unit;
 
 pub use ledger::{Ledger, LedgerSettings};
 pub use statements::StatementError;
-pub use unit::{Answer, Delivered, Origin, Outcome, Recorded, Request, StoreError, Unit, Work};
+pub use unit::{
+    Answer, Delivered, Operator, Origin, Outcome, Recorded, Request, Retry, StoreError, Unit, Work,
+};

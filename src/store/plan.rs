@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::home::{self, Shard};
-use super::unit::{Delivered, Origin, Request, Unit, Work};
+use super::unit::{Delivered, Origin, Request, Retry, Unit, Work};
 use crate::ledger::{PurchaseId, StreamId};
 
 /// A unit on its way, with what earlier rounds learned that it needs.
@@ -74,6 +74,8 @@ pub(super) struct Plan {
     pub(super) shards: BTreeSet<Shard>,
     pub(super) streams: BTreeSet<StreamId>,
     pub(super) inbox: BTreeSet<(String, String)>,
+    /// Stored deliveries that are tried again.
+    pub(super) retried: BTreeSet<(String, String)>,
     pub(super) requests: BTreeSet<(String, String)>,
     /// Where each stream should live.
     pub(super) supposed: HashMap<StreamId, Shard>,
@@ -95,7 +97,10 @@ pub(super) fn plan<'a>(units: impl Iterator<Item = &'a Planned>, shards: u16) ->
             Origin::Request(request) => {
                 plan.requests.insert(request_key(request));
             }
-            Origin::Session { .. } => {}
+            Origin::Retry(retry) => {
+                plan.retried.insert(retry_key(retry));
+            }
+            Origin::Session { .. } | Origin::Operator(_) | Origin::System => {}
         }
     }
     plan
@@ -104,6 +109,11 @@ pub(super) fn plan<'a>(units: impl Iterator<Item = &'a Planned>, shards: u16) ->
 /// What the inbox knows a delivery by.
 pub(super) fn inbox_key(delivered: &Delivered) -> (String, String) {
     (delivered.source.as_str().to_owned(), delivered.key.clone())
+}
+
+/// What the inbox knows a delivery by that is tried again.
+pub(super) fn retry_key(retry: &Retry) -> (String, String) {
+    (retry.source.as_str().to_owned(), retry.key.clone())
 }
 
 /// What `requests` knows a request by.

@@ -10,15 +10,18 @@ use crate::projection::READ_MODELS;
 /// Everything that a batch runs, prepared once per connection.
 pub(super) struct Statements {
     pub(super) lock_heads: Statement,
+    pub(super) lock_retried: Statement,
     pub(super) select_inbox: Statement,
     pub(super) select_requests: Statement,
     pub(super) select_streams: Statement,
     pub(super) insert_inbox: Statement,
     pub(super) count_deliveries: Statement,
+    pub(super) update_retried: Statement,
     pub(super) insert_homes: Statement,
     pub(super) insert_requests: Statement,
     pub(super) insert_events: Statement,
     pub(super) insert_personal: Statement,
+    pub(super) insert_outbox: Statement,
     pub(super) upsert_streams: Statement,
     pub(super) update_heads: Statement,
     pub(super) read_models: Vec<ApplyStatement>,
@@ -41,6 +44,7 @@ impl Statements {
         }
         Ok(Self {
             lock_heads: client.prepare(include_str!("sql/lock_heads.sql")).await?,
+            lock_retried: client.prepare(include_str!("sql/lock_retried.sql")).await?,
             select_inbox: client.prepare(include_str!("sql/select_inbox.sql")).await?,
             select_requests: client
                 .prepare(include_str!("sql/select_requests.sql"))
@@ -52,6 +56,9 @@ impl Statements {
             count_deliveries: client
                 .prepare(include_str!("sql/count_deliveries.sql"))
                 .await?,
+            update_retried: client
+                .prepare(include_str!("sql/update_retried.sql"))
+                .await?,
             insert_homes: client.prepare(include_str!("sql/insert_homes.sql")).await?,
             insert_requests: client
                 .prepare(include_str!("sql/insert_requests.sql"))
@@ -61,6 +68,9 @@ impl Statements {
                 .await?,
             insert_personal: client
                 .prepare(include_str!("sql/insert_personal.sql"))
+                .await?,
+            insert_outbox: client
+                .prepare(include_str!("sql/insert_outbox.sql"))
                 .await?,
             upsert_streams: client
                 .prepare(include_str!("sql/upsert_streams.sql"))

@@ -29,6 +29,38 @@ pub enum Origin {
         /// The user who asked.
         user_id: String,
     },
+    /// An act of an operator; guarded by the aggregates alone.
+    Operator(Operator),
+    /// The program's own follow-up of what was recorded; guarded by the aggregates alone.
+    System,
+    /// A stored delivery that is tried again. What it comes to is written into its inbox row in the same transaction,
+    /// if that row still waits.
+    Retry(Arc<Retry>),
+}
+
+/// Who repairs something, and why. Kept in the history, so neither may be secret or personal beyond a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The operator.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A stored delivery that is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Whose delivery.
+    pub source: Source,
+    /// What the inbox knows it by.
+    pub key: String,
+    /// The provider's own id of the event.
+    pub provider_event_id: String,
+    /// How often it was tried, as read with the delivery. If it was tried since, this changes nothing: of those who try
+    /// it in the same moment one does.
+    pub attempts: i32,
+    /// The operator who asked for it; none: its time had come.
+    pub operator: Option<Operator>,
 }
 
 /// A verified delivery, as the inbox keeps it.
@@ -107,8 +139,10 @@ pub enum Work {
     },
     /// Keep the delivery, which can not be applied yet.
     Park {
-        /// What it waits for.
+        /// Why it waits.
         reason: String,
+        /// What it waits for, where that has a name: then it is tried again as soon as that appears.
+        waits_for: Option<String>,
     },
 }
 

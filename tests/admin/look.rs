@@ -50,6 +50,7 @@ async fn an_empty_service_has_an_overview() {
         "purchases": {"unclaimed": 0, "unpriced": 0},
         "parked": 0,
         "oldest_parked_age_s": null,
+        "outbox_waiting": 0,
         "events": 0,
         "inexact": {},
     }));
@@ -212,6 +213,8 @@ async fn the_inbox_shows_deliveries_and_never_their_bodies() {
             "received_at",
             "attempts",
             "deliveries",
+            "waits_for",
+            "next_attempt_at",
         ])
     );
     for (name, value) in [

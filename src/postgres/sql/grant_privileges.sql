@@ -8,7 +8,7 @@
 --   ledger, read_models          app: select                            auditor: select
 --   heads                        app: select, update                    auditor: select
 --   homes, requests              app: select, insert                    auditor: select
---   personal                     app: select, insert, delete            auditor: select
+--   personal, outbox             app: select, insert, delete            auditor: select
 --   every other table            app: select, insert, update            auditor: select
 --   views                        app: select                            auditor: select
 --   sequences                    app: usage
@@ -39,7 +39,7 @@ begin
                     when relname in ('refinery_schema_history', 'ledger', 'read_models') then false
                     when relname = 'heads' then privilege = 'UPDATE'
                     when is_log or relname in ('homes', 'requests') then privilege = 'INSERT'
-                    when relname = 'personal' then privilege in ('INSERT', 'DELETE')
+                    when relname in ('personal', 'outbox') then privilege in ('INSERT', 'DELETE')
                     else privilege in ('INSERT', 'UPDATE')
                 end as allowed
             from relation,

@@ -1,0 +1,8 @@
+-- The deliveries that are tried again, locked until the batch commits: what became of them so far.
+-- $1 text[], $2 text[]: sources and keys, pairwise
+-- Locks: inbox rows, in the order of keys; after the heads, and before anything is read.
+select i.source, i.key, i.outcome, i.attempts
+  from unnest($1::text[], $2::text[]) as asked(source, key)
+  join inbox i on i.source = asked.source and i.key = asked.key
+ order by i.source, i.key
+   for update of i
