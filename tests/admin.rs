@@ -1,3 +1,4 @@
 //! What operators see and do: the shapes of the contract to the letter, pages, and what is refused.
 
 mod look;
+mod resolve;

@@ -24,7 +24,8 @@ fn concrete(entry: &Entry) -> String {
     let path = entry
         .path
         .replace("{provider}", "razorpay")
-        .replace("{user_id}", "user_1");
+        .replace("{user_id}", "user_1")
+        .replace("{purchase_id}", "razorpay:pay_1");
     assert!(!path.contains('{'), "a new parameter in {path}");
     path
 }
@@ -431,6 +432,12 @@ async fn every_answer_has_the_headers_that_keep_it_private() {
     app.stop().await;
 }
 
+async fn resolve(app: &TestApp, purchase_id: &str, mut says: Value) -> Answer {
+    says["reason"] = json!("a test");
+    let path = format!("/v1/admin/purchases/{purchase_id}/resolve");
+    app.post_as_operator(&path, &says).await
+}
+
 /// A request that makes the service answer with this code. No `_`: a new code has to find its place here.
 async fn provoke(app: &TestApp, code: Code) -> Answer {
     let verify = "/v1/payments/verify";
@@ -477,6 +484,24 @@ async fn provoke(app: &TestApp, code: Code) -> Answer {
         Code::NotFound => app.get("/nothing").await,
         Code::UnknownProvider => app.post("/webhooks/paypal", &[], "{}").await,
         Code::UserNotFound => app.get("/v1/users/nobody").await,
+        Code::DeliveryNotFound => {
+            let path = "/v1/admin/inbox/clerk/msg_unknown/retry";
+            app.post_as_operator(path, &json!({"reason": "a test"}))
+                .await
+        }
+        Code::PurchaseNotFound => resolve(app, "razorpay:pay_unknown", json!({"credits": 1})).await,
+        Code::AlreadyClaimed => {
+            let paid = payment(Some("user_1"));
+            app.deliver(Source::Razorpay, &captured(&paid)).await;
+            let id = format!("razorpay:{}", paid.payment_id);
+            resolve(app, &id, json!({"user_id": "user_2"})).await
+        }
+        Code::AlreadyPriced => {
+            let paid = payment(Some("user_1"));
+            app.deliver(Source::Razorpay, &captured(&paid)).await;
+            let id = format!("razorpay:{}", paid.payment_id);
+            resolve(app, &id, json!({"credits": 1})).await
+        }
         Code::MethodNotAllowed(_) => answer(app.request(Method::DELETE, "/v1/me")).await,
         Code::RequestTimeout => {
             let head = b"POST /webhooks/clerk HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";

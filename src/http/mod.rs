@@ -82,7 +82,7 @@ const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Ent
 }
 
 /// The whole URL map.
-pub const ROUTES: [Entry; 15] = [
+pub const ROUTES: [Entry; 16] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -108,6 +108,9 @@ pub const ROUTES: [Entry; 15] = [
     get("/v1/admin/overview", ADMIN, || read().to(admin::overview)),
     get("/v1/admin/inbox", ADMIN, || read().to(admin::inbox)),
     get("/v1/admin/purchases", ADMIN, || read().to(admin::purchases)),
+    post("/v1/admin/purchases/{purchase_id}/resolve", ADMIN, || {
+        web::post().to(admin::resolve)
+    }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
 ];

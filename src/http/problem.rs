@@ -45,6 +45,14 @@ pub enum Code {
     UnknownProvider,
     /// Nothing is known of that user.
     UserNotFound,
+    /// No such delivery is stored.
+    DeliveryNotFound,
+    /// No payment of that purchase is recorded.
+    PurchaseNotFound,
+    /// The purchase has a user, and not the one that it shall be given to.
+    AlreadyClaimed,
+    /// It is known what the purchase buys, and it is not what it shall buy.
+    AlreadyPriced,
     /// The route has no such method. Holds those that it has.
     MethodNotAllowed(&'static str),
     /// The body did not come in time.
@@ -61,7 +69,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidSignature,
         Self::Malformed,
         Self::InvalidRequest,
@@ -73,6 +81,10 @@ impl Code {
         Self::NotFound,
         Self::UnknownProvider,
         Self::UserNotFound,
+        Self::DeliveryNotFound,
+        Self::PurchaseNotFound,
+        Self::AlreadyClaimed,
+        Self::AlreadyPriced,
         Self::MethodNotAllowed("GET, HEAD"),
         Self::RequestTimeout,
         Self::PayloadTooLarge,
@@ -128,6 +140,26 @@ impl Code {
                 S::NOT_FOUND,
                 "user_not_found",
                 "Nothing is known of this user",
+            ),
+            Self::DeliveryNotFound => (
+                S::NOT_FOUND,
+                "delivery_not_found",
+                "No such delivery is stored",
+            ),
+            Self::PurchaseNotFound => (
+                S::NOT_FOUND,
+                "purchase_not_found",
+                "No such purchase is recorded",
+            ),
+            Self::AlreadyClaimed => (
+                S::CONFLICT,
+                "already_claimed",
+                "The purchase is another user's",
+            ),
+            Self::AlreadyPriced => (
+                S::CONFLICT,
+                "already_priced",
+                "The purchase buys something else",
             ),
             Self::MethodNotAllowed(_) => (
                 S::METHOD_NOT_ALLOWED,
@@ -251,9 +283,9 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::NotYourPurchase => Code::NotYourPurchase.because(error.to_string()),
-            LedgerError::UnknownPurchase
-            | LedgerError::AlreadyPriced
-            | LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
+            LedgerError::UnknownPurchase => Code::PurchaseNotFound.because(error.to_string()),
+            LedgerError::AlreadyPriced => Code::AlreadyPriced.because(error.to_string()),
+            LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
         }
     }
 }
