@@ -10,6 +10,7 @@ select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
        coalesce(u.deleted, false)::text as deleted,
        coalesce(u.bonus, false)::text as "signup bonus",
        u.plan,
+       coalesce(u.plan_sequence, 0)::text as "sequence of the plan",
        coalesce(u.profile_sequence, 0)::text as "sequence of the profile",
        case when u.registered_at is null then 'nothing' when u.registered_at = u.logged_at then 'as logged'
             else u.registered_at::text end as "time of registration",

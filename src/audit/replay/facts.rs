@@ -46,6 +46,8 @@ pub struct Folded<A: Audited> {
 pub struct UserExtras {
     /// Of the last event that brought a profile; 0: none did.
     profile_sequence: u64,
+    /// Of the last event that set the plan; 0: only the registration did, or none.
+    plan_sequence: u64,
     /// Of the last event that moved credits; 0: none did.
     balance_version: u64,
     movements: i64,
@@ -93,8 +95,11 @@ impl Audited for User {
             // These are in the state.
             UserEvent::UserRegistered { profile: None, .. }
             | UserEvent::UserDeleted {}
-            | UserEvent::SubscriptionChanged { .. }
-            | UserEvent::PlanChanged { .. } => return,
+            | UserEvent::SubscriptionChanged { .. } => return,
+            UserEvent::PlanChanged { .. } => {
+                extras.plan_sequence = sequence;
+                return;
+            }
         };
         let newline = if extras.entries == 0 { "" } else { "\n" };
         extras.digest.update(format!(
@@ -124,6 +129,7 @@ impl Audited for User {
                 "sequence of the profile",
                 extras.profile_sequence.to_string(),
             ),
+            ("sequence of the plan", extras.plan_sequence.to_string()),
             ("time of registration", text(registered_at)),
             ("balance", account.balance.to_string()),
             ("held", account.held.to_string()),
