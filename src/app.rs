@@ -26,7 +26,8 @@ use crate::provider::clerk::Clerk;
 use crate::provider::razorpay::Razorpay;
 use crate::provider::{BadSecret, Provider, Providers, Rules};
 use crate::reads::Reads;
-use crate::store::{Ledger, StoreError};
+use crate::store::{Backlog, Ledger, StoreError};
+use crate::upkeep::Upkeep;
 
 /// How long requests that were accepted may take to finish once the program is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ pub struct App {
     pub ledger: Ledger,
     /// Where answers come from.
     pub reads: Reads,
+    /// What commits left to do.
+    pub backlog: Backlog,
     /// Who may deliver.
     pub providers: Providers,
     /// What a sign-up gets and what payments buy.
@@ -158,6 +161,7 @@ pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
     workers: usize,
+    upkeep_every: Duration,
     lanes: Vec<JoinHandle<()>>,
 }
 
@@ -188,6 +192,7 @@ impl Application {
         let (ledger, lanes) = Ledger::start(&database, config.store, Arc::clone(&clock)).await?;
         let app = App {
             ledger,
+            backlog: Backlog::new(pool.clone()),
             reads: Reads::new(pool),
             providers,
             rules: config.rules,
@@ -208,6 +213,7 @@ impl Application {
             listener: listener.map_err(listen)?,
             address,
             workers: config.workers,
+            upkeep_every: config.upkeep_every,
             lanes,
         })
     }
@@ -235,16 +241,19 @@ impl Application {
             database,
             listener,
             workers,
+            upkeep_every,
             lanes,
             ..
         } = self;
         let server = http::serve(Arc::clone(&app), listener, workers, DRAIN)?;
+        let upkeep = Upkeep::start(Arc::clone(&app), upkeep_every);
         let told = Arc::new(OnceLock::new());
         let stop = stop_server(Arc::clone(&app), server.handle(), stop, Arc::clone(&told));
         let stopper = tokio::spawn(stop);
         let result = server.await;
         stopper.abort();
         let told = told.get().copied().unwrap_or_else(Instant::now);
+        upkeep.stop().await;
         // The last handle on the queues: the lanes finish what is in them and end.
         drop(app);
         let lanes_end = timeout_at(told + LANES_END, join_all(lanes)).await;

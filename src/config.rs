@@ -48,6 +48,9 @@ pub struct Config {
     pub rules: Rules,
     /// `VERIFY_WAIT_MS`: how long verify-payment waits for the webhook, 0 to 30,000 ms.
     pub verify_wait: Duration,
+    /// `UPKEEP_EVERY_MS`: how often work that was left behind is looked for, 100 to 3,600,000 ms. What this instance
+    /// leaves itself is seen at once.
+    pub upkeep_every: Duration,
     /// `LANES`: 1 to 16.
     pub store: LedgerSettings,
     /// `WORKERS`: threads that serve HTTP, 1 to 64.
@@ -111,7 +114,7 @@ struct SignupTable {
 }
 
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -131,6 +134,7 @@ pub const NAMES: [&str; 22] = [
     "SERVICE_API_KEY",
     "AUDIT_API_KEY",
     "VERIFY_WAIT_MS",
+    "UPKEEP_EVERY_MS",
     "LANES",
     "QUEUE",
     "WORKERS",
@@ -194,6 +198,11 @@ impl Config {
                 settings
                     .number("VERIFY_WAIT_MS", 0, 30_000, "must be 0 to 30000")?
                     .unwrap_or(3000),
+            ),
+            upkeep_every: Duration::from_millis(
+                settings
+                    .number("UPKEEP_EVERY_MS", 100, 3_600_000, "must be 100 to 3600000")?
+                    .unwrap_or(5000),
             ),
             store: settings.store()?,
             workers: settings

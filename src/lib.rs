@@ -4,10 +4,12 @@
 //! - [`http`]: the URL map; takes raw bytes, gives JSON; the only place that knows status codes.
 //! - [`access`]: who is asking: session tokens and API keys.
 //! - [`provider`]: bytes in, commands out: verify and translate the providers' webhooks. Pure.
+//! - [`intake`]: what is to be done with a genuine delivery.
 //! - [`ledger`]: the rules: what follows from a command. Pure.
 //! - [`store`]: the log: everything a batch decides on is locked, everything it decides is committed.
 //! - [`projection`]: the read models: applied with the append, rebuilt from the log.
 //! - [`reads`]: the queries that answer requests.
+//! - [`upkeep`]: what follows a commit, and what waits for its time.
 //! - [`audit`]: the history told again by other means, and compared.
 //! - [`outbound`]: what we ask the providers' APIs.
 //! - [`postgres`]: how the database is found, started, reached and migrated.
@@ -19,6 +21,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod http;
+pub mod intake;
 pub mod ledger;
 pub mod outbound;
 pub mod postgres;
@@ -26,3 +29,4 @@ pub mod projection;
 pub mod provider;
 pub mod reads;
 pub mod store;
+pub mod upkeep;

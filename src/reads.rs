@@ -117,6 +117,15 @@ pub struct PurchaseRow {
     pub recorded_at: DateTime<Utc>,
 }
 
+/// A user with a proven e-mail address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerRow {
+    /// Who.
+    pub user_id: String,
+    /// The version of the profile that has the address, JSON.
+    pub profile: Option<String>,
+}
+
 impl Reads {
     /// Reads through this pool.
     pub const fn new(pool: Pool) -> Self {
@@ -173,6 +182,39 @@ impl Reads {
         rows.first().map(purchase).transpose()
     }
 
+    /// Those who are there and have proven to own an e-mail address, in any case; at most so many.
+    pub async fn owners_of(&self, email: &str, limit: i64) -> Result<Vec<OwnerRow>, ReadError> {
+        let sql = include_str!("../projections/users/owners.sql");
+        let rows = self.query(sql, &[&email, &limit]).await?;
+        rows.iter().map(owner).collect()
+    }
+
+    /// The ids of purchases that are nobody's and were paid with an e-mail address, in any case: those after an id.
+    pub async fn unclaimed_of_payer(
+        &self,
+        email: &str,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<String>, ReadError> {
+        let sql = include_str!("../projections/purchases/unclaimed_of_payer.sql");
+        let rows = self.query(sql, &[&email, &after, &limit]).await?;
+        rows.iter()
+            .map(|row| Ok(row.try_get("purchase_id")?))
+            .collect()
+    }
+
+    /// Who paid for a provider's subscription first.
+    pub async fn subscriber(
+        &self,
+        provider: &str,
+        subscription_id: &str,
+    ) -> Result<Option<String>, ReadError> {
+        let sql = include_str!("../projections/purchases/subscriber.sql");
+        let rows = self.query(sql, &[&subscription_id, &provider]).await?;
+        let row = rows.first();
+        Ok(row.map(|row| row.try_get("user_id")).transpose()?)
+    }
+
     /// A user's purchases before a time and an id, newest first.
     pub async fn purchases(
         &self,
@@ -216,6 +258,13 @@ async fn run(
 /// Some statements always give one row; if not, the connection is of no use.
 fn missing_row() -> ReadError {
     ReadError::Pool(PoolError::Closed)
+}
+
+fn owner(row: &Row) -> Result<OwnerRow, ReadError> {
+    Ok(OwnerRow {
+        user_id: row.try_get("user_id")?,
+        profile: row.try_get("profile")?,
+    })
 }
 
 fn balance(row: &Row) -> Result<BalanceRow, ReadError> {

@@ -61,6 +61,7 @@ fn mistakes_are_named_without_their_values() {
         ("[signup]\nbonus = 1", vec![], "unknown field"),
         ("[signup]\nbonus_credits = -1", vec![], "credits"),
         ("", vec![("VERIFY_WAIT_MS", "40000")], "VERIFY_WAIT_MS"),
+        ("", vec![("UPKEEP_EVERY_MS", "0")], "UPKEEP_EVERY_MS"),
         ("", vec![("LANES", "0")], "LANES"),
         ("", vec![("LISTEN", "here")], "LISTEN"),
         ("", vec![("DATABASE_URL", " ")], "DATABASE_URL: must not be"),

@@ -10,6 +10,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
 use crate::access::{Scope, SessionError};
+use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::provider::Rejected;
 use crate::reads::ReadError;
@@ -294,6 +295,15 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         tracing::warn!(%error, "a read failed");
         Code::Unavailable.because("the database does not answer")
+    }
+}
+
+impl From<IntakeError> for Problem {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Read(error) => error.into(),
+            IntakeError::Randomness(error) => error.into(),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use super::body;
 use super::problem::{Code, Problem};
 use super::submit;
 use crate::app::App;
-use crate::provider::{Delivery, Headers, Lookup, Translated, Verified};
+use crate::intake;
+use crate::provider::{Delivery, Headers, Lookup, Verified};
 use crate::store::{Delivered, Origin, Outcome, Unit, Work};
 
 /// Says that nothing new was done, on any answer that only repeats an earlier one.
@@ -48,14 +49,7 @@ pub async fn receive(
         .inspect_err(|rejected| {
             tracing::info!(provider = %provider.source(), verdict = rejected.verdict(), "delivery refused");
         })?;
-    let work = match provider.translate(&verified, &app.rules, app.salt()?) {
-        Translated::Apply(command) => Work::Apply(command),
-        Translated::Ignore(reason) => Work::Ignore { reason },
-        Translated::Park(reason) => Work::Park {
-            reason: reason.to_string(),
-            waits_for: None,
-        },
-    };
+    let work = intake::work(&app, provider, &verified).await?;
     let event_id = verified.provider_event_id().to_owned();
     let outcome = submit(&app, unit(verified, work)).await?;
     answer(&outcome, &event_id)

@@ -87,7 +87,8 @@ pub struct Delivery<'a> {
     pub received_at: DateTime<Utc>,
 }
 
-/// A delivery whose signature holds and whose body is a JSON object. Only [`Provider::verify`] makes one.
+/// A delivery whose signature holds and whose body is a JSON object. Only [`Provider::verify`] makes one; what it made and
+/// the inbox kept, [`StoredDelivery::into_verified`] makes again.
 #[derive(Clone)]
 pub struct Verified {
     source: Source,
@@ -149,6 +150,46 @@ impl Verified {
     /// The body's members. `verify` saw that there is an object, so the empty one can not come up.
     fn event(&self) -> Object<'_> {
         Object::parse(&self.body).unwrap_or_default()
+    }
+}
+
+/// A delivery that was verified when it came, as the inbox keeps it.
+pub struct StoredDelivery {
+    /// Who sent it.
+    pub source: Source,
+    /// The inbox key.
+    pub key: String,
+    /// The provider's name for the event.
+    pub provider_event_id: String,
+    /// The raw body.
+    pub body: Vec<u8>,
+    /// SHA-256 of the raw body.
+    pub body_sha256: [u8; 32],
+    /// Which secret matched.
+    pub secret_fingerprint: String,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+}
+
+impl StoredDelivery {
+    /// The delivery that a row of the inbox keeps, to be translated again. Nothing is verified here: the row is there
+    /// because [`Provider::verify`] said yes to these very bytes. So only what was read from the inbox may be handed in.
+    /// The evidence (signature headers) stays there.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the body is no JSON object: it was erased.
+    pub fn into_verified(self) -> Result<Verified, Rejected> {
+        let body = json_object(&self.body)?.to_owned();
+        Ok(Verified {
+            source: self.source,
+            key: self.key,
+            provider_event_id: self.provider_event_id,
+            body,
+            body_sha256: self.body_sha256,
+            headers: vec![],
+            secret_fingerprint: self.secret_fingerprint,
+            received_at: self.received_at,
+        })
     }
 }
 

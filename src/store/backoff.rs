@@ -3,6 +3,9 @@
 
 use chrono::TimeDelta;
 
+/// The longest wait.
+pub const LONGEST_WAIT: TimeDelta = TimeDelta::hours(24);
+
 /// How long a delivery waits after this many tries, the first receipt counted: 1 minute, 5 minutes, 30 minutes,
 /// 2 hours, 6 hours, from then on 24 hours.
 pub const fn wait_after(attempts: i32) -> TimeDelta {
@@ -12,7 +15,7 @@ pub const fn wait_after(attempts: i32) -> TimeDelta {
         3 => TimeDelta::minutes(30),
         4 => TimeDelta::hours(2),
         5 => TimeDelta::hours(6),
-        _ => TimeDelta::hours(24),
+        _ => LONGEST_WAIT,
     }
 }
 

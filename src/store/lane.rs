@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -46,6 +46,8 @@ pub(super) struct Lane {
     pub(super) clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     pub(super) connection: Option<Connection>,
     pub(super) health: Arc<Health>,
+    /// Told of each commit that wrote to the outbox.
+    pub(super) work_left: Arc<Notify>,
 }
 
 pub(super) struct Connection {
@@ -158,7 +160,7 @@ impl Lane {
             _ => connect(&self.database).await?,
         };
         let now = (self.clock)();
-        let run = transact(&connection, batch, self.shards, now);
+        let run = transact(&connection, batch, self.shards, now, &self.work_left);
         let result = timeout(ATTEMPT_TIMEOUT, run).await;
         let result =
             result.unwrap_or_else(|_| Err(StatementError::Lost("no answer in time".to_owned())));
@@ -174,12 +176,16 @@ async fn transact(
     batch: &mut [Pending],
     shards: u16,
     now: DateTime<Utc>,
+    work_left: &Notify,
 ) -> Result<Vec<Option<Outcome>>, StatementError> {
     let Connection { client, statements } = connection;
     match decide(connection, batch, shards, now).await {
         Ok(settled) => {
             // Ends the transaction, one way or the other.
             append(client, statements, &settled.append).await?;
+            if !settled.append.outbox.is_empty() {
+                work_left.notify_one();
+            }
             Ok(settled.outcomes)
         }
         Err(error) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::health::Health;
@@ -37,6 +37,7 @@ pub struct Ledger {
     lanes: Vec<mpsc::Sender<Pending>>,
     shards: u16,
     health: Arc<Health>,
+    work_left: Arc<Notify>,
 }
 
 impl Ledger {
@@ -55,6 +56,7 @@ impl Ledger {
         let clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync> =
             Arc::new(move || clock().trunc_subsecs(6));
         let health = Arc::new(Health::new());
+        let work_left = Arc::new(Notify::new());
         let mut lanes = Vec::new();
         let mut ended = Vec::new();
         for _ in 0..settings.lanes.clamp(1, 16) {
@@ -66,6 +68,7 @@ impl Ledger {
                 clock: Arc::clone(&clock),
                 connection: lane::connect(database).await.ok(),
                 health: Arc::clone(&health),
+                work_left: Arc::clone(&work_left),
             };
             lanes.push(sender);
             ended.push(tokio::spawn(lane.run()));
@@ -74,6 +77,7 @@ impl Ledger {
             lanes,
             shards,
             health,
+            work_left,
         };
         Ok((ledger, ended))
     }
@@ -100,6 +104,12 @@ impl Ledger {
     /// since.
     pub fn gave_up_within(&self, window: Duration) -> bool {
         self.health.gave_up_within(window)
+    }
+
+    /// Waits until a batch of this instance left work behind ([`Backlog`](super::Backlog)), at once if one did since the
+    /// last call.
+    pub async fn work_left(&self) {
+        self.work_left.notified().await;
     }
 
     /// A lane serves some shards, so that two lanes of an instance seldom wait for each other. What touches no

@@ -16,9 +16,11 @@
 //! Must never lock a head after (a), remember that a key was absent, or answer before the commit.
 //!
 //! In reading order: [`mod@unit`], [`home`], [`chain`], `ledger` (the queue in front of the lanes), `lane` (connection,
-//! batches, retries), `plan` (what to lock and read), `load` (a), `batch` (decisions in memory), `append` (b).
+//! batches, retries), `plan` (what to lock and read), `load` (a), `batch` (decisions in memory), `append` (b),
+//! [`backlog`] (what commits left to do).
 
 mod append;
+pub mod backlog;
 mod backoff;
 mod batch;
 mod cause;
@@ -34,6 +36,8 @@ mod plan;
 mod statements;
 pub mod unit;
 
+pub use backlog::Backlog;
+pub use backoff::LONGEST_WAIT;
 pub use ledger::{Ledger, LedgerSettings};
 pub use statements::StatementError;
 pub use unit::{

@@ -150,7 +150,7 @@ impl Fetched {
             body: self.body,
             body_sha256,
             headers_json: "{}".to_owned(),
-            secret: "api".to_owned(),
+            secret: Delivered::API_ANSWER.to_owned(),
             received_at: self.asked_at,
         };
         Unit {

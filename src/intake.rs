@@ -1,0 +1,41 @@
+//! From a genuine delivery to what is to be done with it: the same when it comes and whenever it is tried again.
+//!
+//! Adds to what the payload says only what the ledger knows and the payload can not. Must never decide a rule, and never
+//! look at a signature.
+
+use crate::app::App;
+use crate::provider::{Provider, Translated, Verified};
+use crate::reads::ReadError;
+use crate::store::Work;
+
+/// Why it can not be said now what is to be done. Asking again may help.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The database does not answer.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The system has no randomness.
+    #[error("the system has no randomness")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// What is to be done with a delivery by the present rules.
+///
+/// # Errors
+/// [`IntakeError`]
+pub async fn work(
+    app: &App,
+    provider: &dyn Provider,
+    verified: &Verified,
+) -> Result<Work, IntakeError> {
+    Ok(
+        match provider.translate(verified, &app.rules, app.salt()?) {
+            Translated::Apply(command) => Work::Apply(command),
+            Translated::Ignore(reason) => Work::Ignore { reason },
+            Translated::Park(reason) => Work::Park {
+                reason: reason.to_string(),
+                waits_for: None,
+            },
+        },
+    )
+}

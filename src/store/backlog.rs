@@ -1,0 +1,242 @@
+//! What is left to do after commits: rows of the outbox, and deliveries that wait.
+//!
+//! Single statements, each its own transaction, on the pool of the reads. Several instances may take the same work at
+//! once: doing it twice does nothing twice, so nothing is locked while it is done. Must never decide anything: what
+//! follows from the work goes through the lanes.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Pool;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::fate::PARKED;
+use super::unit::{Delivered, StoreError};
+use crate::ledger::{PurchaseId, Source, StreamId};
+use crate::postgres::error_chain;
+
+/// The most addresses that are looked at of one purchase's payers. One payment has one, or two where it has two ids.
+const ADDRESSES_MAX: i64 = 10;
+
+/// Work that commits left behind.
+#[derive(Clone)]
+pub struct Backlog {
+    pool: Pool,
+}
+
+/// A row of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Its place in the order of writing.
+    pub id: i64,
+    /// What is to be looked at.
+    pub call: Call,
+}
+
+/// What a row of the outbox calls for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// The address beside this event may now match a purchase with a user.
+    Match {
+        /// The stream.
+        stream: StreamId,
+        /// The event's place in it.
+        sequence: i64,
+    },
+    /// The user of this subscription became known: `<source>:<subscription id>`.
+    Subscription(String),
+    /// Left by a newer release, for one.
+    Other,
+}
+
+/// A stored delivery.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// What came.
+    pub delivered: Delivered,
+    /// Whether it waits.
+    pub parked: bool,
+    /// Why it was not recorded.
+    pub reason: Option<String>,
+    /// What it waits for.
+    pub waits_for: Option<String>,
+    /// How often it was tried.
+    pub attempts: i32,
+}
+
+impl Backlog {
+    /// Works through this pool, which must reach the database that takes the writes: work may only be looked for where
+    /// the commit that left it can be seen.
+    pub const fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Rows of the outbox after an id, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer, or holds what can not be read. So for all of these.
+    pub async fn left(&self, after: i64, limit: i64) -> Result<Vec<Left>, StoreError> {
+        let rows = self
+            .query(include_str!("sql/select_outbox.sql"), &[&after, &limit])
+            .await?;
+        rows.iter().map(left).collect()
+    }
+
+    /// Forgets rows of the outbox that were looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then they are looked at again.
+    pub async fn done(&self, ids: &[i64]) -> Result<(), StoreError> {
+        self.query(include_str!("sql/delete_outbox.sql"), &[&ids])
+            .await
+            .map(drop)
+    }
+
+    /// The e-mail address beside an event; none: it was erased.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn address(
+        &self,
+        stream: &StreamId,
+        sequence: i64,
+    ) -> Result<Option<String>, StoreError> {
+        let (of_type, id) = (stream.aggregate_type(), stream.aggregate_id());
+        let sql = include_str!("sql/select_address.sql");
+        let rows = self.query(sql, &[&of_type, &id, &sequence]).await?;
+        rows.first().map(|row| column(row, "email")).transpose()
+    }
+
+    /// The e-mail addresses of whoever paid a purchase.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn payer_addresses(&self, id: &PurchaseId) -> Result<Vec<String>, StoreError> {
+        let sql = include_str!("sql/select_payer_addresses.sql");
+        let rows = self.query(sql, &[&id.as_str(), &ADDRESSES_MAX]).await?;
+        rows.iter().map(|row| column(row, "email")).collect()
+    }
+
+    /// Makes due what waits for this.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn wake(&self, waits_for: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.query(include_str!("sql/update_waiting.sql"), &[&waits_for, &now])
+            .await
+            .map(drop)
+    }
+
+    /// The deliveries that are due by then, the longest due first: source and key.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn due(
+        &self,
+        by: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<(Source, String)>, StoreError> {
+        let rows = self
+            .query(include_str!("sql/select_due.sql"), &[&by, &limit])
+            .await?;
+        rows.iter()
+            .map(|row| Ok((source(row)?, column(row, "key")?)))
+            .collect()
+    }
+
+    /// The key of the delivery that an operator names by its event id or its key. Of several with one id the one that
+    /// waits.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn find(&self, source: Source, event_id: &str) -> Result<Option<String>, StoreError> {
+        let sql = include_str!("sql/find_delivery.sql");
+        let rows = self.query(sql, &[&source.as_str(), &event_id]).await?;
+        rows.first().map(|row| column(row, "key")).transpose()
+    }
+
+    /// A stored delivery by its key.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn delivery(&self, source: Source, key: &str) -> Result<Option<Stored>, StoreError> {
+        let sql = include_str!("sql/select_delivery.sql");
+        let rows = self.query(sql, &[&source.as_str(), &key]).await?;
+        rows.first().map(stored).transpose()
+    }
+
+    /// A connection may have died while it was idle: then one more is tried. Every statement here may be repeated.
+    async fn query(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        for last in [false, true] {
+            let connection = self.pool.get().await.map_err(|error| unavailable(&error))?;
+            let run = async {
+                let statement = connection.prepare_cached(sql).await?;
+                connection.query(&statement, params).await
+            };
+            match run.await {
+                Err(error) if error.is_closed() && !last => {}
+                result => return result.map_err(|error| unavailable(&error)),
+            }
+        }
+        Err(StoreError::Unavailable("no connection".to_owned()))
+    }
+}
+
+fn left(row: &Row) -> Result<Left, StoreError> {
+    let call = match column::<&str>(row, "kind")? {
+        "match" => Call::Match {
+            stream: StreamId::parse(column(row, "aggregate_type")?, column(row, "aggregate_id")?)
+                .map_err(|_| corrupt())?,
+            sequence: column(row, "sequence")?,
+        },
+        "subscription" => Call::Subscription(column(row, "subject")?),
+        _ => Call::Other,
+    };
+    let id = column(row, "id")?;
+    Ok(Left { id, call })
+}
+
+fn stored(row: &Row) -> Result<Stored, StoreError> {
+    let body_sha256: &[u8] = column(row, "body_sha256")?;
+    Ok(Stored {
+        delivered: Delivered {
+            source: source(row)?,
+            key: column(row, "key")?,
+            provider_event_id: column(row, "provider_event_id")?,
+            body: column(row, "body")?,
+            body_sha256: body_sha256.try_into().map_err(|_| corrupt())?,
+            headers_json: column(row, "headers")?,
+            secret: column(row, "secret")?,
+            received_at: column(row, "received_at")?,
+        },
+        parked: column::<&str>(row, "outcome")? == PARKED,
+        reason: column(row, "reason")?,
+        waits_for: column(row, "waits_for")?,
+        attempts: column(row, "attempts")?,
+    })
+}
+
+fn source(row: &Row) -> Result<Source, StoreError> {
+    let name: &str = column(row, "source")?;
+    let source = Source::ALL.into_iter().find(|one| one.as_str() == name);
+    source.ok_or_else(corrupt)
+}
+
+fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    name: &str,
+) -> Result<T, StoreError> {
+    row.try_get(name).map_err(|_| corrupt())
+}
+
+/// Nothing of it may be repeated in a log.
+fn corrupt() -> StoreError {
+    StoreError::Failed("a stored delivery or a row of the outbox can not be read".to_owned())
+}
+
+fn unavailable(error: &dyn std::error::Error) -> StoreError {
+    StoreError::Unavailable(error_chain(error))
+}

@@ -1,0 +1,142 @@
+//! Upkeep: what follows a commit, and what waits for its time. One task per instance.
+//!
+//! It is woken by this instance's own commits and, for what others left behind, by a timer. All of its work is written
+//! down in the database before it is begun and forgotten after it is done, and doing it twice does nothing twice: so it
+//! may be cut off anywhere, and any number of instances may do the same.
+//!
+//! Must never decide anything itself: it looks, and hands commands to the store. Must never log personal data.
+//!
+//! - [`matching`]: purchases that name nobody, by the payer's e-mail address.
+//! - [`retry`]: parked deliveries.
+
+pub mod matching;
+pub mod retry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::app::App;
+use crate::intake::IntakeError;
+use crate::reads::ReadError;
+use crate::store::StoreError;
+use crate::store::backlog::{Call, Left};
+
+/// Rows of the outbox or parked deliveries that are read at once.
+const PAGE: i64 = 100;
+/// Pieces of work under way at once: enough to share a commit, few beside the lanes' queues.
+const AT_ONCE: usize = 8;
+
+/// Why a piece of work could not be done now. It stays, and is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    /// The store did not take it, or could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The read models could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It can not be said what is to be done.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// An operator named a delivery that is not stored.
+    #[error("no such delivery is stored")]
+    UnknownDelivery,
+}
+
+/// The running task.
+pub struct Upkeep {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Upkeep {
+    /// Starts it. `every`: how often it looks for what it was not told of.
+    pub fn start(app: Arc<App>, every: Duration) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = stopped => {}
+                () = run(&app, every) => {}
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Stops it where it is. Units that it handed to the store are finished by the lanes; all else is begun again by
+    /// whoever looks next.
+    pub async fn stop(self) {
+        drop(self.stop);
+        // It ends at once; should it have panicked, there is nothing left to stop.
+        let _ = self.task.await;
+    }
+}
+
+async fn run(app: &App, every: Duration) {
+    loop {
+        let next = Instant::now() + every;
+        let followed = follow_up(app).await;
+        let retried = retry::due(app).await;
+        if followed && retried {
+            tokio::select! {
+                () = app.ledger.work_left() => {}
+                () = sleep_until(next) => {}
+            }
+        } else {
+            // Whatever was in the way is not asked again at once, however much is committed meanwhile.
+            sleep(every).await;
+        }
+    }
+}
+
+/// Does what the outbox calls for, all of it once. False when something could not be done.
+async fn follow_up(app: &App) -> bool {
+    let (mut after, mut clean) = (0, true);
+    loop {
+        let page = match app.backlog.left(after, PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(%error, "the outbox can not be read");
+                return false;
+            }
+        };
+        let Some(last) = page.last() else {
+            return clean;
+        };
+        after = last.id;
+        let followed: Vec<Result<Option<i64>, UpkeepError>> = stream::iter(page)
+            .map(|left| follow(app, left))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut done = Vec::with_capacity(followed.len());
+        for one in followed {
+            match one {
+                Ok(id) => done.extend(id),
+                Err(error) => {
+                    tracing::warn!(%error, "work of the outbox is tried again later");
+                    clean = false;
+                }
+            }
+        }
+        if let Err(error) = app.backlog.done(&done).await {
+            tracing::warn!(%error, "work that was done is still in the outbox");
+            return false;
+        }
+    }
+}
+
+/// Does what one row calls for. Gives its id when it is done, none when it is not for this release.
+async fn follow(app: &App, left: Left) -> Result<Option<i64>, UpkeepError> {
+    match &left.call {
+        Call::Match { stream, sequence } => matching::follow(app, stream, *sequence).await?,
+        Call::Subscription(subject) => app.backlog.wake(subject, app.now()).await?,
+        Call::Other => return Ok(None),
+    }
+    Ok(Some(left.id))
+}
