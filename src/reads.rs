@@ -11,7 +11,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 pub use admin::{
-    Count, EndRow, InboxRow, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved, UserCounts,
+    Count, EndRow, InboxRow, LATEST, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved,
+    UserCounts,
 };
 
 /// The database can not answer now.

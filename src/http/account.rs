@@ -7,7 +7,7 @@ use super::page::Page;
 use super::problem::Problem;
 use crate::app::App;
 use crate::ledger::PurchaseId;
-use crate::reads::{BalanceRow, EntryRow, PurchaseRow, UserRow};
+use crate::reads::{BalanceRow, EntryRow, LATEST, PurchaseRow, UserRow};
 
 /// A user with the account.
 pub fn user(user_id: &str, row: &UserRow) -> Value {
@@ -102,12 +102,6 @@ pub fn time_of_cursor(micros: i64) -> Option<DateTime<Utc>> {
 pub fn not_given_out() -> Problem {
     super::body::invalid("cursor", "is not one that was given out")
 }
-
-/// Later than anything recorded: the end of the year 9999.
-pub const LATEST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
-    Some(time) => time,
-    None => DateTime::<Utc>::MAX_UTC,
-};
 
 /// A purchase, as its user sees it.
 pub fn purchase(row: &PurchaseRow) -> Value {

@@ -18,8 +18,9 @@ use super::problem::Problem;
 use crate::access::{Principal, Scope};
 use crate::app::App;
 use crate::provider::Providers;
-use crate::reads::{Count, InboxRow, OUTCOMES, PurchaseRow};
-pub use repair::resolve;
+use crate::reads::{Count, InboxRow, LATEST, OUTCOMES, PurchaseRow};
+use crate::store::PARKED;
+pub use repair::{recover, resolve, retry};
 
 /// The operator who asks.
 fn operator<'a>(app: &'a App, request: &HttpRequest) -> Result<&'a Principal, Problem> {
@@ -118,7 +119,7 @@ pub async fn inbox(app: Data<App>, request: HttpRequest) -> Result<HttpResponse,
     operator(&app, &request)?;
     let mut query = Query::of(&request)?;
     let status = match query.take("status") {
-        None => OUTCOMES[0],
+        None => PARKED,
         Some(asked) => OUTCOMES
             .into_iter()
             .find(|outcome| *outcome == asked)
@@ -127,7 +128,7 @@ pub async fn inbox(app: Data<App>, request: HttpRequest) -> Result<HttpResponse,
     let page: Page<InboxCursor> = Page::take(&mut query)?;
     query.finish()?;
     let before = match &page.cursor {
-        None => (account::LATEST, "", ""),
+        None => (LATEST, "", ""),
         Some((micros, key, source)) => {
             let storable = |text: &str| !text.contains('\0');
             time_of_cursor(*micros)

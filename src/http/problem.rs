@@ -14,7 +14,9 @@ use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::provider::Rejected;
 use crate::reads::ReadError;
+use crate::recover::RecoverError;
 use crate::store::StoreError;
+use crate::upkeep::UpkeepError;
 
 /// What a caller is told when something can not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -303,6 +305,27 @@ impl From<IntakeError> for Problem {
         match error {
             IntakeError::Read(error) => error.into(),
             IntakeError::Randomness(error) => error.into(),
+        }
+    }
+}
+
+impl From<UpkeepError> for Problem {
+    fn from(error: UpkeepError) -> Self {
+        match error {
+            UpkeepError::Store(error) => error.into(),
+            UpkeepError::Read(error) => error.into(),
+            UpkeepError::Intake(error) => error.into(),
+            UpkeepError::UnknownDelivery => Code::DeliveryNotFound.because(error.to_string()),
+        }
+    }
+}
+
+impl From<RecoverError> for Problem {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Read(error) => error.into(),
+            RecoverError::Store(error) => error.into(),
+            RecoverError::Upkeep(error) => error.into(),
         }
     }
 }

@@ -8,9 +8,16 @@ use tokio_postgres::Row;
 
 use super::{PurchaseRow, ReadError, Reads, purchase};
 use crate::provider::Providers;
+use crate::store::PARKED;
 
 /// What may have become of a delivery, as the constraint `inbox_outcome` has it.
-pub const OUTCOMES: [&str; 4] = ["parked", "recorded", "ignored", "duplicate"];
+pub const OUTCOMES: [&str; 4] = [PARKED, "recorded", "ignored", "duplicate"];
+
+/// Later than anything recorded: the end of the year 9999. Where a list begins that is read newest first.
+pub const LATEST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(time) => time,
+    None => DateTime::<Utc>::MAX_UTC,
+};
 
 /// Where counting ends.
 const COUNTED_MAX: i64 = 10_000;
@@ -144,6 +151,13 @@ impl Reads {
         rows.iter().map(delivery).collect()
     }
 
+    /// One delivery by its key.
+    pub async fn delivery(&self, source: &str, key: &str) -> Result<Option<InboxRow>, ReadError> {
+        let sql = include_str!("sql/select_inbox_row.sql");
+        let rows = self.query(sql, &[&source, &key]).await?;
+        rows.first().map(delivery).transpose()
+    }
+
     /// Purchases that are nobody's, before a time and an id, newest first.
     pub async fn unclaimed(
         &self,
@@ -164,6 +178,26 @@ impl Reads {
         let sql = include_str!("../../projections/purchases/page_unpriced.sql");
         let rows = self.query(sql, &[&before.0, &before.1, &limit]).await?;
         rows.iter().map(purchase).collect()
+    }
+
+    /// The ids of users who are there and never got the bonus of a sign-up: those after an id.
+    pub async fn without_bonus(&self, after: &str, limit: i64) -> Result<Vec<String>, ReadError> {
+        let sql = include_str!("../../projections/users/page_without_bonus.sql");
+        let rows = self.query(sql, &[&after, &limit]).await?;
+        rows.iter().map(|row| Ok(row.try_get("user_id")?)).collect()
+    }
+
+    /// The source and the inbox key of the deliveries that led to a purchase's events, oldest first.
+    pub async fn deliveries_of(
+        &self,
+        purchase_id: &str,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>, ReadError> {
+        let sql = include_str!("sql/select_purchase_deliveries.sql");
+        let rows = self.query(sql, &[&purchase_id, &limit]).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("source")?, row.try_get("key")?)))
+            .collect()
     }
 
     /// How many users there are.
