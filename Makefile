@@ -1,10 +1,10 @@
 # `make demo` shows the main job; `make test` runs all tests. Both install what is missing, Rust apart.
-.PHONY: demo test bench postgres
+.PHONY: demo test bench postgres sdks
 
 demo: postgres
 	cargo run --release --locked -- demo
 
-test: postgres
+test: postgres sdks
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
@@ -16,3 +16,6 @@ bench: postgres
 
 postgres:
 	@.ci/install-postgres
+
+sdks:
+	@.ci/install-sdks

@@ -73,6 +73,13 @@ fn assert_pending(answer: &Answer) {
     assert_eq!(answer.headers["retry-after"], "2");
 }
 
+/// There is no money, and nothing to wait for.
+#[track_caller]
+fn assert_over(answer: &Answer, status: &str) {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.body, json!({"success": false, "status": status}));
+}
+
 async fn assert_nothing_is_recorded(app: &TestApp) {
     assert_eq!(
         app.count("select (select count(*) from events) + (select count(*) from inbox)")
@@ -130,14 +137,10 @@ async fn the_api_knows_of_no_money_yet() {
         api.has(&paid, status).await;
         assert_pending(&verify(&app, "user_1", &paid).await);
     }
-    // Nothing comes of waiting for these.
-    for status in ["failed", "refunded"] {
-        let over = payment(Some("user_1"));
-        api.has(&over, status).await;
-        let answer = verify(&app, "user_1", &over).await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.body, json!({"success": false, "status": status}));
-    }
+    // Nothing comes of waiting for this.
+    let failed = payment(Some("user_1"));
+    api.has(&failed, "failed").await;
+    assert_over(&verify(&app, "user_1", &failed).await, "failed");
     assert_nothing_is_recorded(&app).await;
     app.stop().await;
 }
@@ -159,20 +162,46 @@ async fn a_failed_payment_may_be_captured_after_all() {
     app.stop().await;
 }
 
-/// What is recorded is the answer, whatever has become of the money since.
+/// What is recorded is the answer, whatever has become of the money since: the webhook will tell.
 #[tokio::test]
 async fn a_recorded_payment_may_be_refunded_since() {
     let api = RazorpayApi::start().await;
     let app = TestApp::start_with(api.options(NO_WAIT)).await;
-    for user_id in [Some("user_1"), None] {
+    let paid = payment(Some("user_1"));
+    app.deliver(Source::Razorpay, &captured(&paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    api.has(&paid, "refunded").await;
+    assert_verified(&verify(&app, "user_1", &paid).await, &paid, 500, true);
+    app.stop().await;
+}
+
+/// Money that came and went back again is recorded as both, whether or not the webhook was first.
+#[tokio::test]
+async fn a_payment_that_was_given_back_gives_no_credits() {
+    let api = RazorpayApi::start().await;
+    let app = TestApp::start_with(api.options(NO_WAIT)).await;
+    for (user_id, webhook_first) in [(Some("user_1"), false), (None, false), (None, true)] {
         let paid = payment(user_id);
-        app.deliver(Source::Razorpay, &captured(&paid))
-            .await
-            .assert_ok(&json!({"status": "recorded"}));
+        if webhook_first {
+            app.deliver(Source::Razorpay, &captured(&paid))
+                .await
+                .assert_ok(&json!({"status": "recorded"}));
+        }
         api.has(&paid, "refunded").await;
-        let balance = if user_id.is_some() { 500 } else { 1000 };
-        assert_verified(&verify(&app, "user_1", &paid).await, &paid, balance, true);
+        for _ in 0..2 {
+            assert_over(&verify(&app, "user_1", &paid).await, "refunded");
+        }
+        assert_eq!(app.balance("user_1").await, 0);
+        let other = verify(&app, "user_2", &paid).await;
+        other.assert_problem(403, "not_your_purchase");
+        let types = app
+            .events("purchase", &format!("razorpay:{}", paid.payment_id))
+            .await;
+        assert_eq!(types[0], "PaymentCaptured");
+        assert!(types.contains(&"PaymentRefunded".to_owned()), "{types:?}");
     }
+    app.assert_audit_is_clean().await;
     app.stop().await;
 }
 

@@ -143,9 +143,7 @@ impl Verification<'_> {
     /// call's own work and take it for the webhook's.
     async fn answer(&self, asked: Asked) -> Result<HttpResponse, Problem> {
         match asked {
-            Asked::Over(status) => {
-                Ok(HttpResponse::Ok().json(json!({ "success": false, "status": status })))
-            }
+            Asked::Over(status) => Ok(over(status)),
             Asked::Unknown => Ok(pending()),
             Asked::Captured(fetched) => {
                 let outcome = submit(self.app, fetched.into_unit()).await?;
@@ -230,6 +228,10 @@ impl Verification<'_> {
         if !self.is_own(&purchase) {
             return Err(Code::NotYourPurchase.because("this payment was made for another user"));
         }
+        // The money is not ours any more.
+        if matches!(purchase.status.as_str(), "refunded" | "lost") {
+            return Ok(over(&purchase.status));
+        }
         let balance = self
             .app
             .reads
@@ -263,6 +265,11 @@ impl Verification<'_> {
         }
         self.find_again().await
     }
+}
+
+/// There is no money, and nothing to wait for.
+fn over(status: &str) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "success": false, "status": status }))
 }
 
 fn pending() -> HttpResponse {

@@ -7,7 +7,9 @@
 
 mod api;
 mod checkout;
+mod dispute;
 mod payment;
+mod refund;
 
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
@@ -16,6 +18,7 @@ pub use api::{ApiPayment, ApiStatus, BadAnswer, capture_from_api};
 pub use checkout::{CheckoutRejected, CheckoutSignature, PaymentLink};
 pub use payment::{is_order_id, is_payment_id};
 
+use super::json::{Object, clean};
 use super::signature::{BadSecret, Key, keys, lower_hex};
 use super::{
     Delivery, Headers, ParkReason, Provider, Rejected, Rules, Translated, Verified, ignored_type,
@@ -23,6 +26,9 @@ use super::{
 };
 use crate::ledger::{Command, Salt, Source};
 use payment::{Context, Unreadable};
+
+/// The longest unknown status that is repeated, in bytes.
+const STATUS_MAX_BYTES: usize = 40;
 
 pub(super) const SIGNATURE: &str = "x-razorpay-signature";
 pub(super) const EVENT_ID: &str = "x-razorpay-event-id";
@@ -95,28 +101,64 @@ fn event_id<'a>(headers: &Headers<'a>) -> Result<Option<&'a str>, Rejected> {
 fn read(verified: &Verified, rules: &Rules, salt: Salt) -> Result<Translated, ParkReason> {
     let event = verified.event();
     let event_type = event.text("event").ok_or(missing("event"))?;
-    // Both say that the same money is ours. Whichever comes second adds what the first lacked.
-    if !matches!(event_type.as_str(), "payment.captured" | "order.paid") {
-        return Ok(ignored_type(&event_type));
+    let payload = Payload(event.object("payload").unwrap_or_default());
+    match event_type.as_str() {
+        // All say that the same money is ours. Whichever comes second adds what the first lacked.
+        "payment.captured" | "order.paid" | "payment_link.paid" | "subscription.charged" => {
+            let sent_at_s = event
+                .time_s("created_at")
+                .or_else(|| payload.0.time_s("created_at"))
+                .unwrap_or_else(|| verified.received_at().timestamp());
+            paid(&payload, sent_at_s, rules, salt)
+        }
+        "refund.created" | "refund.processed" => refund::read(&payload, false),
+        "refund.failed" => refund::read(&payload, true),
+        other => match other.strip_prefix("payment.dispute.") {
+            Some(step) => {
+                dispute::read(&payload, step).map(|d| d.unwrap_or_else(|| ignored_type(other)))
+            }
+            None => Ok(ignored_type(other)),
+        },
     }
-    let payload = event.object("payload").unwrap_or_default();
-    let entity = |name| payload.object(name).and_then(|o| o.object("entity"));
-    let payment = entity("payment").ok_or(missing("payload.payment.entity"))?;
+}
+
+/// What an event brings along, by name.
+struct Payload<'a>(Object<'a>);
+
+impl<'a> Payload<'a> {
+    fn entity(&self, name: &str) -> Option<Object<'a>> {
+        self.0.object(name)?.object("entity")
+    }
+}
+
+fn paid(
+    payload: &Payload<'_>,
+    sent_at_s: i64,
+    rules: &Rules,
+    salt: Salt,
+) -> Result<Translated, ParkReason> {
+    let payment = payload
+        .entity("payment")
+        .ok_or(missing("payload.payment.entity"))?;
     let status = payment
         .text("status")
         .ok_or(missing("payload.payment.entity.status"))?;
     // The status decides. `captured` is true on payments that are only authorized, and "1" on others.
-    if status != "captured" {
-        let status = super::json::clean(&status, 40).unwrap_or_default();
+    if !payment::was_captured(&status) {
+        let status = clean(&status, STATUS_MAX_BYTES).unwrap_or_default();
         return Ok(Translated::Ignore(format!("payment status {status}")));
     }
-    let order = entity("order");
+    let subscription = payload.entity("subscription");
     let context = Context {
-        order: order.as_ref(),
+        paid_for: ["payment_link", "subscription", "order"]
+            .into_iter()
+            .filter_map(|name| payload.entity(name))
+            .collect(),
+        subscription_id: subscription
+            .and_then(|subscription| subscription.text("id"))
+            .filter(|id| payment::has_id_shape(id, "sub_")),
         claimant: None,
-        fallback_s: event
-            .time_s("created_at")
-            .unwrap_or_else(|| verified.received_at().timestamp()),
+        fallback_s: sent_at_s,
         rules,
         salt,
     };

@@ -20,6 +20,7 @@ mod clerk;
 mod deliveries;
 mod fixtures;
 mod razorpay;
+mod razorpay_refunds;
 mod robust;
 mod vectors;
 

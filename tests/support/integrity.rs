@@ -50,12 +50,12 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     (
         "recorded deliveries without their events, or events without their delivery",
         "select count(*) from (select source, key, unnest(shards) as shard, unnest(positions) as position from inbox) as i
-          full join (select shard, position, source, metadata->>'inbox' as key from events where source not in ('api', 'admin', 'system')) as e
+          full join (select shard, position, source, metadata->>'inbox' as key from events where source in ('clerk', 'razorpay', 'stripe')) as e
           using (source, key, shard, position) where i is null or e is null",
     ),
     (
         "captured payments with a user and a price, without the credits",
-        "select count(*) from purchases p where user_id is not null and sku is not null and not exists
+        "select count(*) from purchases p where user_id is not null and sku is not null and part_of is null and captured and not exists
           (select from events e where e.aggregate_type = 'user' and e.aggregate_id = p.user_id
               and e.event_type = 'CreditsPurchased' and e.payload->>'purchase_id' = p.purchase_id)",
     ),

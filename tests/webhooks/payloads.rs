@@ -153,67 +153,78 @@ const FIXTURES: [Row; 39] = [
     ),
     row(
         "razorpay/payment.dispute.created.json",
-        "ignored",
+        "recorded",
         0,
-        "credited",
+        "disputed",
     ),
+    // Says what is known.
     row(
         "razorpay/payment.dispute.under_review.json",
-        "ignored",
+        "duplicate",
         0,
-        "credited",
+        "disputed",
     ),
-    row(
-        "razorpay/payment.dispute.lost.json",
-        "ignored",
-        0,
-        "credited",
-    ),
+    row("razorpay/payment.dispute.lost.json", "recorded", -500, "lost"),
+    // The same dispute cannot be lost and won: of one phase the win counts.
     row(
         "razorpay/payment.dispute.won.json",
-        "ignored",
-        0,
+        "recorded",
+        500,
         "credited",
     ),
+    // A question of the bank.
     row(
         "razorpay/payment.dispute.closed.json",
         "ignored",
         0,
         "credited",
     ),
-    row("razorpay/refund.created.json", "ignored", 0, "credited"),
+    // 150.00 of 499.00.
+    row(
+        "razorpay/refund.created.json",
+        "recorded",
+        -150,
+        "partially_refunded",
+    ),
+    // The same refund.
     row(
         "razorpay/refund.processed.partial.json",
-        "ignored",
+        "duplicate",
         0,
-        "credited",
+        "partially_refunded",
     ),
     row(
         "razorpay/refund.processed.full.json",
-        "ignored",
-        0,
-        "credited",
+        "recorded",
+        -350,
+        "refunded",
     ),
-    row("razorpay/refund.failed.json", "ignored", 0, "unclaimed"),
+    row("razorpay/refund.failed.json", "recorded", 0, "unclaimed"),
     row(
         "razorpay/refund.speed_changed.created_at_nested_quirk.json",
         "ignored",
         0,
         "unclaimed",
     ),
-    row("razorpay/payment_link.paid.json", "ignored", 0, "unknown"),
+    row(
+        "razorpay/payment_link.paid.json",
+        "recorded",
+        0,
+        "unclaimed",
+    ),
     row("razorpay/subscription.cancelled.json", "ignored", 0, ""),
+    // The user is in the subscription's notes; nothing in the catalog costs this.
     row(
         "razorpay/subscription.charged.json",
-        "ignored",
+        "recorded",
         0,
-        "unknown",
+        "unpriced",
     ),
     row(
         "razorpay/subscription.charged.legacy_captured_string.json",
-        "ignored",
+        "recorded",
         0,
-        "unknown",
+        "unpriced",
     ),
     row("razorpay/subscription.pending.json", "ignored", 0, ""),
 ];
@@ -291,12 +302,12 @@ impl Fixture {
         let id = format!("razorpay:{id}");
         let row = sql
             .query_opt(
-                "select user_id, sku from purchases where purchase_id = $1",
+                "select user_id, sku, status from purchases where purchase_id = $1",
                 &[&id],
             )
             .await;
-        let state = row.unwrap().map_or("unknown", |row| {
-            match (
+        row.unwrap().map_or("unknown".to_owned(), |row| {
+            let state = match (
                 row.get::<_, Option<String>>(0),
                 row.get::<_, Option<String>>(1),
             ) {
@@ -304,9 +315,20 @@ impl Fixture {
                 (None, Some(_)) => "unclaimed",
                 (Some(_), None) => "unpriced",
                 (None, None) => "unclaimed and unpriced",
+            };
+            match row.get::<_, &str>(2) {
+                "captured" => state.to_owned(),
+                status => status.to_owned(),
             }
-        });
-        state.to_owned()
+        })
+    }
+
+    /// Why it is ignored, if it is.
+    fn reason(&self) -> String {
+        match self.body["payload"]["dispute"]["entity"]["phase"].as_str() {
+            Some(phase) => format!("dispute phase {phase}: no money moves"),
+            None => format!("event type {}", self.event_type()),
+        }
     }
 }
 
@@ -352,7 +374,7 @@ async fn every_payload_comes_to_what_it_must_and_once() {
         assert_eq!(first.body, fixture.delivery.body, "{file}");
         assert_eq!(first.provider_event_id, fixture.event_id, "{file}");
         assert_eq!(first.outcome, *status, "{file}");
-        let reason = (*status == "ignored").then(|| format!("event type {}", fixture.event_type()));
+        let reason = (*status == "ignored").then(|| fixture.reason());
         assert_eq!(first.reason, reason, "{file}");
         let headers: BTreeMap<&str, String> = fixture.delivery.headers.iter().cloned().collect();
         assert_eq!(

@@ -21,7 +21,7 @@ use crate::store::{Delivered, Origin, Unit, Work};
 pub(super) enum Asked {
     /// The money is ours: what to record.
     Captured(Fetched),
-    /// There is no money and nothing to wait for: `failed`, or `refunded`.
+    /// There is no money and nothing to wait for: `failed`.
     Over(&'static str),
     /// The API knows of no money yet, or could not be asked.
     Unknown,
@@ -70,7 +70,6 @@ impl Question<'_> {
                 }
             }
             ApiStatus::Failed => Ok(Asked::Over("failed")),
-            ApiStatus::Refunded => Ok(Asked::Over("refunded")),
             ApiStatus::Created | ApiStatus::Authorized | ApiStatus::Other(_) => Ok(Asked::Unknown),
         }
     }

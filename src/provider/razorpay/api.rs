@@ -3,14 +3,12 @@
 //!
 //! Must read a captured payment exactly as the webhooks do, so that all come to the same command.
 
-use super::payment::{Context, capture, is_payment_id, order_id, order_may_say_more};
+use super::STATUS_MAX_BYTES;
+use super::payment::{Context, capture, is_payment_id, order_id, order_may_say_more, was_captured};
 use crate::ledger::command::CapturePayment;
 use crate::ledger::{Salt, UserId};
 use crate::provider::Rules;
 use crate::provider::json::{Object, clean};
-
-/// The longest unknown status that is repeated, in bytes.
-const STATUS_MAX_BYTES: usize = 40;
 
 /// A payment as the API tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +30,10 @@ pub enum ApiStatus {
     Created,
     /// The money is reserved, not ours yet.
     Authorized,
-    /// The money is ours: this is what to record.
+    /// The money is ours, or was and went back since, in part or whole: this is what to record.
     Captured(Box<CapturePayment>),
     /// It failed. It may still be authorized late, up to days after.
     Failed,
-    /// The money went back.
-    Refunded,
     /// A status that this program does not know.
     Other(String),
 }
@@ -83,15 +79,17 @@ pub fn capture_from_api(
     {
         return Err(BadAnswer::OtherOrder);
     }
+    let order_may_say_more = order.is_none() && order_may_say_more(&payment);
     let status = payment
         .text("status")
         .ok_or(BadAnswer::MissingField("status"))?;
     let status = match status.as_str() {
         "created" => ApiStatus::Created,
         "authorized" => ApiStatus::Authorized,
-        "captured" => {
+        status if was_captured(status) => {
             let context = Context {
-                order: order.as_ref(),
+                paid_for: order.into_iter().collect(),
+                subscription_id: None,
                 claimant,
                 fallback_s: asked_at_s,
                 rules,
@@ -102,13 +100,12 @@ pub fn capture_from_api(
             ApiStatus::Captured(Box::new(capture))
         }
         "failed" => ApiStatus::Failed,
-        "refunded" => ApiStatus::Refunded,
         other => ApiStatus::Other(clean(other, STATUS_MAX_BYTES).unwrap_or_default()),
     };
     Ok(ApiPayment {
         payment_id,
         order_id,
-        order_may_say_more: order.is_none() && order_may_say_more(&payment),
+        order_may_say_more,
         status,
     })
 }

@@ -30,8 +30,11 @@ pub fn is_order_id(id: &str) -> bool {
 
 /// What goes into the command besides the payment itself.
 pub(super) struct Context<'a> {
-    /// The order that came along, for its notes.
-    pub order: Option<&'a Object<'a>>,
+    /// What the payment is for, as far as it came along: its link, its subscription, its order. They have notes too, and
+    /// are asked in this order.
+    pub paid_for: Vec<Object<'a>>,
+    /// The subscription that it pays a period of.
+    pub subscription_id: Option<String>,
     /// Who brought the checkout's signature.
     pub claimant: Option<UserId>,
     /// The time to take when the payment has none, seconds since 1970.
@@ -46,7 +49,23 @@ pub(super) struct Unreadable {
     pub webhook_path: &'static str,
 }
 
-/// Reads a payment whose status is `captured`.
+/// Whether the money became ours, by the payment's status. `refunded` is said of one that was captured and went back
+/// whole; a part that went back leaves it `captured` (razorpay.com/docs/api/payments/entity).
+pub(super) fn was_captured(status: &str) -> bool {
+    matches!(status, "captured" | "refunded")
+}
+
+/// How much of a payment went back so far, minor units: 0 to its amount; all of it when its status says so.
+pub(super) fn refunded_total_minor(payment: &Object<'_>) -> i64 {
+    let amount_minor = payment.integer("amount").unwrap_or(0).max(0);
+    if payment.text("status").as_deref() == Some("refunded") {
+        return amount_minor;
+    }
+    let told = payment.integer("amount_refunded").unwrap_or(0);
+    told.clamp(0, amount_minor)
+}
+
+/// Reads a payment that [`was_captured`].
 pub(super) fn capture(
     payment: &Object<'_>,
     context: Context<'_>,
@@ -77,7 +96,7 @@ pub(super) fn capture(
             webhook_path: "payload.payment.entity.amount",
         })?;
     let paid_at_s = payment.time_s("created_at").unwrap_or(context.fallback_s);
-    let notes = Notes::of(payment, context.order);
+    let notes = Notes::of(payment, &context.paid_for);
     let user_id = notes.user_id();
     let sku = notes.sku();
     Ok(CapturePayment {
@@ -93,20 +112,43 @@ pub(super) fn capture(
         paid_at_s,
         payer: payer(payment, context.salt),
         merges: None,
-        refunded_total_minor: 0,
-        subscription_id: None,
+        refunded_total_minor: refunded_total_minor(payment),
+        subscription_id: context.subscription_id,
     })
 }
 
-/// The payment's order, if it has one.
+/// The payment's order, if it has one. An order that comes along with a payment link's payment has its id without the
+/// prefix: the payment's own word is taken.
 pub(super) fn order_id(payment: &Object<'_>) -> Option<String> {
     payment.text("order_id").filter(|id| is_order_id(id))
 }
 
 /// Whether the payment's own notes lack the user or the sku, which its order's notes may have.
 pub(super) fn order_may_say_more(payment: &Object<'_>) -> bool {
-    let own = Notes::of(payment, None);
+    let own = Notes::of(payment, &[]);
     order_id(payment).is_some() && (own.user_id().is_none() || own.sku().is_none())
+}
+
+/// The purchase that a refund or a dispute is about, and its payment, if that came along.
+pub(super) fn payment_of<'a>(
+    entity: &Object<'_>,
+    payment: Option<Object<'a>>,
+) -> Option<(PurchaseId, Option<Object<'a>>)> {
+    let brought = payment.as_ref().and_then(|payment| payment.text("id"));
+    let named = entity.text("payment_id").or_else(|| brought.clone());
+    let payment_id = named.filter(|id| is_payment_id(id))?;
+    let purchase_id = PurchaseId::new(Source::Razorpay, &payment_id).ok()?;
+    let is_it = brought.as_ref() == Some(&payment_id);
+    Some((purchase_id, payment.filter(|_| is_it)))
+}
+
+/// Whether a refund or a dispute and its payment both say their currency, and not the same.
+pub(super) fn is_in_other_currency(entity: &Object<'_>, payment: Option<&Object<'_>>) -> bool {
+    let currency = |of: &Object<'_>| of.text("currency");
+    match (currency(entity), payment.and_then(currency)) {
+        (Some(one), Some(other)) => !one.eq_ignore_ascii_case(&other),
+        _ => false,
+    }
 }
 
 fn payer(payment: &Object<'_>, salt: Salt) -> Option<Personal> {
@@ -118,15 +160,14 @@ fn payer(payment: &Object<'_>, salt: Salt) -> Option<Personal> {
     Some(Personal::new(&profile, salt))
 }
 
-/// The notes of the payment, then those of its order. Notes are an object; `[]` or null when there are none.
+/// The notes of the payment, then those of what it is for. Notes are an object; `[]` or null when there are none.
 struct Notes<'a>(Vec<Object<'a>>);
 
 impl<'a> Notes<'a> {
-    fn of(payment: &Object<'a>, order: Option<&Object<'a>>) -> Self {
-        let all = [Some(payment), order];
+    fn of(payment: &Object<'a>, paid_for: &[Object<'a>]) -> Self {
         Self(
-            all.into_iter()
-                .flatten()
+            std::iter::once(payment)
+                .chain(paid_for)
                 .filter_map(|entity| entity.object("notes"))
                 .collect(),
         )

@@ -1,7 +1,9 @@
 //! One payload of every kind, signed, verified and translated: what it must come to.
 
 use super::*;
-use crate::ledger::command::{ChangeProfile, RegisterUser};
+use crate::ledger::command::{
+    ChangeProfile, DisputePayment, DisputeStanding, RefundPayment, RegisterUser,
+};
 
 /// What a payload must come to.
 #[derive(Debug, PartialEq)]
@@ -14,6 +16,10 @@ enum Want {
     Delete(String),
     /// A purchase: payment, user, amount and currency, sku.
     Capture(String, Option<String>, Money, Option<String>),
+    /// A refund: payment, refund with its amount and whether it failed, sum of all refunds.
+    Refund(String, (String, i64, bool), i64),
+    /// A dispute: payment, dispute, stage, standing.
+    Dispute(String, String, u32, DisputeStanding),
     /// Nothing, and why.
     Ignore(String),
 }
@@ -50,6 +56,26 @@ fn capture(payment: &str, user: Option<&str>, money: Money, sku: Option<&str>) -
         user.map(str::to_owned),
         money,
         sku.map(str::to_owned),
+    )
+}
+
+/// Of the payment that the fixtures refund and dispute.
+fn refund(id: &str, amount_minor: i64, total_minor: i64) -> Want {
+    let refund = (id.to_owned(), amount_minor, false);
+    Want::Refund(
+        "razorpay:pay_Rf1DLxPeMKIsXE".to_owned(),
+        refund,
+        total_minor,
+    )
+}
+
+fn dispute(stage: u32, standing: DisputeStanding) -> Want {
+    let purchase_id = "razorpay:pay_Rf1DLxPeMKIsXE".to_owned();
+    Want::Dispute(
+        purchase_id,
+        "disp_RfFmhWZUnHlp3T".to_owned(),
+        stage,
+        standing,
     )
 }
 
@@ -120,6 +146,9 @@ fn razorpay_table() -> Vec<(&'static str, Want)> {
     let user = Some(PRIYA);
     let sku = Some("credits_500");
     let inr = money(49_900, "INR");
+    let open = DisputeStanding::Open {
+        amount_minor: 49_900,
+    };
     vec![
         ("order.paid", capture("pay_Rf1DLxPeMKIsXE", user, inr, sku)),
         (
@@ -156,30 +185,59 @@ fn razorpay_table() -> Vec<(&'static str, Want)> {
             "payment.captured.notes_object",
             capture("pay_Rf1DLxPeMKIsXE", user, inr, sku),
         ),
-        ("payment.dispute.closed", ignore("payment.dispute.closed")),
-        ("payment.dispute.created", ignore("payment.dispute.created")),
-        ("payment.dispute.lost", ignore("payment.dispute.lost")),
         (
-            "payment.dispute.under_review",
-            ignore("payment.dispute.under_review"),
+            "payment.dispute.closed",
+            Want::Ignore("dispute phase fraud: no money moves".to_owned()),
         ),
-        ("payment.dispute.won", ignore("payment.dispute.won")),
+        ("payment.dispute.created", dispute(0, open)),
+        (
+            "payment.dispute.lost",
+            dispute(
+                2,
+                DisputeStanding::Lost {
+                    amount_minor: 49_900,
+                },
+            ),
+        ),
+        ("payment.dispute.under_review", dispute(0, open)),
+        ("payment.dispute.won", dispute(3, DisputeStanding::Won)),
         ("payment.failed", ignore("payment.failed")),
-        // The payment of a link or of a subscription comes as `payment.captured` too.
-        ("payment_link.paid", ignore("payment_link.paid")),
-        ("refund.created", ignore("refund.created")),
-        ("refund.failed", ignore("refund.failed")),
-        ("refund.processed.full", ignore("refund.processed")),
-        ("refund.processed.partial", ignore("refund.processed")),
+        (
+            "payment_link.paid",
+            capture("pay_RBKDrum5RWY7fE", None, inr, sku),
+        ),
+        (
+            "refund.created",
+            refund("rfnd_R5vrvCHgyI5Ure", 15_000, 15_000),
+        ),
+        (
+            "refund.failed",
+            Want::Refund(
+                "razorpay:pay_RI67p81weqjtfe".to_owned(),
+                ("rfnd_ROqTLlBpFS8FGl".to_owned(), 49_900, true),
+                0,
+            ),
+        ),
+        (
+            "refund.processed.full",
+            refund("rfnd_Rqj17UHFNZiACw", 34_900, 49_900),
+        ),
+        (
+            "refund.processed.partial",
+            refund("rfnd_R5vrvCHgyI5Ure", 15_000, 15_000),
+        ),
         (
             "refund.speed_changed.created_at_nested_quirk",
             ignore("refund.speed_changed"),
         ),
         ("subscription.cancelled", ignore("subscription.cancelled")),
-        ("subscription.charged", ignore("subscription.charged")),
+        (
+            "subscription.charged",
+            capture("pay_RR3gFVwC9olL7I", user, money(99_900, "INR"), None),
+        ),
         (
             "subscription.charged.legacy_captured_string",
-            ignore("subscription.charged"),
+            capture("pay_R40Pdi6OHMo5wq", user, money(99_900, "INR"), None),
         ),
         ("subscription.pending", ignore("subscription.pending")),
     ]
@@ -224,6 +282,24 @@ fn outcome(translated: Translated) -> Want {
                 capture.price.map(|price| price.sku),
             )
         }
+        Translated::Apply(Command::RefundPayment(RefundPayment {
+            purchase_id,
+            refund,
+            refunded_total_minor,
+        })) => {
+            let refund = refund.unwrap();
+            Want::Refund(
+                purchase_id.to_string(),
+                (refund.refund_id, refund.amount_minor, refund.failed),
+                refunded_total_minor,
+            )
+        }
+        Translated::Apply(Command::DisputePayment(DisputePayment {
+            purchase_id,
+            dispute_id,
+            stage,
+            standing,
+        })) => Want::Dispute(purchase_id.to_string(), dispute_id, stage.0, standing),
         Translated::Ignore(reason) => Want::Ignore(reason),
         other => panic!("unexpected: {other:?}"),
     }

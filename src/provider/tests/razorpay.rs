@@ -274,7 +274,6 @@ fn the_api_tells_every_status() {
         ("created", ApiStatus::Created),
         ("authorized", ApiStatus::Authorized),
         ("failed", ApiStatus::Failed),
-        ("refunded", ApiStatus::Refunded),
         ("on_hold", ApiStatus::Other("on_hold".to_owned())),
     ] {
         // Only a captured payment needs its amount.
@@ -290,6 +289,82 @@ fn the_api_tells_every_status() {
         );
     }
     assert_eq!(ask(&json!([])), Err(BadAnswer::NotJson));
+}
+
+/// Money that came and went back is two facts, and both are recorded.
+#[test]
+fn the_api_says_how_much_of_a_payment_went_back() {
+    let ask = |entity: &Value| {
+        let json = entity.to_string();
+        let told = capture_from_api(json.as_bytes(), None, None, 7, &rules(), SALT).unwrap();
+        match told.status {
+            ApiStatus::Captured(capture) => capture.refunded_total_minor,
+            other => panic!("not captured: {other:?}"),
+        }
+    };
+    assert_eq!(ask(&payment()), 0);
+    assert_eq!(ask(&with(payment(), "amount_refunded", json!(100))), 100);
+    assert_eq!(ask(&with(payment(), "status", json!("refunded"))), 49_900);
+}
+
+#[test]
+fn what_a_subscriptions_payment_lacks_is_read_from_the_subscription() {
+    let charged = |payment: &Value, subscription: &Value| {
+        let payload =
+            json!({"payment": {"entity": payment}, "subscription": {"entity": subscription}});
+        capture_in(razorpay_says(
+            &json!({"event": "subscription.charged", "payload": payload}),
+        ))
+    };
+    let notes = json!({"user_id": "u", "sku": "credits_500"});
+    let subscription = json!({"id": "sub_1", "plan_id": "plan_1", "notes": notes});
+    for (payment_notes, user) in [(json!([]), "u"), (json!({"user_id": "payer"}), "payer")] {
+        let entity = with(payment(), "notes", payment_notes);
+        let capture = charged(&entity, &subscription);
+        assert_eq!(capture.user_id.unwrap().as_str(), user);
+        assert_eq!(capture.price.unwrap().sku, "credits_500");
+        assert_eq!(capture.subscription_id.as_deref(), Some("sub_1"));
+    }
+    // The flag is the text "1" in older payloads; the status decides.
+    let legacy = with(payment(), "captured", json!("1"));
+    assert_eq!(charged(&legacy, &json!(null)).subscription_id, None);
+    for id in [json!(null), json!("plan_1"), json!("sub_"), json!(1)] {
+        let strange = with(subscription.clone(), "id", id);
+        assert_eq!(charged(&payment(), &strange).subscription_id, None);
+    }
+    let nothing = json!({"event": "subscription.charged", "payload": {}});
+    assert_eq!(razorpay_says(&nothing), parked("payload.payment.entity"));
+}
+
+/// The order of a payment link has its id without the prefix; the payment has it with.
+#[test]
+fn what_a_links_payment_lacks_is_read_from_the_link_and_then_from_its_order() {
+    let paid = |link_notes: Value, order_notes: Value| {
+        let entity = with(payment(), "order_id", json!("order_1"));
+        let payload = json!({
+            "payment": {"entity": with(entity, "notes", json!([]))},
+            "payment_link": {"entity": {"id": "plink_1", "notes": link_notes}},
+            "order": {"entity": {"id": "1", "notes": order_notes}},
+        });
+        let capture = capture_in(razorpay_says(
+            &json!({"event": "payment_link.paid", "payload": payload}),
+        ));
+        assert_eq!(capture.order_id.as_deref(), Some("order_1"));
+        capture.user_id.map(String::from)
+    };
+    let notes = |user: &str| json!({ "user_id": user });
+    assert_eq!(paid(notes("link"), notes("order")).as_deref(), Some("link"));
+    assert_eq!(paid(json!(null), notes("order")).as_deref(), Some("order"));
+    assert_eq!(paid(json!(null), json!([])), None);
+}
+
+/// As in a sample of Razorpay's own documentation.
+#[test]
+fn the_time_of_an_event_may_lie_in_its_payload() {
+    let payload =
+        json!({"payment": {"entity": without(payment(), "created_at")}, "created_at": 11});
+    let body = json!({"event": "payment.captured", "payload": payload});
+    assert_eq!(capture_in(razorpay_says(&body)).paid_at_s, 11);
 }
 
 #[test]

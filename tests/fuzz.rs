@@ -1,0 +1,172 @@
+//! The fuzz targets' bodies on mutated fixtures, a bounded number of them, the same in every run; and the same bytes
+//! over HTTP: whatever comes, signed by whomever, the service says that it took it or that it is no good, never that it
+//! broke.
+//!
+//! `FUZZ_SEED` makes other mutations, `FUZZ_ROUNDS` more of them. The real fuzzing is in `fuzz/`.
+
+mod mutate;
+#[expect(
+    clippy::expect_used,
+    reason = "a fuzz target says by a panic that something is wrong"
+)]
+#[path = "../fuzz/src/lib.rs"]
+mod targets;
+
+use std::path::{Path, PathBuf};
+
+use credit_ledger::ledger::Source;
+
+use crate::support::deliveries::{clerk, razorpay, unique};
+use crate::support::integrity::assert_log_is_whole;
+use crate::support::load::{Sent, deliver_all};
+use crate::support::{Options, TestApp};
+use mutate::Mutator;
+use targets::Subject;
+
+/// A provider, its target and the folder of its fixtures.
+const PROVIDERS: [(Source, fn() -> &'static Subject); 2] = [
+    (Source::Clerk, || &targets::CLERK),
+    (Source::Razorpay, || &targets::RAZORPAY),
+];
+/// The fixture whose genuine request is a target's seed.
+const SEEDS: [(Source, &str); 2] = [
+    (Source::Clerk, "user.created.legacy_minimal.json"),
+    (Source::Razorpay, "payment.captured.notes_empty_array.json"),
+];
+/// How many mutations of each fixture are tried.
+const ROUNDS: usize = 50;
+/// How many of each fixture are sent over HTTP.
+const ROUNDS_HTTP: usize = 10;
+const CONNECTIONS: usize = 16;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
+fn mutator() -> Mutator {
+    let seed = setting("FUZZ_SEED", 1);
+    println!("FUZZ_SEED={seed}");
+    Mutator::new(seed)
+}
+
+fn rounds(default: usize) -> usize {
+    let default = u64::try_from(default).unwrap();
+    usize::try_from(setting("FUZZ_ROUNDS", default)).unwrap()
+}
+
+fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// All payloads of a provider, in the order of their names.
+fn fixtures(source: Source) -> Vec<Vec<u8>> {
+    let folder = in_checkout("tests/fixtures").join(source.as_str());
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
+}
+
+/// Calls something with so many mutations of every fixture of a provider.
+fn each_mutation(source: Source, rounds: usize, mut then: impl FnMut(Vec<u8>)) {
+    let mut mutator = mutator();
+    let fixtures = fixtures(source);
+    for fixture in &fixtures {
+        for _ in 0..rounds {
+            let other = mutator.one_of(&fixtures).clone();
+            then(mutator.payload(fixture, &other));
+        }
+    }
+}
+
+#[test]
+fn no_payload_that_is_signed_makes_a_target_panic() {
+    for (source, subject) in PROVIDERS {
+        for fixture in fixtures(source) {
+            targets::translate(subject(), &fixture);
+        }
+        each_mutation(source, rounds(ROUNDS), |body| {
+            targets::translate(subject(), &body);
+        });
+    }
+}
+
+#[test]
+fn no_request_makes_a_target_panic() {
+    for (source, subject) in PROVIDERS {
+        let mut mutator = mutator();
+        let requests: Vec<Vec<u8>> = fixtures(source)
+            .iter()
+            .map(|body| targets::request(subject(), body))
+            .collect();
+        for request in &requests {
+            assert!(targets::is_genuine(subject(), request));
+            for _ in 0..rounds(ROUNDS) {
+                let other = mutator.one_of(&requests).clone();
+                targets::verify(subject(), &mutator.bytes(request, &other));
+            }
+        }
+    }
+}
+
+/// A fuzzer can not find a signature, so it is given one.
+#[test]
+fn the_seeds_of_the_targets_are_genuine() {
+    for (source, file) in SEEDS {
+        let (_, subject) = PROVIDERS.iter().find(|(s, _)| *s == source).unwrap();
+        let body = std::fs::read(
+            in_checkout("tests/fixtures")
+                .join(source.as_str())
+                .join(file),
+        );
+        let seed = in_checkout(format!("fuzz/seeds/verify_{source}")).join(file);
+        let request = targets::request(subject(), &body.unwrap());
+        if std::env::var_os("FUZZ_SEEDS").is_some() {
+            std::fs::create_dir_all(seed.parent().unwrap()).unwrap();
+            std::fs::write(&seed, &request).unwrap();
+        }
+        let same = std::fs::read(&seed).unwrap() == request;
+        assert!(
+            same,
+            "{}: write it anew with FUZZ_SEEDS=write",
+            seed.display()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_bytes_make_the_service_answer_that_it_broke() {
+    let app = TestApp::start_with(Options::default()).await;
+    for (source, _) in PROVIDERS {
+        let mut sent: Vec<Sent> = vec![];
+        each_mutation(source, rounds(ROUNDS_HTTP), |body| {
+            sent.push((source, signed(source, body)));
+        });
+        let answers = deliver_all(&[&app], &sent, CONNECTIONS).await;
+        assert_eq!(answers.len(), sent.len());
+        for (answer, (_, delivery)) in answers.iter().zip(&sent) {
+            let body = String::from_utf8_lossy(&delivery.body);
+            match answer.status.as_u16() {
+                200 => assert!(answer.body["status"].is_string(), "{answer:?}"),
+                400 => answer.assert_problem(400, "malformed"),
+                _ => panic!("{source}: {answer:?}\n{body}"),
+            }
+        }
+    }
+    assert_log_is_whole(&app).await;
+    app.assert_audit_is_clean().await;
+    app.stop().await;
+}
+
+fn signed(source: Source, body: Vec<u8>) -> credit_ledger::provider::sign::SignedDelivery {
+    match source {
+        Source::Clerk => clerk(&unique("msg_"), body),
+        Source::Razorpay => razorpay(&unique("evt"), body),
+        Source::Api => panic!("the api sends no webhooks"),
+    }
+}

@@ -1,0 +1,175 @@
+//! Lives as Razorpay tells of them.
+
+use credit_ledger::ledger::Source;
+use serde_json::{Value, json};
+
+use super::{End, Life, Pack, Plan, Teller, part, run};
+use crate::support::deliveries::razorpay;
+use crate::support::load::Sent;
+
+const TIME_S: i64 = 1_795_000_000;
+const PACK: Pack = Pack {
+    amount_minor: 49_900,
+    credits: 500,
+    refundable: true,
+};
+
+struct Payment<'a> {
+    life: &'a Life,
+    key: String,
+    user_id: Option<String>,
+    email: &'a str,
+}
+
+impl Payment<'_> {
+    fn id(&self, prefix: &str) -> String {
+        format!("{prefix}_{}", self.key)
+    }
+
+    fn told(&self, bit: u8) -> bool {
+        self.life.told & (1 << bit) != 0
+    }
+
+    /// `[]` when they say nothing, as Razorpay writes it.
+    fn notes(&self, named: bool) -> Value {
+        match &self.user_id {
+            Some(user_id) if named => json!({ "user_id": user_id, "sku": "credits_500" }),
+            _ => json!([]),
+        }
+    }
+
+    fn entity(&self, status: &str, named: bool, refunded: i64) -> Value {
+        json!({
+            "id": self.id("pay"), "entity": "payment", "amount": 49_900, "currency": "INR", "status": status,
+            "order_id": self.id("order"), "method": "upi", "amount_refunded": refunded, "captured": status == "captured",
+            "email": self.email, "contact": "+919000090000", "notes": self.notes(named), "created_at": TIME_S,
+        })
+    }
+
+    fn event(&self, name: &str, about: &str, payload: &Value) -> Sent {
+        let body = json!({
+            "entity": "event", "account_id": "acc_test", "event": name, "contains": [], "payload": payload,
+            "created_at": TIME_S,
+        });
+        let event_id = format!("{name}{}{about}", self.key);
+        (Source::Razorpay, razorpay(&event_id, body.to_string()))
+    }
+
+    /// Whichever way it is paid, `payment.captured` comes too, and may say nothing of whom it is for.
+    fn paid(&self) -> Vec<Sent> {
+        let bare = self.told(0);
+        let payment = |named| json!({ "entity": self.entity("captured", named, 0) });
+        let notes = self.notes(true);
+        let order = json!({ "entity": { "id": self.id("order"), "entity": "order", "amount": 49_900, "notes": notes } });
+        let whole = match self.life.way {
+            0 => self.event(
+                "order.paid",
+                "",
+                &json!({ "payment": payment(!bare), "order": order }),
+            ),
+            1 => {
+                let subscription = json!({ "entity": { "id": self.id("sub"), "entity": "subscription", "status": "active",
+                                                       "plan_id": "plan_1", "notes": notes } });
+                let payload = json!({ "payment": payment(!bare), "subscription": subscription });
+                self.event("subscription.charged", "", &payload)
+            }
+            _ => {
+                let mut bare_order = order.clone();
+                bare_order["entity"]["notes"] = json!([]);
+                let link = json!({ "entity": { "id": self.id("plink"), "amount": 49_900, "status": "paid", "notes": notes } });
+                let payload = json!({ "payment": payment(!bare), "order": bare_order, "payment_link": link });
+                self.event("payment_link.paid", "", &payload)
+            }
+        };
+        let mut sent = vec![
+            self.event("payment.captured", "", &json!({ "payment": payment(!bare) })),
+            whole,
+        ];
+        if self.told(1) {
+            let authorized = json!({ "payment": { "entity": self.entity("authorized", true, 0) } });
+            sent.push(self.event("payment.authorized", "", &authorized));
+        }
+        if self.told(2) {
+            let failed = json!({ "payment": { "entity": self.entity("failed", true, 0) } });
+            sent.push(self.event("payment.failed", "", &failed));
+        }
+        sent
+    }
+
+    fn refunds(&self) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        let mut total = 0;
+        for (nth, refund) in self.life.refunds.iter().enumerate() {
+            let amount = part(PACK.amount_minor, refund.thousandths);
+            total += amount;
+            let about = nth.to_string();
+            let mut tell = |name: &str, status: &str, total: i64| {
+                let entity = json!({ "id": format!("rfnd_{}x{nth}", self.key), "entity": "refund", "amount": amount,
+                                     "currency": "INR", "payment_id": self.id("pay"), "notes": [], "status": status,
+                                     "created_at": TIME_S });
+                let payment = self.entity("captured", true, total);
+                let payload = json!({ "refund": { "entity": entity }, "payment": { "entity": payment } });
+                sent.push(self.event(&format!("refund.{name}"), &about, &payload));
+            };
+            tell("created", "pending", total);
+            if refund.fails {
+                tell("failed", "failed", total - amount);
+            } else {
+                tell("processed", "processed", total);
+            }
+        }
+        sent
+    }
+
+    fn disputes(&self) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for (nth, (thousandths, end)) in self.life.disputes.iter().enumerate() {
+            let amount = part(PACK.amount_minor, *thousandths);
+            let mut tell = |name: &str, status: &str, deducted: i64| {
+                let entity = json!({ "id": format!("disp_{}x{nth}", self.key), "entity": "dispute", "amount": amount,
+                                     "currency": "INR", "payment_id": self.id("pay"), "amount_deducted": deducted,
+                                     "phase": "chargeback", "status": status, "created_at": TIME_S });
+                let payment = self.entity("captured", true, 0);
+                let payload = json!({ "dispute": { "entity": entity }, "payment": { "entity": payment } });
+                sent.push(self.event(&format!("payment.dispute.{name}"), &nth.to_string(), &payload));
+            };
+            tell("created", "open", 0);
+            tell("under_review", "under_review", 0);
+            match end {
+                End::NotYet => {}
+                End::Won => tell("won", "won", 0),
+                End::Lost { returned } => {
+                    let lost = amount - amount * returned / 1000;
+                    // Nothing deducted would be told as closed.
+                    if lost == 0 {
+                        tell("closed", "closed", 0);
+                    } else {
+                        tell("lost", "lost", lost);
+                    }
+                }
+            }
+        }
+        sent
+    }
+}
+
+fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Sent> {
+    let payment = Payment {
+        life,
+        key: format!("{number}x{nth}"),
+        user_id: life.named.then(|| format!("user_{number}")),
+        email,
+    };
+    [payment.paid(), payment.refunds(), payment.disputes()].concat()
+}
+
+#[test]
+fn any_order_of_lives_told_by_razorpay_comes_to_the_same() {
+    run(Teller {
+        ways: 3,
+        pack: |_| PACK,
+        tell,
+        tell_plan: |_, _: Plan| vec![],
+        plans: false,
+    });
+}
