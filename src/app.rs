@@ -262,6 +262,11 @@ impl Application {
         self.address
     }
 
+    /// What will answer requests. The program can not stop while this is held.
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
     /// The database that it uses.
     pub const fn database(&self) -> &Database {
         &self.database

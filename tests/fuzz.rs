@@ -167,6 +167,6 @@ fn signed(source: Source, body: Vec<u8>) -> credit_ledger::provider::sign::Signe
     match source {
         Source::Clerk => clerk(&unique("msg_"), body),
         Source::Razorpay => razorpay(&unique("evt"), body),
-        Source::Api => panic!("the api sends no webhooks"),
+        Source::Api | Source::Admin | Source::System => panic!("{source} sends no webhooks"),
     }
 }

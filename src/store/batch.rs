@@ -234,11 +234,16 @@ impl Working {
             }
             Origin::Retry(retry) => {
                 let attempts = retry.attempts.saturating_add(1);
-                let due = self.now + backoff::wait_after(attempts);
+                let tried = self.retried.get(&retry_key(retry));
+                let woken = tried
+                    .and_then(|tried| tried.due_at)
+                    .filter(|due| Some(*due) != retry.due_at);
+                let due = woken.unwrap_or(self.now + backoff::wait_after(attempts));
                 let fate = Fate::of(&outcome, why, due, recorded);
                 let tried = Tried {
                     outcome: fate.outcome.to_owned(),
                     attempts,
+                    due_at: fate.next_attempt_at,
                 };
                 self.retried.insert(retry_key(retry), tried);
                 self.append.retried.push(RetriedRow {

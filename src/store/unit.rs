@@ -89,6 +89,9 @@ pub struct Retry {
     /// How often it was tried, as read with the delivery. If it was tried since, this changes nothing: of those who try
     /// it in the same moment one does.
     pub attempts: i32,
+    /// When it was due, as read with the delivery. If it was made due at another time since, because what it waits for
+    /// appeared, that time stays.
+    pub due_at: Option<DateTime<Utc>>,
     /// The operator who asked for it; none: its time had come.
     pub operator: Option<Operator>,
 }
