@@ -25,7 +25,9 @@ fn concrete(entry: &Entry) -> String {
         .path
         .replace("{provider}", "razorpay")
         .replace("{user_id}", "user_1")
-        .replace("{purchase_id}", "razorpay:pay_1");
+        .replace("{purchase_id}", "razorpay:pay_1")
+        .replace("{source}", "clerk")
+        .replace("{event_id}", "msg_1");
     assert!(!path.contains('{'), "a new parameter in {path}");
     path
 }
