@@ -329,3 +329,37 @@ async fn lists_refuse_what_they_can_not_read() {
     }
     app.stop().await;
 }
+
+/// The members of an object that the README shows, in its order, from the line that begins like this.
+fn shown(begin: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let line = readme.lines().find(|line| line.starts_with(begin));
+    let line = line.unwrap_or_else(|| panic!("no line begins with {begin}"));
+    members(&serde_json::from_str(line).unwrap())
+}
+
+fn members(object: &Value) -> Vec<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+#[tokio::test]
+async fn the_readme_shows_what_operators_get() {
+    let app = TestApp::start().await;
+    park(&app).await;
+    let overview = app.get_as_operator("/v1/admin/overview").await;
+    assert_eq!(shown("{\"users\""), members(&overview.body));
+    let inbox = app.get_as_operator("/v1/admin/inbox").await;
+    let readme = include_str!("../../README.md");
+    let begin = readme.find("{\"source\":\"clerk\"").unwrap();
+    let end = begin + readme[begin..].find('}').unwrap();
+    let item: Value = serde_json::from_str(&readme[begin..=end]).unwrap();
+    assert_eq!(members(&item), members(&inbox.body["items"][0]));
+    let dry_run = "/v1/admin/recover?dry_run=true";
+    let report = app.post_as_operator(dry_run, &json!({})).await;
+    assert_eq!(shown("{\"dry_run\""), members(&report.body));
+    let begin = readme.find("{\"kind\":\"no_bonus\"").unwrap();
+    let end = begin + readme[begin..].find('}').unwrap();
+    let action: Value = serde_json::from_str(&readme[begin..=end]).unwrap();
+    assert_eq!(members(&action), members(&report.body["actions"][0]));
+    app.stop().await;
+}
