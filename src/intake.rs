@@ -4,7 +4,8 @@
 //! look at a signature.
 
 use crate::app::App;
-use crate::provider::{Provider, Translated, Verified};
+use crate::ledger::{Command, Source, UserId};
+use crate::provider::{ParkReason, Provider, Translated, UnownedSubscription, Verified};
 use crate::reads::ReadError;
 use crate::store::Work;
 
@@ -32,10 +33,37 @@ pub async fn work(
         match provider.translate(verified, &app.rules, app.salt()?) {
             Translated::Apply(command) => Work::Apply(command),
             Translated::Ignore(reason) => Work::Ignore { reason },
+            Translated::AwaitSubscriber { change } => {
+                subscription(app, verified.source(), *change).await?
+            }
             Translated::Park(reason) => Work::Park {
                 reason: reason.to_string(),
                 waits_for: None,
             },
         },
     )
+}
+
+/// A subscription that names nobody is whose who paid for it first. Until that is known, it waits for the purchase.
+async fn subscription(
+    app: &App,
+    source: Source,
+    change: UnownedSubscription,
+) -> Result<Work, IntakeError> {
+    let subscription_id = change.subscription_id.clone();
+    let subscriber = app
+        .reads
+        .subscriber(source.as_str(), &subscription_id)
+        .await?;
+    Ok(match subscriber.and_then(|id| UserId::parse(id).ok()) {
+        Some(user_id) => Work::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
+        None => Work::Park {
+            waits_for: Some(format!("{source}:{subscription_id}")),
+            reason: ParkReason::NoUser {
+                source,
+                subscription_id,
+            }
+            .to_string(),
+        },
+    })
 }
