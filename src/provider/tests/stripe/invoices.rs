@@ -42,7 +42,7 @@ fn paid(invoice: &Value) -> String {
     one
 }
 
-fn lines(invoice: Value, lines: Value) -> Value {
+fn lines(invoice: Value, lines: &Value) -> Value {
     with(invoice, "lines", json!({"data": lines}))
 }
 
