@@ -48,6 +48,17 @@ pub enum Call {
     Other,
 }
 
+/// A parked delivery whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Whose.
+    pub source: Source,
+    /// What the inbox knows it by.
+    pub key: String,
+    /// How often it was tried.
+    pub attempts: i32,
+}
+
 /// A stored delivery.
 #[derive(Debug, Clone)]
 pub struct Stored {
@@ -61,6 +72,8 @@ pub struct Stored {
     pub waits_for: Option<String>,
     /// How often it was tried.
     pub attempts: i32,
+    /// When it is due again.
+    pub due_at: Option<DateTime<Utc>>,
 }
 
 impl Backlog {
@@ -126,20 +139,22 @@ impl Backlog {
             .map(drop)
     }
 
-    /// The deliveries that are due by then, the longest due first: source and key.
+    /// The deliveries that are due by then, the longest due first.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn due(
-        &self,
-        by: DateTime<Utc>,
-        limit: i64,
-    ) -> Result<Vec<(Source, String)>, StoreError> {
+    pub async fn due(&self, by: DateTime<Utc>, limit: i64) -> Result<Vec<Due>, StoreError> {
         let rows = self
             .query(include_str!("sql/select_due.sql"), &[&by, &limit])
             .await?;
         rows.iter()
-            .map(|row| Ok((source(row)?, column(row, "key")?)))
+            .map(|row| {
+                Ok(Due {
+                    source: source(row)?,
+                    key: column(row, "key")?,
+                    attempts: column(row, "attempts")?,
+                })
+            })
             .collect()
     }
 
@@ -216,6 +231,7 @@ fn stored(row: &Row) -> Result<Stored, StoreError> {
         reason: column(row, "reason")?,
         waits_for: column(row, "waits_for")?,
         attempts: column(row, "attempts")?,
+        due_at: column(row, "next_attempt_at")?,
     })
 }
 

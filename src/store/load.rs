@@ -33,6 +33,7 @@ pub(super) struct Stored {
 pub(super) struct Tried {
     pub(super) outcome: String,
     pub(super) attempts: i32,
+    pub(super) due_at: Option<DateTime<Utc>>,
 }
 
 /// All that was read, under the locks of `heads`.
@@ -156,6 +157,7 @@ fn read(
         let tried = Tried {
             outcome: row.try_get("outcome")?,
             attempts: row.try_get("attempts")?,
+            due_at: row.try_get("next_attempt_at")?,
         };
         let key = (row.try_get("source")?, row.try_get("key")?);
         loaded.retried.insert(key, tried);

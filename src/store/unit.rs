@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::ledger::{Command, Event, LedgerError, Source};
+use crate::ledger::{Command, Event, InvalidValue, LedgerError, Source};
 
 /// What one delivery or one call wants committed, all or nothing.
 #[derive(Debug, Clone)]
@@ -47,6 +47,36 @@ pub struct Operator {
     pub reason: String,
 }
 
+/// The longest reason, in characters.
+const REASON_MAX_CHARS: usize = 500;
+
+impl Operator {
+    /// Takes a reason that says something: 1 to 500 characters, none of them a control character.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] for any other.
+    pub fn new(actor: impl Into<String>, reason: &str) -> Result<Self, InvalidValue> {
+        let reason = reason.trim();
+        let invalid = |rule| InvalidValue {
+            field: "reason",
+            rule,
+        };
+        if reason.is_empty() {
+            return Err(invalid("must not be empty"));
+        }
+        if reason.chars().count() > REASON_MAX_CHARS {
+            return Err(invalid("must have at most 500 characters"));
+        }
+        if reason.chars().any(char::is_control) {
+            return Err(invalid("must not hold control characters"));
+        }
+        Ok(Self {
+            actor: actor.into(),
+            reason: reason.to_owned(),
+        })
+    }
+}
+
 /// A stored delivery that is tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
@@ -59,6 +89,9 @@ pub struct Retry {
     /// How often it was tried, as read with the delivery. If it was tried since, this changes nothing: of those who try
     /// it in the same moment one does.
     pub attempts: i32,
+    /// When it was due, as read with the delivery. If it was made due at another time since, because what it waits for
+    /// appeared, that time stays.
+    pub due_at: Option<DateTime<Utc>>,
     /// The operator who asked for it; none: its time had come.
     pub operator: Option<Operator>,
 }

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::intake;
 use crate::ledger::Source;
 use crate::provider::{Lookup, StoredDelivery};
-use crate::store::backlog::Stored;
+use crate::store::backlog::{Due, Stored};
 use crate::store::{Delivered, LONGEST_WAIT, Operator, Origin, Outcome, Retry, Unit, Work};
 
 /// What became of several deliveries that were tried again.
@@ -45,7 +45,13 @@ pub async fn again(
 ) -> Result<Outcome, UpkeepError> {
     let key = app.backlog.find(source, event_id).await?;
     let key = key.ok_or(UpkeepError::UnknownDelivery)?;
-    try_one(app, source, &key, Some(operator)).await
+    let stored = app.backlog.delivery(source, &key).await?;
+    let stored = stored.ok_or(UpkeepError::UnknownDelivery)?;
+    if stored.parked {
+        try_one(app, stored, Some(operator)).await
+    } else {
+        Ok(Outcome::Duplicate)
+    }
 }
 
 /// Tries parked deliveries again, on an operator's word, the longest due first: at most so many.
@@ -79,9 +85,9 @@ pub(super) async fn due(app: &App) -> bool {
     }
 }
 
-async fn try_each(app: &App, found: Vec<(Source, String)>, operator: Option<&Operator>) -> Tally {
+async fn try_each(app: &App, found: Vec<Due>, operator: Option<&Operator>) -> Tally {
     let outcomes: Vec<Result<Outcome, UpkeepError>> = stream::iter(found)
-        .map(async |(source, key)| try_one(app, source, &key, operator.cloned()).await)
+        .map(async |due| try_due(app, due, operator.cloned()).await)
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
@@ -92,22 +98,28 @@ async fn try_each(app: &App, found: Vec<(Source, String)>, operator: Option<&Ope
     tally
 }
 
+async fn try_due(app: &App, due: Due, operator: Option<Operator>) -> Result<Outcome, UpkeepError> {
+    let stored = app.backlog.delivery(due.source, &due.key).await?;
+    let stored = stored.ok_or(UpkeepError::UnknownDelivery)?;
+    // Another instance was here since it was found: it is not due any more.
+    match stored.parked {
+        true if stored.attempts == due.attempts => try_one(app, stored, operator).await,
+        true => Ok(Outcome::Parked),
+        false => Ok(Outcome::Duplicate),
+    }
+}
+
 async fn try_one(
     app: &App,
-    source: Source,
-    key: &str,
+    stored: Stored,
     operator: Option<Operator>,
 ) -> Result<Outcome, UpkeepError> {
-    let stored = app.backlog.delivery(source, key).await?;
-    let stored = stored.ok_or(UpkeepError::UnknownDelivery)?;
-    if !stored.parked {
-        return Ok(Outcome::Duplicate);
-    }
     let retry = Retry {
-        source,
-        key: key.to_owned(),
+        source: stored.delivered.source,
+        key: stored.delivered.key.clone(),
         provider_event_id: stored.delivered.provider_event_id.clone(),
         attempts: stored.attempts,
+        due_at: stored.due_at,
         operator,
     };
     let work = translate(app, stored).await?;
@@ -119,7 +131,10 @@ async fn try_one(
 }
 
 /// What is to be done with a stored delivery by the present rules. One that nothing here can read waits on.
-async fn translate(app: &App, stored: Stored) -> Result<Work, UpkeepError> {
+///
+/// # Errors
+/// [`UpkeepError::Intake`]
+pub async fn translate(app: &App, stored: Stored) -> Result<Work, UpkeepError> {
     let Stored {
         delivered,
         reason,

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::access::mint::TokenMint;
 use credit_ledger::access::{ApiKeySettings, ClerkSettings, KeySource, SessionSettings};
-use credit_ledger::app::{Application, Clock};
+use credit_ledger::app::{App, Application, Clock};
 use credit_ledger::audit::replay;
 use credit_ledger::config::Config;
 use credit_ledger::ledger::Source;
@@ -63,6 +63,7 @@ pub struct TestApp {
     pub address: SocketAddr,
     pub client: Client,
     pub database: Database,
+    app: Weak<App>,
     time: Arc<Mutex<TimeDelta>>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<std::io::Result<()>>>,
@@ -86,6 +87,20 @@ impl TestApp {
         Self::start_on(cluster::fresh_database().await, options).await
     }
 
+    /// Commits what it is sent and never sees what that leaves to do, as one that ends right after each commit. The next
+    /// start on its database gives the right back that it lacks.
+    pub async fn start_blind() -> Self {
+        let blind = |config: &mut Config| config.upkeep_every = Duration::from_hours(1);
+        let app = Self::start_with(Options {
+            configure: Arc::new(blind),
+            ..Options::default()
+        })
+        .await;
+        let revoke = "revoke select on outbox from credit_ledger_app";
+        app.sql().await.batch_execute(revoke).await.unwrap();
+        app
+    }
+
     /// Another instance on a database that is there.
     pub async fn start_on(database: Database, options: Options) -> Self {
         let time = Arc::new(Mutex::new(TimeDelta::zero()));
@@ -94,6 +109,7 @@ impl TestApp {
         let config = config(database.name(), &options);
         let application = Application::build(config, clock).await.unwrap();
         let address = application.address();
+        let app = Arc::downgrade(application.app());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(application.run_until(async {
             let _ = stopped.await;
@@ -108,10 +124,16 @@ impl TestApp {
             address,
             client,
             database,
+            app,
             time,
             stop: Some(stop),
             serving: Some(serving),
         }
+    }
+
+    /// The application from within. It can not stop while this is held.
+    pub fn app(&self) -> Arc<App> {
+        self.app.upgrade().unwrap()
     }
 
     /// What the application believes the time to be.
@@ -158,6 +180,17 @@ impl TestApp {
     /// A `GET` as the product's backend.
     pub async fn get(&self, path: &str) -> Answer {
         answer(self.client.get(self.url(path)).bearer_auth(SERVICE_KEY)).await
+    }
+
+    /// A `GET` as an operator.
+    pub async fn get_as_operator(&self, path: &str) -> Answer {
+        answer(self.client.get(self.url(path)).bearer_auth(ADMIN_KEY)).await
+    }
+
+    /// A `POST` as an operator.
+    pub async fn post_as_operator(&self, path: &str, body: &Value) -> Answer {
+        let request = self.client.post(self.url(path));
+        answer(request.bearer_auth(ADMIN_KEY).json(body)).await
     }
 
     /// Verify-payment as a signed-in user.
