@@ -10,27 +10,32 @@ pub mod rebuild;
 
 use sha2::{Digest as _, Sha256};
 
-/// The relation `batch`, live (`materialized`, and `jsonb`: each payload is parsed once, not once for each field): the columns of the events being appended, one array each.
+/// The relation `batch`, live: the columns of the events being appended, one array each.
 ///
 /// `$1` shards, `$2` positions, `$3` aggregate ids, `$4` sequences, `$5` event types, `$6` payloads, `$7` times,
-/// `$8` sources, `$9` provider event ids, `$10` profiles.
+/// `$8` sources, `$9` provider event ids, `$10` profiles; of the events that move credits `$11` deltas, and after them
+/// `$12` balances, `$13` held, `$14` debts; `$15` their purchases.
 const LIVE_BATCH: &str = "\
-with batch as materialized (
+with batch as (
   select shard, position, aggregate_id collate \"C\" as aggregate_id, sequence, event_type, payload::jsonb as payload,
-         recorded_at, source, provider_event_id, profile::jsonb as profile
+         recorded_at, source, provider_event_id, profile::jsonb as profile, delta, balance, held, debt, purchase_id
     from unnest($1::smallint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
-                $8::text[], $9::text[], $10::text[])
+                $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
+                $15::text[])
          as item(shard, position, aggregate_id, sequence, event_type, payload, recorded_at, source,
-                 provider_event_id, profile))
+                 provider_event_id, profile, delta, balance, held, debt, purchase_id))
 ";
 
 /// The relation `batch`, in a rebuild: a range of positions of one shard, exact because positions are dense.
 ///
 /// `$1` shard, `$2` and `$3` first and last position, `$4` event types.
 const HISTORY_BATCH: &str = "\
-with batch as materialized (
+with batch as (
   select e.shard, e.position, e.aggregate_id, e.sequence, e.event_type, e.payload::jsonb as payload, e.recorded_at,
-         e.source, e.provider_event_id, p.profile::jsonb as profile
+         e.source, e.provider_event_id, p.profile::jsonb as profile,
+         (e.payload->>'delta')::bigint as delta, (e.payload->>'balance')::bigint as balance,
+         coalesce((e.payload->>'held')::bigint, 0) as held, coalesce((e.payload->>'debt')::bigint, 0) as debt,
+         e.payload->>'purchase_id' as purchase_id
     from events e
     left join personal p
       on p.aggregate_type = e.aggregate_type and p.aggregate_id = e.aggregate_id and p.sequence = e.sequence
@@ -64,10 +69,10 @@ macro_rules! read_model {
 
 /// Every read model that is written in the transaction of the append.
 pub const READ_MODELS: [ReadModel; 4] = [
-    read_model!("balance", 2),
-    read_model!("purchases", 2),
-    read_model!("users", 2),
-    read_model!("entries", 2),
+    read_model!("balance", 3),
+    read_model!("purchases", 3),
+    read_model!("users", 3),
+    read_model!("entries", 3),
 ];
 
 impl ReadModel {

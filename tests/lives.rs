@@ -208,8 +208,7 @@ fn deliveries(teller: Teller, people: &[Person]) -> Vec<Sent> {
         }
         if person.leaves {
             let user_id = &profile.user_id;
-            let body =
-                credit_ledger::provider::sample::clerk_user_deleted(user_id, some_time());
+            let body = credit_ledger::provider::sample::clerk_user_deleted(user_id, some_time());
             let id = format!("msg_{number}_deleted");
             sent.push((Source::Clerk, clerk(&id, body.to_string())));
         }

@@ -14,7 +14,6 @@ mod crash;
 mod exactly_once;
 mod fuzz;
 mod projections;
-mod lives;
 mod replay;
 mod routes;
 mod schema;

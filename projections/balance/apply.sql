@@ -5,11 +5,7 @@
 -- ignores: PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into balance as known (user_id, balance, held, debt, version)
 select distinct on (aggregate_id)
-       aggregate_id,
-       (payload->>'balance')::bigint,
-       coalesce((payload->>'held')::bigint, 0),
-       coalesce((payload->>'debt')::bigint, 0),
-       sequence
+       aggregate_id, balance, held, debt, sequence
   from batch
  order by aggregate_id, sequence desc
     on conflict (user_id) do update

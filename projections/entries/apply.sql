@@ -5,8 +5,8 @@
 -- ignores: PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into entries (user_id, sequence, shard, position, type, delta, balance, purchase_id, source,
                      provider_event_id, recorded_at)
-select aggregate_id, sequence, shard, position, event_type, (payload->>'delta')::bigint,
-       (payload->>'balance')::bigint, payload->>'purchase_id', source, provider_event_id, recorded_at
+select aggregate_id, sequence, shard, position, event_type, delta, balance, purchase_id, source, provider_event_id,
+       recorded_at
   from batch
  order by aggregate_id, sequence
     on conflict (user_id, sequence) do nothing

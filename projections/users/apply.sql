@@ -29,7 +29,8 @@ select aggregate_id,
                (array_agg(profile order by sequence desc) filter (where payload->'profile' is not null))[1] as profile,
                coalesce(max(sequence) filter (where payload->'profile' is not null), 0) as profile_sequence,
                min(recorded_at) filter (where event_type = 'UserRegistered') as registered_at
-          from batch
+          from (select aggregate_id, sequence, event_type, payload, profile, recorded_at
+                  from batch offset 0) as parsed -- The offset keeps each payload parsed once, not once for each field.
          group by aggregate_id) as folded
  order by aggregate_id
     on conflict (user_id) do update

@@ -299,7 +299,48 @@ pub enum ClaimedBy {
     Operator,
 }
 
+/// How an event moved a user's credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Movement<'a> {
+    /// How the balance changed; 0 where only what is held or owed did.
+    pub delta: i64,
+    /// The account after it.
+    pub account: Account,
+    /// The purchase behind it.
+    pub purchase_id: Option<&'a PurchaseId>,
+}
+
 impl UserEvent {
+    /// How it moved credits; `None` for an event that has nothing to do with them.
+    pub const fn movement(&self) -> Option<Movement<'_>> {
+        match self {
+            Self::SignupBonusGranted(added) => Some(Movement {
+                delta: added.delta,
+                account: added.account,
+                purchase_id: None,
+            }),
+            Self::CreditsPurchased {
+                added, purchase_id, ..
+            } => Some(Movement {
+                delta: added.delta,
+                account: added.account,
+                purchase_id: Some(purchase_id),
+            }),
+            Self::CreditsHeldBack(adjusted)
+            | Self::CreditsClawedBack(adjusted)
+            | Self::CreditsRestored(adjusted) => Some(Movement {
+                delta: adjusted.delta,
+                account: adjusted.account,
+                purchase_id: Some(&adjusted.purchase_id),
+            }),
+            Self::UserRegistered { .. }
+            | Self::UserProfileChanged { .. }
+            | Self::UserDeleted {}
+            | Self::SubscriptionChanged { .. }
+            | Self::PlanChanged { .. } => None,
+        }
+    }
+
     /// Every event type of a user, in the order of declaration.
     pub const TYPES: [&'static str; 10] = [
         "UserRegistered",
@@ -376,6 +417,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// How it moved credits, if it did.
+    pub const fn movement(&self) -> Option<Movement<'_>> {
+        match self {
+            Self::User(event) => event.movement(),
+            Self::Purchase(_) => None,
+        }
+    }
+
     /// The name of the type, as in the log.
     pub const fn type_name(&self) -> &'static str {
         match self {

@@ -4,8 +4,10 @@
 //! looked into. So a number that no machine can hold, in metadata that a user may write, spoils nothing.
 //! Must never fail on a whole payload because of one member.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The largest integer that every JSON reader keeps exact: 2^53 - 1.
@@ -14,18 +16,58 @@ const MAX_EXACT: i64 = 9_007_199_254_740_991;
 /// 1973 on), or times that `PostgreSQL` and calendars can not hold.
 const MAX_SECONDS: i64 = 100_000_000_000;
 
-/// The members of one JSON object. Of a name that comes twice the last one counts, as in most readers.
+/// The members of one JSON object, in the order in which they came. Of a name that comes twice the last one counts, as in
+/// most readers. Nothing of the text is copied; there are few members, so a name is looked up by going through them.
 #[derive(Default)]
-pub(super) struct Object<'a>(HashMap<String, &'a RawValue>);
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// How many members are made room for. Payment entities have about 35.
+const MEMBERS: usize = 40;
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Object<'de>, M::Error> {
+                let mut members = Vec::with_capacity(MEMBERS);
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Object(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A name, borrowed unless it is written with escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Object<'a> {
     /// Reads a text that is one JSON object.
     pub fn parse(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok().map(Self)
+        serde_json::from_str(text).ok()
+    }
+
+    /// Whether a text is one JSON object.
+    pub fn is_one(text: &str) -> bool {
+        text.trim_start_matches([' ', '\t', '\n', '\r'])
+            .starts_with('{')
+            && serde_json::from_str::<&RawValue>(text).is_ok()
     }
 
     fn member(&self, name: &str) -> Option<&'a str> {
-        self.0.get(name).map(|raw| raw.get())
+        let member = self.0.iter().rfind(|(known, _)| known == name);
+        member.map(|(_, raw)| raw.get())
     }
 
     /// A member that is an object.
@@ -97,6 +139,7 @@ mod tests {
             r#"{{"huge":1e999,"half":"\ud83d","deep":{deep},"id":"a","n":7,"o":{{"id":"b"}},"l":[1,{{"id":"c"}},null]}}"#
         );
         let object = Object::parse(&text).unwrap();
+        assert!(Object::is_one(&text));
         assert_eq!(object.text("id").as_deref(), Some("a"));
         assert_eq!(object.integer("n"), Some(7));
         assert_eq!(object.integer("huge"), None);
@@ -109,9 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn of_a_name_that_comes_twice_the_last_one_counts() {
+        let object = Object::parse(r#" {"a":1,"b":2,"\u0061":3}"#).unwrap();
+        assert_eq!(object.integer("a"), Some(3));
+    }
+
+    #[test]
     fn what_is_no_object_is_none() {
         for text in ["", "[]", "null", "1", "\"a\"", "{} x", "\u{feff}{}", "{"] {
             assert!(Object::parse(text).is_none(), "{text:?}");
+            assert!(!Object::is_one(text), "{text:?}");
         }
     }
 

@@ -206,7 +206,9 @@ fn json_object(body: &[u8]) -> Result<&str, Rejected> {
         return Err(Rejected::EmptyPayload);
     }
     let text = std::str::from_utf8(body).map_err(|_| Rejected::NotJson)?;
-    Object::parse(text).ok_or(Rejected::NotJson)?;
+    if !Object::is_one(text) {
+        return Err(Rejected::NotJson);
+    }
     Ok(text)
 }
 

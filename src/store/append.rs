@@ -20,7 +20,7 @@ use super::home::Shard;
 use super::load::Head;
 use super::statements::{StatementError, Statements};
 use super::unit::{Answer, Delivered, Request, Retry};
-use crate::ledger::{Personal, PurchaseId, StreamId};
+use crate::ledger::{Event, Personal, PurchaseId, StreamId};
 
 /// All rows of a batch.
 #[derive(Debug, Default)]
@@ -76,7 +76,8 @@ pub(super) struct RequestRow {
 pub(super) struct EventRow {
     pub(super) stream: StreamId,
     pub(super) sequence: i64,
-    pub(super) event_type: &'static str,
+    /// What it is: its type, and how it moved credits.
+    pub(super) event: Event,
     pub(super) payload: String,
     pub(super) metadata: String,
     pub(super) shard: Shard,
@@ -94,6 +95,8 @@ pub(super) struct StreamRow {
     pub(super) stream: StreamId,
     pub(super) shard: Shard,
     pub(super) version: i64,
+    /// Whether the stream began in this batch.
+    pub(super) new: bool,
     pub(super) state: String,
 }
 
@@ -138,7 +141,7 @@ pub(super) async fn append(
     let events = Events::of(append);
     let personal = PersonalRows::of(append);
     let outbox = Outbox::of(append);
-    let streams = Streams::of(append);
+    let (new_streams, streams) = (Streams::of(append, true), Streams::of(append, false));
     let ends = Ends::of(append);
     let batches: Vec<LiveBatch<'_>> = statements
         .read_models
@@ -155,7 +158,8 @@ pub(super) async fn append(
         (&statements.insert_events, events.params()),
         (&statements.insert_personal, personal.params()),
         (&statements.insert_outbox, outbox.params()),
-        (&statements.upsert_streams, streams.params()),
+        (&statements.insert_streams, new_streams.params()),
+        (&statements.update_streams, streams.params()),
     ];
     for (model, batch) in statements.read_models.iter().zip(&batches) {
         rows.push((&model.statement, batch.params()));

@@ -56,6 +56,8 @@ struct Slot<S> {
     shard: Shard,
     version: i64,
     state: S,
+    /// Whether it had no events before this batch.
+    new: bool,
     changed: bool,
 }
 
@@ -295,7 +297,6 @@ impl Working {
         head.recorded_at = head.recorded_at.max(self.now);
         head.position += 1;
         let payload = serde_json::to_string(&emitted.event).map_err(unwritable)?;
-        let event_type = emitted.event.type_name();
         head.hash = chain::link(
             &head.hash,
             &Link {
@@ -304,7 +305,7 @@ impl Working {
                 aggregate_type: emitted.stream.aggregate_type(),
                 aggregate_id: emitted.stream.aggregate_id(),
                 sequence,
-                event_type,
+                event_type: emitted.event.type_name(),
                 event_version: EVENT_VERSION,
                 payload: &payload,
                 metadata: &caused.metadata,
@@ -317,7 +318,7 @@ impl Working {
         self.append.events.push(EventRow {
             stream: emitted.stream,
             sequence,
-            event_type,
+            event: emitted.event.clone(),
             payload,
             metadata: caused.metadata.clone(),
             shard,
@@ -383,6 +384,7 @@ impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
             shard,
             version,
             state,
+            new: version == 0,
             changed: false,
         })
     }
@@ -399,6 +401,7 @@ impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
                 stream,
                 shard: self.shard,
                 version: self.version,
+                new: self.new,
                 state: serde_json::to_string(&self.state).map_err(unwritable)?,
             });
         }

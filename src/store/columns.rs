@@ -7,7 +7,7 @@ use super::append::Append;
 use super::fate::Fate;
 use super::home::Shard;
 use super::statements::ApplyStatement;
-use crate::ledger::Personal;
+use crate::ledger::{Personal, PurchaseId};
 
 /// Columns as parameters; none when there are no rows, and then the statement is not sent.
 macro_rules! params {
@@ -211,7 +211,7 @@ impl<'a> Events<'a> {
             columns.aggregate_types.push(row.stream.aggregate_type());
             columns.aggregate_ids.push(row.stream.aggregate_id());
             columns.sequences.push(row.sequence);
-            columns.event_types.push(row.event_type);
+            columns.event_types.push(row.event.type_name());
             columns
                 .event_versions
                 .push(crate::ledger::event::EVENT_VERSION);
@@ -308,9 +308,10 @@ pub(super) struct Streams<'a> {
 }
 
 impl<'a> Streams<'a> {
-    pub(super) fn of(append: &'a Append) -> Self {
+    /// Those that began in this batch, or those that went on.
+    pub(super) fn of(append: &'a Append, new: bool) -> Self {
         let mut columns = Self::default();
-        for row in &append.streams {
+        for row in append.streams.iter().filter(|row| row.new == new) {
             columns.aggregate_types.push(row.stream.aggregate_type());
             columns.aggregate_ids.push(row.stream.aggregate_id());
             columns.shards.push(row.shard);
@@ -363,6 +364,11 @@ pub(super) struct LiveBatch<'a> {
     sources: Vec<&'a str>,
     provider_event_ids: Vec<Option<&'a str>>,
     profiles: Vec<Option<&'a str>>,
+    deltas: Vec<Option<i64>>,
+    balances: Vec<Option<i64>>,
+    held: Vec<Option<i64>>,
+    debts: Vec<Option<i64>>,
+    purchase_ids: Vec<Option<&'a str>>,
 }
 
 impl<'a> LiveBatch<'a> {
@@ -371,13 +377,14 @@ impl<'a> LiveBatch<'a> {
         for row in append
             .events
             .iter()
-            .filter(|row| model.handles.contains(&row.event_type))
+            .filter(|row| model.handles.contains(&row.event.type_name()))
         {
+            let movement = row.event.movement();
             columns.shards.push(row.shard);
             columns.positions.push(row.position);
             columns.aggregate_ids.push(row.stream.aggregate_id());
             columns.sequences.push(row.sequence);
-            columns.event_types.push(row.event_type);
+            columns.event_types.push(row.event.type_name());
             columns.payloads.push(&row.payload);
             columns.recorded_at.push(row.recorded_at);
             columns.sources.push(row.source);
@@ -387,12 +394,26 @@ impl<'a> LiveBatch<'a> {
             columns
                 .profiles
                 .push(row.personal.as_ref().map(Personal::profile_json));
+            let account = movement.map(|movement| movement.account);
+            columns.deltas.push(movement.map(|movement| movement.delta));
+            columns
+                .balances
+                .push(account.map(|account| account.balance.get()));
+            columns.held.push(account.map(|account| account.held.get()));
+            columns
+                .debts
+                .push(account.map(|account| account.debt.get()));
+            let purchase_id = movement.and_then(|movement| movement.purchase_id);
+            columns
+                .purchase_ids
+                .push(purchase_id.map(PurchaseId::as_str));
         }
         columns
     }
 
     pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         params![self.shards; self.shards, self.positions, self.aggregate_ids, self.sequences, self.event_types,
-            self.payloads, self.recorded_at, self.sources, self.provider_event_ids, self.profiles]
+            self.payloads, self.recorded_at, self.sources, self.provider_event_ids, self.profiles, self.deltas,
+            self.balances, self.held, self.debts, self.purchase_ids]
     }
 }

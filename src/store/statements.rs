@@ -22,7 +22,8 @@ pub(super) struct Statements {
     pub(super) insert_events: Statement,
     pub(super) insert_personal: Statement,
     pub(super) insert_outbox: Statement,
-    pub(super) upsert_streams: Statement,
+    pub(super) insert_streams: Statement,
+    pub(super) update_streams: Statement,
     pub(super) update_heads: Statement,
     pub(super) read_models: Vec<ApplyStatement>,
 }
@@ -72,8 +73,11 @@ impl Statements {
             insert_outbox: client
                 .prepare(include_str!("sql/insert_outbox.sql"))
                 .await?,
-            upsert_streams: client
-                .prepare(include_str!("sql/upsert_streams.sql"))
+            insert_streams: client
+                .prepare(include_str!("sql/insert_streams.sql"))
+                .await?,
+            update_streams: client
+                .prepare(include_str!("sql/update_streams.sql"))
                 .await?,
             update_heads: client.prepare(include_str!("sql/update_heads.sql")).await?,
             read_models,

@@ -77,12 +77,17 @@ impl Payment<'_> {
                 let mut bare_order = order.clone();
                 bare_order["entity"]["notes"] = json!([]);
                 let link = json!({ "entity": { "id": self.id("plink"), "amount": 49_900, "status": "paid", "notes": notes } });
-                let payload = json!({ "payment": payment(!bare), "order": bare_order, "payment_link": link });
+                let payload =
+                    json!({ "payment": payment(!bare), "order": bare_order, "payment_link": link });
                 self.event("payment_link.paid", "", &payload)
             }
         };
         let mut sent = vec![
-            self.event("payment.captured", "", &json!({ "payment": payment(!bare) })),
+            self.event(
+                "payment.captured",
+                "",
+                &json!({ "payment": payment(!bare) }),
+            ),
             whole,
         ];
         if self.told(1) {
@@ -108,7 +113,8 @@ impl Payment<'_> {
                                      "currency": "INR", "payment_id": self.id("pay"), "notes": [], "status": status,
                                      "created_at": TIME_S });
                 let payment = self.entity("captured", true, total);
-                let payload = json!({ "refund": { "entity": entity }, "payment": { "entity": payment } });
+                let payload =
+                    json!({ "refund": { "entity": entity }, "payment": { "entity": payment } });
                 sent.push(self.event(&format!("refund.{name}"), &about, &payload));
             };
             tell("created", "pending", total);
@@ -130,8 +136,13 @@ impl Payment<'_> {
                                      "currency": "INR", "payment_id": self.id("pay"), "amount_deducted": deducted,
                                      "phase": "chargeback", "status": status, "created_at": TIME_S });
                 let payment = self.entity("captured", true, 0);
-                let payload = json!({ "dispute": { "entity": entity }, "payment": { "entity": payment } });
-                sent.push(self.event(&format!("payment.dispute.{name}"), &nth.to_string(), &payload));
+                let payload =
+                    json!({ "dispute": { "entity": entity }, "payment": { "entity": payment } });
+                sent.push(self.event(
+                    &format!("payment.dispute.{name}"),
+                    &nth.to_string(),
+                    &payload,
+                ));
             };
             tell("created", "open", 0);
             tell("under_review", "under_review", 0);

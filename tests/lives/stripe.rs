@@ -119,7 +119,10 @@ impl Payment<'_> {
         let mut sent = if self.life.way == 1 {
             vec![
                 event("checkout.session.completed", &self.session("unpaid")),
-                event("checkout.session.async_payment_succeeded", &self.session("paid")),
+                event(
+                    "checkout.session.async_payment_succeeded",
+                    &self.session("paid"),
+                ),
             ]
         } else {
             vec![event("checkout.session.completed", &self.session("paid"))]
@@ -157,7 +160,8 @@ impl Payment<'_> {
             invoice["charge"] = json!(self.id("ch"));
             invoice["paid"] = json!(true);
         } else {
-            invoice["parent"] = json!({ "type": "subscription_details", "subscription_details": details });
+            invoice["parent"] =
+                json!({ "type": "subscription_details", "subscription_details": details });
         }
         invoice
     }
@@ -211,7 +215,12 @@ impl Payment<'_> {
             };
             if !self.life.only_sums {
                 sent.push(event("refund.created", &about, TIME_S, &object("pending")));
-                sent.push(event("refund.updated", &about, TIME_S, &object("succeeded")));
+                sent.push(event(
+                    "refund.updated",
+                    &about,
+                    TIME_S,
+                    &object("succeeded"),
+                ));
             }
             if refund.fails {
                 sent.push(event("refund.failed", &about, TIME_S, &object("failed")));
@@ -238,7 +247,12 @@ impl Payment<'_> {
                         "balance_transactions": movements })
             };
             let mut tell = |name: &str, object: Value| {
-                sent.push(event(&format!("charge.dispute.{name}"), &about, TIME_S, &object));
+                sent.push(event(
+                    &format!("charge.dispute.{name}"),
+                    &about,
+                    TIME_S,
+                    &object,
+                ));
             };
             tell("created", object("needs_response", &[-amount]));
             tell("funds_withdrawn", object("needs_response", &[-amount]));
@@ -269,7 +283,12 @@ fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Sent> {
         0 | 1 => payment.once(),
         2 => {
             let free = payment.session("no_payment_required");
-            vec![event("checkout.session.completed", &payment.key, TIME_S, &free)]
+            vec![event(
+                "checkout.session.completed",
+                &payment.key,
+                TIME_S,
+                &free,
+            )]
         }
         way => payment.period(way == 4),
     };

@@ -164,7 +164,12 @@ const FIXTURES: [Row; 39] = [
         0,
         "disputed",
     ),
-    row("razorpay/payment.dispute.lost.json", "recorded", -500, "lost"),
+    row(
+        "razorpay/payment.dispute.lost.json",
+        "recorded",
+        -500,
+        "lost",
+    ),
     // The same dispute cannot be lost and won: of one phase the win counts.
     row(
         "razorpay/payment.dispute.won.json",

@@ -10,7 +10,7 @@ use cqrs_es::Aggregate;
 use sha2::{Digest as _, Sha256};
 
 use crate::ledger::event::UserEvent;
-use crate::ledger::{Purchase, PurchaseEvent, User};
+use crate::ledger::{Purchase, PurchaseEvent, PurchaseId, User};
 
 /// What an absent fact is called.
 pub const NOTHING: &str = "nothing";
@@ -74,42 +74,27 @@ impl Audited for User {
     type Extras = UserExtras;
 
     fn note(extras: &mut UserExtras, sequence: u64, event: &UserEvent) {
-        let (delta, account, purchase_id) = match event {
-            UserEvent::SignupBonusGranted(added) => (added.delta, added.account, ""),
-            UserEvent::CreditsPurchased {
-                added, purchase_id, ..
-            } => (added.delta, added.account, purchase_id.as_str()),
-            UserEvent::CreditsHeldBack(adjusted)
-            | UserEvent::CreditsClawedBack(adjusted)
-            | UserEvent::CreditsRestored(adjusted) => {
-                let purchase_id = adjusted.purchase_id.as_str();
-                (adjusted.delta, adjusted.account, purchase_id)
-            }
+        match event {
             UserEvent::UserRegistered {
                 profile: Some(_), ..
             }
-            | UserEvent::UserProfileChanged { .. } => {
-                extras.profile_sequence = sequence;
-                return;
-            }
-            // These are in the state.
-            UserEvent::UserRegistered { profile: None, .. }
-            | UserEvent::UserDeleted {}
-            | UserEvent::SubscriptionChanged { .. } => return,
-            UserEvent::PlanChanged { .. } => {
-                extras.plan_sequence = sequence;
-                return;
-            }
+            | UserEvent::UserProfileChanged { .. } => extras.profile_sequence = sequence,
+            UserEvent::PlanChanged { .. } => extras.plan_sequence = sequence,
+            _ => {}
+        }
+        let Some(movement) = event.movement() else {
+            return;
         };
+        let purchase_id = movement.purchase_id.map_or("", PurchaseId::as_str);
         let newline = if extras.entries == 0 { "" } else { "\n" };
         extras.digest.update(format!(
             "{newline}{sequence}:{}:{}:{}:{purchase_id}",
             event.type_name(),
-            delta,
-            account.balance
+            movement.delta,
+            movement.account.balance
         ));
         extras.balance_version = sequence;
-        extras.movements = extras.movements.saturating_add(delta);
+        extras.movements = extras.movements.saturating_add(movement.delta);
         extras.entries += 1;
     }
 
