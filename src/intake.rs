@@ -41,7 +41,7 @@ pub async fn work(
     )
 }
 
-/// A subscription that names nobody is whoever's paid for it first.
+/// A subscription that names nobody belongs to whoever paid for it first. Until that is known it waits for the purchase.
 async fn find_subscriber(
     app: &App,
     source: Source,
