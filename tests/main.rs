@@ -10,11 +10,13 @@
 mod support;
 
 mod accounts;
+mod admin;
 mod crash;
 mod exactly_once;
 mod fuzz;
 mod lives;
 mod projections;
+mod recover;
 mod replay;
 mod routes;
 mod schema;

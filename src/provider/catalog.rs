@@ -195,6 +195,12 @@ impl Catalog {
         &self.0
     }
 
+    /// What a pack gives, whatever was paid for it; `None`: there is no such pack. For operators, who know why.
+    pub fn price_of_sku(&self, sku: &str, paid_at_s: i64) -> Option<Price> {
+        let pack = self.0.iter().find(|pack| pack.sku == sku)?;
+        Some(pack.price(paid_at_s))
+    }
+
     /// What a payment buys. With a sku: that pack, if the money is one of its prices. Without: the one pack that
     /// has this price. `paid_at_s` (seconds since 1970, from the provider) is when the credits' life begins.
     pub fn price(&self, sku: Option<&str>, money: Money, paid_at_s: i64) -> Option<Price> {
