@@ -19,11 +19,12 @@ use crate::access::{AccessError, ApiKeys, Sessions};
 use crate::config::Config;
 use crate::http;
 use crate::ledger::Salt;
-use crate::outbound::{RazorpayApi, SetupError};
+use crate::outbound::{RazorpayApi, SetupError, StripeApi};
 use crate::postgres::{Database, PoolOptions, PostgresError, Role};
 use crate::projection::rebuild;
 use crate::provider::clerk::Clerk;
 use crate::provider::razorpay::Razorpay;
+use crate::provider::stripe::Stripe;
 use crate::provider::{BadSecret, Provider, Providers, Rules};
 use crate::reads::Reads;
 use crate::store::{Backlog, Ledger, StoreError};
@@ -60,6 +61,10 @@ pub struct App {
     pub razorpay_api: Option<RazorpayApi>,
     /// What Razorpay signs checkouts with.
     pub razorpay_key_secret: Option<SecretString>,
+    /// Stripe's API, where its key is set.
+    pub stripe_api: Option<StripeApi>,
+    /// Whether Stripe's live mode or test mode is taken; `None`: both.
+    pub stripe_livemode: Option<bool>,
     /// How long verify-payment waits for the webhook.
     pub verify_wait: Duration,
     /// What time it is.
@@ -104,6 +109,7 @@ struct Parts {
     sessions: Sessions,
     api_keys: ApiKeys,
     razorpay_api: Option<RazorpayApi>,
+    stripe_api: Option<StripeApi>,
 }
 
 impl Parts {
@@ -113,6 +119,7 @@ impl Parts {
             sessions: Sessions::new(&config.sessions)?,
             api_keys: ApiKeys::new(&config.api_keys)?,
             razorpay_api: razorpay_api(config)?,
+            stripe_api: stripe_api(config)?,
         })
     }
 }
@@ -149,6 +156,8 @@ impl App {
             api_keys: parts.api_keys,
             razorpay_api: parts.razorpay_api,
             razorpay_key_secret: config.razorpay_api.key_secret.clone(),
+            stripe_api: parts.stripe_api,
+            stripe_livemode: config.stripe_livemode,
             verify_wait: config.verify_wait,
             clock,
             stopping: AtomicBool::new(false),
@@ -199,8 +208,13 @@ pub enum StartError {
         error: BadSecret,
     },
     /// The settings of a provider's API can not be used.
-    #[error("RAZORPAY_KEY_ID, RAZORPAY_KEY_SECRET, RAZORPAY_API_URL: {0}")]
-    Outbound(#[from] SetupError),
+    #[error("{settings}: {error}")]
+    Outbound {
+        /// The settings.
+        settings: &'static str,
+        /// Why.
+        error: SetupError,
+    },
     /// The address can not be listened on.
     #[error("can not listen on {address}: {error}")]
     Listen {
@@ -338,32 +352,47 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
 }
 
 fn providers(config: &Config) -> Result<Providers, StartError> {
+    let refuse = |setting| move |error| StartError::Secret { setting, error };
     let mut configured: Vec<Box<dyn Provider>> = Vec::new();
     if !config.clerk_webhook_secrets.is_empty() {
         let clerk = Clerk::new(&config.clerk_webhook_secrets);
-        configured.push(Box::new(clerk.map_err(|error| StartError::Secret {
-            setting: "CLERK_WEBHOOK_SECRET",
-            error,
-        })?));
+        configured.push(Box::new(clerk.map_err(refuse("CLERK_WEBHOOK_SECRET"))?));
     }
     if !config.razorpay_webhook_secrets.is_empty() {
         let razorpay = Razorpay::new(&config.razorpay_webhook_secrets);
-        configured.push(Box::new(razorpay.map_err(|error| StartError::Secret {
-            setting: "RAZORPAY_WEBHOOK_SECRET",
-            error,
-        })?));
+        configured.push(Box::new(
+            razorpay.map_err(refuse("RAZORPAY_WEBHOOK_SECRET"))?,
+        ));
+    }
+    if !config.stripe_webhook_secrets.is_empty() {
+        let stripe = Stripe::new(&config.stripe_webhook_secrets, config.stripe_livemode);
+        configured.push(Box::new(stripe.map_err(refuse("STRIPE_WEBHOOK_SECRET"))?));
     }
     Ok(Providers::new(configured))
 }
 
 fn razorpay_api(config: &Config) -> Result<Option<RazorpayApi>, StartError> {
     let settings = &config.razorpay_api;
-    match (&settings.key_id, &settings.key_secret) {
-        (Some(id), Some(secret)) => Ok(Some(RazorpayApi::new(
-            &settings.origin,
-            id.clone(),
-            secret.clone(),
-        )?)),
-        _ => Ok(None),
-    }
+    let (Some(id), Some(secret)) = (&settings.key_id, &settings.key_secret) else {
+        return Ok(None);
+    };
+    RazorpayApi::new(&settings.origin, id.clone(), secret.clone())
+        .map(Some)
+        .map_err(|error| StartError::Outbound {
+            settings: "RAZORPAY_KEY_ID, RAZORPAY_KEY_SECRET, RAZORPAY_API_URL",
+            error,
+        })
+}
+
+fn stripe_api(config: &Config) -> Result<Option<StripeApi>, StartError> {
+    let settings = &config.stripe_api;
+    let Some(key) = &settings.secret_key else {
+        return Ok(None);
+    };
+    StripeApi::new(&settings.origin, key.clone())
+        .map(Some)
+        .map_err(|error| StartError::Outbound {
+            settings: "STRIPE_SECRET_KEY, STRIPE_API_URL",
+            error,
+        })
 }

@@ -39,6 +39,13 @@ pub struct Config {
     pub razorpay_webhook_secrets: Vec<SecretString>,
     /// `RAZORPAY_KEY_ID`, `RAZORPAY_KEY_SECRET`, `RAZORPAY_API_URL`.
     pub razorpay_api: RazorpayApiSettings,
+    /// `STRIPE_WEBHOOK_SECRET`: newest first.
+    pub stripe_webhook_secrets: Vec<SecretString>,
+    /// `STRIPE_LIVEMODE`: whether events of live mode or of test mode are taken; `None`: both. Without the setting the
+    /// API key says it.
+    pub stripe_livemode: Option<bool>,
+    /// `STRIPE_SECRET_KEY`, `STRIPE_API_URL`.
+    pub stripe_api: StripeApiSettings,
     /// `CLERK_JWT_KEY` or `CLERK_JWKS_URL`, `CLERK_ISSUER`, `CLERK_AUTHORIZED_PARTIES`, `SUPABASE_URL`,
     /// `SUPABASE_JWT_SECRET`.
     pub sessions: SessionSettings,
@@ -65,6 +72,15 @@ pub struct RazorpayApiSettings {
     /// `RAZORPAY_KEY_SECRET`. Checkout signatures are made with it.
     pub key_secret: Option<SecretString>,
     /// `RAZORPAY_API_URL`: an origin without `/v1`.
+    pub origin: String,
+}
+
+/// What verify-payment needs of Stripe's API.
+#[derive(Debug, Clone, Default)]
+pub struct StripeApiSettings {
+    /// `STRIPE_SECRET_KEY`. Without it the API is not asked.
+    pub secret_key: Option<SecretString>,
+    /// `STRIPE_API_URL`: an origin without `/v1`.
     pub origin: String,
 }
 
@@ -114,7 +130,7 @@ struct SignupTable {
 }
 
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 27] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -124,6 +140,10 @@ pub const NAMES: [&str; 23] = [
     "RAZORPAY_KEY_ID",
     "RAZORPAY_KEY_SECRET",
     "RAZORPAY_API_URL",
+    "STRIPE_WEBHOOK_SECRET",
+    "STRIPE_LIVEMODE",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_API_URL",
     "CLERK_JWT_KEY",
     "CLERK_JWKS_URL",
     "CLERK_ISSUER",
@@ -176,6 +196,9 @@ impl Config {
             clerk_webhook_secrets: settings.secrets("CLERK_WEBHOOK_SECRET"),
             razorpay_webhook_secrets: settings.secrets("RAZORPAY_WEBHOOK_SECRET"),
             razorpay_api: settings.razorpay_api()?,
+            stripe_webhook_secrets: settings.secrets("STRIPE_WEBHOOK_SECRET"),
+            stripe_livemode: settings.stripe_livemode()?,
+            stripe_api: settings.stripe_api()?,
             sessions: settings.sessions()?,
             api_keys: ApiKeySettings {
                 admin: settings.secret("ADMIN_API_KEY"),
@@ -315,6 +338,42 @@ impl Settings<'_> {
                 .text("RAZORPAY_API_URL")
                 .unwrap_or_else(|| outbound::razorpay::DEFAULT_ORIGIN.to_owned()),
         })
+    }
+
+    fn stripe_api(&self) -> Result<StripeApiSettings, ConfigError> {
+        let secret_key = self.secret("STRIPE_SECRET_KEY");
+        if secret_key.is_none() {
+            self.refuse("STRIPE_API_URL", "needs STRIPE_SECRET_KEY, too")?;
+        }
+        Ok(StripeApiSettings {
+            secret_key,
+            origin: self
+                .text("STRIPE_API_URL")
+                .unwrap_or_else(|| outbound::stripe::DEFAULT_ORIGIN.to_owned()),
+        })
+    }
+
+    /// A key of one mode beside the setting of the other would take one half of the events and ask for the other.
+    fn stripe_livemode(&self) -> Result<Option<bool>, ConfigError> {
+        let set = self.parsed("STRIPE_LIVEMODE", "must be true or false")?;
+        let of_key = self.text("STRIPE_SECRET_KEY").and_then(|key| {
+            let begins = |prefixes: [&str; 2]| prefixes.iter().any(|one| key.starts_with(one));
+            match (
+                begins(["sk_live_", "rk_live_"]),
+                begins(["sk_test_", "rk_test_"]),
+            ) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            }
+        });
+        match (set, of_key) {
+            (Some(set), Some(of_key)) if set != of_key => Err(value(
+                "STRIPE_LIVEMODE",
+                "must be the mode that STRIPE_SECRET_KEY is of",
+            )),
+            _ => Ok(set.or(of_key)),
+        }
     }
 
     fn secret(&self, name: &'static str) -> Option<SecretString> {

@@ -4,7 +4,8 @@
 //! look at a signature.
 
 use crate::app::App;
-use crate::provider::{Provider, Translated, Verified};
+use crate::ledger::{Command, Source, UserId};
+use crate::provider::{ParkReason, Provider, Translated, UnownedSubscription, Verified};
 use crate::reads::ReadError;
 use crate::store::Work;
 
@@ -32,10 +33,43 @@ pub async fn work(
         match provider.translate(verified, &app.rules, app.salt()?) {
             Translated::Apply(command) => Work::Apply(command),
             Translated::Ignore(reason) => Work::Ignore { reason },
-            Translated::Park(reason) => Work::Park {
-                reason: reason.to_string(),
-                waits_for: None,
-            },
+            Translated::AwaitSubscriber { change } => {
+                find_subscriber(app, verified.source(), *change).await?
+            }
+            Translated::Park(reason) => park(&reason),
         },
     )
+}
+
+/// A subscription that names nobody belongs to whoever paid for it first. Until that is known it waits for the purchase.
+async fn find_subscriber(
+    app: &App,
+    source: Source,
+    change: UnownedSubscription,
+) -> Result<Work, IntakeError> {
+    let user_id = app
+        .reads
+        .subscriber(source.as_str(), &change.subscription_id)
+        .await?;
+    Ok(match user_id.and_then(|id| UserId::parse(id).ok()) {
+        Some(user_id) => Work::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
+        None => park(&ParkReason::NoUser {
+            source,
+            subscription_id: change.subscription_id,
+        }),
+    })
+}
+
+/// What it waits for is named as the append names it that makes it known.
+fn park(reason: &ParkReason) -> Work {
+    Work::Park {
+        reason: reason.to_string(),
+        waits_for: match reason {
+            ParkReason::MissingFields { .. } => None,
+            ParkReason::NoUser {
+                source,
+                subscription_id,
+            } => Some(format!("{source}:{subscription_id}")),
+        },
+    }
 }

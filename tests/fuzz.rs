@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use credit_ledger::ledger::Source;
 
-use crate::support::deliveries::{clerk, razorpay, unique};
+use crate::support::deliveries::{clerk, razorpay, stripe, unique};
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::load::{Sent, deliver_all};
 use crate::support::{Options, TestApp};
@@ -24,14 +24,16 @@ use mutate::Mutator;
 use targets::Subject;
 
 /// A provider, its target and the folder of its fixtures.
-const PROVIDERS: [(Source, fn() -> &'static Subject); 2] = [
+const PROVIDERS: [(Source, fn() -> &'static Subject); 3] = [
     (Source::Clerk, || &targets::CLERK),
     (Source::Razorpay, || &targets::RAZORPAY),
+    (Source::Stripe, || &targets::STRIPE),
 ];
 /// The fixture whose genuine request is a target's seed.
-const SEEDS: [(Source, &str); 2] = [
+const SEEDS: [(Source, &str); 3] = [
     (Source::Clerk, "user.created.legacy_minimal.json"),
     (Source::Razorpay, "payment.captured.notes_empty_array.json"),
+    (Source::Stripe, "invoice_payment.paid.endive.json"),
 ];
 /// How many mutations of each fixture are tried.
 const ROUNDS: usize = 50;
@@ -167,6 +169,7 @@ fn signed(source: Source, body: Vec<u8>) -> credit_ledger::provider::sign::Signe
     match source {
         Source::Clerk => clerk(&unique("msg_"), body),
         Source::Razorpay => razorpay(&unique("evt"), body),
+        Source::Stripe => stripe(body),
         Source::Api | Source::Admin | Source::System => panic!("{source} sends no webhooks"),
     }
 }

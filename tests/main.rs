@@ -23,6 +23,5 @@ mod schema;
 mod sdk;
 mod start;
 mod store;
-mod upkeep;
 mod verify;
 mod webhooks;

@@ -1,6 +1,7 @@
 //! What follows a commit, and what waits for its time.
 
 mod matching;
+mod plans;
 mod retries;
 
 use std::sync::Arc;

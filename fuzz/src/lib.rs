@@ -6,12 +6,14 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use credit_ledger::ledger::{
-    self, Credits, Currency, Money, Purchase, PurchaseId, Rejection, Salt, States, User, UserId,
+    self, Command, Credits, Currency, Money, Purchase, PurchaseId, Rejection, Salt, States, User,
+    UserId,
 };
 use credit_ledger::provider::catalog::Pack;
 use credit_ledger::provider::clerk::Clerk;
 use credit_ledger::provider::razorpay::Razorpay;
 use credit_ledger::provider::sign::{self, SignedDelivery};
+use credit_ledger::provider::stripe::Stripe;
 use credit_ledger::provider::{
     Catalog, Delivery, Headers, Provider, Rejected, Rules, Signup, Translated, Verified,
 };
@@ -23,6 +25,8 @@ pub const RECEIVED_AT_S: i64 = 1_795_000_300;
 pub const CLERK_SECRET: &str = "whsec_ZnV6ei1zZWNyZXQtb2YtY2xlcmstMDAwMDA=";
 /// See [`CLERK_SECRET`].
 pub const RAZORPAY_SECRET: &str = "fuzz-secret-of-razorpay";
+/// See [`CLERK_SECRET`].
+pub const STRIPE_SECRET: &str = "whsec_fuzz-secret-of-stripe";
 
 /// The longest reason that a delivery may be ignored for, in bytes: it is stored and listed.
 const REASON_MAX_BYTES: usize = 200;
@@ -54,6 +58,15 @@ pub static RAZORPAY: LazyLock<Subject> = LazyLock::new(|| Subject {
     },
 });
 
+/// Stripe.
+pub static STRIPE: LazyLock<Subject> = LazyLock::new(|| Subject {
+    provider: Box::new(Stripe::new(&[STRIPE_SECRET.into()], None).expect("a secret")),
+    sign: |body| {
+        let secret = SecretString::from(STRIPE_SECRET);
+        sign::stripe_webhook(&secret, received_at(), body).expect("a secret")
+    },
+});
+
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
     let pack = |sku: &str, prices: &[(i64, &str)]| Pack {
         sku: sku.to_owned(),
@@ -66,6 +79,13 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
             })
             .collect(),
         expires_after_days: Some(365),
+        stripe_price_ids: vec![],
+        plan: None,
+    };
+    let pro = Pack {
+        stripe_price_ids: vec!["price_1SjE2UIwn4ecfiRIZWn4YDvA".to_owned()],
+        plan: Some("pro".to_owned()),
+        ..pack("pro_monthly", &[(2000, "USD")])
     };
     Rules {
         signup: Signup {
@@ -75,6 +95,8 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
         catalog: Catalog::new(vec![
             pack("credits_500", &[(49_900, "INR"), (500, "JPY")]),
             pack("credits_500_kwd", &[(15_250, "KWD")]),
+            pack("credits_500_usd", &[(4900, "USD"), (7500, "JPY")]),
+            pro,
         ])
         .expect("a catalog"),
     }
@@ -168,15 +190,22 @@ fn mean(subject: &Subject, verified: &Verified) {
     match translated {
         Translated::Ignore(reason) => assert!(is_storable(&reason, REASON_MAX_BYTES), "{reason}"),
         Translated::Park(reason) => assert!(is_storable(&reason.to_string(), REASON_MAX_BYTES)),
-        Translated::Apply(command) => {
-            assert!(!command.streams().is_empty());
-            let decided = ledger::decide(&command, &Nothing::default());
-            assert!(
-                !matches!(decided, Err(Rejection::Needs(_))),
-                "all states are given"
-            );
+        Translated::Apply(command) => decide(&command),
+        Translated::AwaitSubscriber { change } => {
+            assert!(is_storable(&change.subscription_id, 255));
+            let user_id = UserId::parse("user_1").expect("an id");
+            decide(&Command::ChangeSubscription(change.owned_by(user_id)));
         }
     }
+}
+
+fn decide(command: &Command) {
+    assert!(!command.streams().is_empty());
+    let decided = ledger::decide(command, &Nothing::default());
+    assert!(
+        !matches!(decided, Err(Rejection::Needs(_))),
+        "all states are given"
+    );
 }
 
 fn is_storable(text: &str, max_bytes: usize) -> bool {

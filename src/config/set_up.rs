@@ -22,6 +22,7 @@ impl Config {
         let providers = [
             (Source::Clerk, !self.clerk_webhook_secrets.is_empty()),
             (Source::Razorpay, !self.razorpay_webhook_secrets.is_empty()),
+            (Source::Stripe, !self.stripe_webhook_secrets.is_empty()),
         ];
         let sessions = [
             ("clerk", self.sessions.clerk.is_some()),

@@ -63,6 +63,12 @@ fn mistakes_are_named_without_their_values() {
         ("", vec![("VERIFY_WAIT_MS", "40000")], "VERIFY_WAIT_MS"),
         ("", vec![("UPKEEP_EVERY_MS", "0")], "UPKEEP_EVERY_MS"),
         ("", vec![("LANES", "0")], "LANES"),
+        ("", vec![("STRIPE_LIVEMODE", "yes")], "STRIPE_LIVEMODE"),
+        (
+            "stripe_livemode = true",
+            vec![("STRIPE_SECRET_KEY", "rk_test_hunter2")],
+            "STRIPE_LIVEMODE: must be the mode",
+        ),
         ("", vec![("LISTEN", "here")], "LISTEN"),
         ("", vec![("DATABASE_URL", " ")], "DATABASE_URL: must not be"),
         ("database_url = \"\"", vec![], "DATABASE_URL: must not be"),
@@ -87,8 +93,10 @@ fn a_setting_that_would_do_nothing_is_refused() {
         "https://clerk.example/.well-known/jwks.json",
     );
     let supabase = ("SUPABASE_URL", "https://project.supabase.co");
+    let stripe = ("STRIPE_SECRET_KEY", "sk_test_hunter2");
     for (setting, needed) in [
         ("RAZORPAY_KEY_ID", secret),
+        ("STRIPE_API_URL", stripe),
         ("CLERK_ISSUER", clerk),
         ("CLERK_AUTHORIZED_PARTIES", clerk),
         ("SUPABASE_JWT_SECRET", supabase),
@@ -107,6 +115,34 @@ fn a_setting_that_would_do_nothing_is_refused() {
 }
 
 #[test]
+fn the_mode_of_stripe_is_set_or_that_of_the_key() {
+    let mode = |env: &[(&str, &str)]| load("", env).unwrap().stripe_livemode;
+    let key = |key| mode(&[("STRIPE_SECRET_KEY", key)]);
+    assert_eq!(mode(&[]), None);
+    for (text, wanted) in [("true", true), ("false", false)] {
+        assert_eq!(mode(&[("STRIPE_LIVEMODE", text)]), Some(wanted));
+    }
+    for (text, wanted) in [
+        ("sk_live_1", Some(true)),
+        ("rk_live_1", Some(true)),
+        ("sk_test_1", Some(false)),
+        ("rk_test_1", Some(false)),
+        ("another kind of key", None),
+    ] {
+        assert_eq!(key(text), wanted, "{text}");
+    }
+    let set = ("STRIPE_LIVEMODE", "true");
+    assert_eq!(mode(&[set, ("STRIPE_SECRET_KEY", "sk_live_1")]), Some(true));
+    assert_eq!(mode(&[set, ("STRIPE_SECRET_KEY", "another")]), Some(true));
+    assert_eq!(
+        load("stripe_livemode = false", &[])
+            .unwrap()
+            .stripe_livemode,
+        Some(false)
+    );
+}
+
+#[test]
 fn what_is_set_up_is_said_by_name() {
     assert_eq!(
         load("", &[]).unwrap().set_up().to_string(),
@@ -115,6 +151,7 @@ fn what_is_set_up_is_said_by_name() {
     let everything = [
         ("CLERK_WEBHOOK_SECRET", "whsec_aHVudGVyMg=="),
         ("RAZORPAY_WEBHOOK_SECRET", "hunter2"),
+        ("STRIPE_WEBHOOK_SECRET", "hunter2"),
         ("CLERK_JWT_KEY", "hunter2"),
         ("SUPABASE_URL", "https://project.supabase.co"),
         ("ADMIN_API_KEY", "hunter2"),
@@ -123,6 +160,6 @@ fn what_is_set_up_is_said_by_name() {
     ];
     assert_eq!(
         load("", &everything).unwrap().set_up().to_string(),
-        "webhooks: clerk, razorpay; sessions: clerk, supabase; API keys: admin, audit"
+        "webhooks: clerk, razorpay, stripe; sessions: clerk, supabase; API keys: admin, audit"
     );
 }

@@ -44,6 +44,8 @@ pub enum Source {
     Clerk,
     /// Payment webhooks of Razorpay, and what its API answered.
     Razorpay,
+    /// Payment and subscription webhooks of Stripe, and what its API answered.
+    Stripe,
     /// A call of the product's own frontend or backend.
     Api,
     /// An operator, who says why.
@@ -54,11 +56,12 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order of their names.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Admin,
         Self::Api,
         Self::Clerk,
         Self::Razorpay,
+        Self::Stripe,
         Self::System,
     ];
 
@@ -67,6 +70,7 @@ impl Source {
         match self {
             Self::Clerk => "clerk",
             Self::Razorpay => "razorpay",
+            Self::Stripe => "stripe",
             Self::Api => "api",
             Self::Admin => "admin",
             Self::System => "system",
@@ -339,7 +343,7 @@ impl Account {
     }
 }
 
-/// An ISO 4217 code in upper case, as Razorpay writes it.
+/// An ISO 4217 code in upper case, as Razorpay writes it; Stripe writes lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Currency([u8; 3]);

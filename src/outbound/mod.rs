@@ -3,9 +3,12 @@
 //! Fetches bytes and understands nothing of them: what they mean is read in [`crate::provider`]. Must never put
 //! a secret into an error, a log line or a URL, and never follow where an answer points.
 
+mod client;
 pub mod razorpay;
+pub mod stripe;
 
 pub use razorpay::RazorpayApi;
+pub use stripe::StripeApi;
 
 /// Why a provider's API gave no answer that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,9 +33,12 @@ pub enum SetupError {
     /// Not `http` or `https` and a host, or more than that.
     #[error("the API's URL must be an origin, like https://api.example.com")]
     BadOrigin,
-    /// The key id or the key secret is empty.
-    #[error("the API's key id and key secret must not be empty")]
+    /// A key is empty.
+    #[error("the API's keys must not be empty")]
     EmptyKey,
+    /// A key holds what no header can.
+    #[error("the API's key holds control characters or letters beyond ASCII")]
+    BadKey,
     /// The HTTP client can not be set up, for example without any trusted certificates.
     #[error("the HTTP client can not be set up")]
     Client,

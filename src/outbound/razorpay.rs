@@ -1,35 +1,27 @@
 //! Razorpay's API (razorpay.com/docs/api): basic auth with the key id and the key secret.
 
 use std::fmt;
-use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::client::ApiClient;
 use super::{OutboundError, SetupError};
 use crate::provider::razorpay::{is_order_id, is_payment_id};
 
 /// Where the API is.
 pub const DEFAULT_ORIGIN: &str = "https://api.razorpay.com";
-/// A user waits for the answer, so it must come soon or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// From the first byte sent to the last byte read.
-const TOTAL_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// A payment has about 2 KiB, an order less.
-const ANSWER_MAX_BYTES: usize = 256 * 1024;
 
 /// A client of Razorpay's API. Cheap to clone: clones share their connections.
 #[derive(Clone)]
 pub struct RazorpayApi {
-    client: Client,
-    origin: Url,
+    client: ApiClient,
     key_id: String,
     key_secret: SecretString,
 }
 
 impl fmt::Debug for RazorpayApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RazorpayApi({})", self.origin)
+        write!(f, "RazorpayApi({})", self.client.origin())
     }
 }
 
@@ -47,17 +39,8 @@ impl RazorpayApi {
         if key_id.trim().is_empty() || key_secret.expose_secret().trim().is_empty() {
             return Err(SetupError::EmptyKey);
         }
-        // The proxy of the environment would see the payments; a redirect would be sent the keys.
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|_| SetupError::Client)?;
         Ok(Self {
-            client,
-            origin: parse_origin(origin)?,
+            client: ApiClient::new(origin)?,
             key_id,
             key_secret,
         })
@@ -86,41 +69,15 @@ impl RazorpayApi {
     }
 
     async fn fetch(&self, path: &str) -> Result<Vec<u8>, OutboundError> {
-        let mut url = self.origin.clone();
-        url.set_path(path);
-        let response = self
-            .client
-            .get(url)
-            .basic_auth(&self.key_id, Some(self.key_secret.expose_secret()))
-            .send()
+        let secret = self.key_secret.expose_secret();
+        self.client
+            .get(
+                path,
+                &[],
+                |request| request.basic_auth(&self.key_id, Some(secret)),
+                bad_request,
+            )
             .await
-            .map_err(|error| unavailable(&error))?;
-        let status = response.status();
-        match status {
-            StatusCode::OK => read_bounded(response).await,
-            StatusCode::NOT_FOUND => Err(OutboundError::NotFound),
-            StatusCode::BAD_REQUEST => Err(bad_request(&read_bounded(response).await?)),
-            StatusCode::TOO_MANY_REQUESTS => Err(OutboundError::Unavailable("too many requests")),
-            _ if status.is_server_error() => Err(OutboundError::Unavailable("server error")),
-            _ => Err(OutboundError::Refused(status.as_u16())),
-        }
-    }
-}
-
-/// Scheme, host and port, and nothing else.
-fn parse_origin(text: &str) -> Result<Url, SetupError> {
-    let url = Url::parse(text).map_err(|_| SetupError::BadOrigin)?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.path() == "/"
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    if plain {
-        Ok(url)
-    } else {
-        Err(SetupError::BadOrigin)
     }
 }
 
@@ -137,40 +94,15 @@ fn bad_request(answer: &[u8]) -> OutboundError {
     }
 }
 
-async fn read_bounded(mut response: Response) -> Result<Vec<u8>, OutboundError> {
-    let mut answer = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| unavailable(&error))?
-    {
-        if answer.len() + chunk.len() > ANSWER_MAX_BYTES {
-            return Err(OutboundError::TooLarge);
-        }
-        answer.extend_from_slice(&chunk);
-    }
-    Ok(answer)
-}
-
-/// Names what went wrong and nothing of the request.
-fn unavailable(error: &reqwest::Error) -> OutboundError {
-    OutboundError::Unavailable(if error.is_timeout() {
-        "no answer in time"
-    } else if error.is_connect() {
-        "can not connect"
-    } else {
-        "the connection broke"
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use serde_json::json;
     use wiremock::matchers::{basic_auth, method, path};
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
+    use super::super::client::ANSWER_MAX_BYTES;
     use super::*;
 
     const PATH: &str = "/v1/payments/pay_1";

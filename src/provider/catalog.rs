@@ -2,6 +2,10 @@
 //!
 //! Checked when it is loaded, so that pricing can not fail later. Must never guess: a payment that fits no
 //! pack, or two, has no price.
+//!
+//! The amount that must equal a pack's price is the amount before the merchant's own discounts and without tax, where
+//! the provider tells it, or the amount that was paid. So a coupon takes nothing from what was bought, and what was
+//! really paid is recorded all the same.
 
 use std::collections::HashSet;
 
@@ -10,8 +14,8 @@ use serde::Deserialize;
 use crate::ledger::event::Price;
 use crate::ledger::{Credits, Currency, Money};
 
-/// The longest sku in bytes.
-const SKU_MAX_BYTES: usize = 255;
+/// The longest name of anything in the catalog, in bytes.
+const NAME_MAX_BYTES: usize = 255;
 /// The longest life of credits in days: a hundred years.
 const EXPIRY_MAX_DAYS: u32 = 36_500;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -29,6 +33,25 @@ pub struct Pack {
     /// How long its credits last from the time of payment, 1 to 36500 days; `None`: for ever.
     #[serde(default)]
     pub expires_after_days: Option<u32>,
+    /// The prices at Stripe that stand for it, for example `price_1SjE2UIwn4ecfiRI`; each in one pack only.
+    #[serde(default)]
+    pub stripe_price_ids: Vec<String>,
+    /// The plan that a subscription to it gives; 1 to 255 bytes. Several packs may give one plan.
+    #[serde(default)]
+    pub plan: Option<String>,
+}
+
+/// What is known of what a payment buys.
+#[derive(Debug, Clone, Copy)]
+pub struct Sale<'a> {
+    /// The pack that the payment names. If it names one, nothing else is looked for.
+    pub sku: Option<&'a str>,
+    /// The provider's prices that were charged. If the catalog has any of them, it must be those of one pack.
+    pub stripe_price_ids: &'a [String],
+    /// Whether, without both, the amount alone may say it.
+    pub by_amount: bool,
+    /// The amounts of which one must be the pack's price: before discounts, without tax, or as paid.
+    pub amounts: &'a [Money],
 }
 
 /// The packs, checked.
@@ -62,16 +85,30 @@ pub enum InvalidCatalog {
     /// Credits end at once or after more than a hundred years.
     #[error("catalog: {0}: expires_after_days must be 1 to 36500")]
     BadExpiry(String),
+    /// A price id of Stripe's is empty, too long, or holds blanks or control characters.
+    #[error("catalog: {0}: a price id must be 1 to 255 bytes without blanks or control characters")]
+    BadPriceId(String),
+    /// Two packs have one price of Stripe's, or one has it twice.
+    #[error("catalog: the price id {0:?} comes twice")]
+    DuplicatePriceId(String),
+    /// A plan is empty, too long, or holds control characters or blanks around it.
+    #[error(
+        "catalog: {0}: plan must be 1 to 255 bytes without control characters or blanks around it"
+    )]
+    BadPlan(String),
+}
+
+/// Whether a text can be the name of a pack or a plan.
+fn is_name(text: &str) -> bool {
+    (1..=NAME_MAX_BYTES).contains(&text.len())
+        && text.trim() == text
+        && !text.chars().any(char::is_control)
 }
 
 impl Pack {
     fn check(&self) -> Result<(), InvalidCatalog> {
         let sku = || self.sku.clone();
-        if self.sku.is_empty()
-            || self.sku.len() > SKU_MAX_BYTES
-            || self.sku.trim() != self.sku
-            || self.sku.chars().any(char::is_control)
-        {
+        if !is_name(&self.sku) {
             return Err(InvalidCatalog::BadSku(sku()));
         }
         if self.credits.is_zero() {
@@ -91,6 +128,13 @@ impl Pack {
         if distinct.len() < self.prices.len() {
             return Err(InvalidCatalog::DuplicatePrice(sku()));
         }
+        let is_price_id = |id: &String| is_name(id) && !id.contains(char::is_whitespace);
+        if !self.stripe_price_ids.iter().all(is_price_id) {
+            return Err(InvalidCatalog::BadPriceId(sku()));
+        }
+        if self.plan.as_ref().is_some_and(|plan| !is_name(plan)) {
+            return Err(InvalidCatalog::BadPlan(sku()));
+        }
         match self.expires_after_days {
             Some(0) => Err(InvalidCatalog::BadExpiry(sku())),
             Some(days) if days > EXPIRY_MAX_DAYS => Err(InvalidCatalog::BadExpiry(sku())),
@@ -98,8 +142,12 @@ impl Pack {
         }
     }
 
-    fn costs(&self, money: Money) -> bool {
-        self.prices.contains(&money)
+    fn costs(&self, amounts: &[Money]) -> bool {
+        self.prices.iter().any(|price| amounts.contains(price))
+    }
+
+    fn has_price_id(&self, ids: &[String]) -> bool {
+        self.stripe_price_ids.iter().any(|id| ids.contains(id))
     }
 
     fn price(&self, paid_at_s: i64) -> Price {
@@ -127,11 +175,16 @@ impl Catalog {
     /// # Errors
     /// [`InvalidCatalog`], naming the first pack that does not.
     pub fn new(packs: Vec<Pack>) -> Result<Self, InvalidCatalog> {
-        let mut skus = HashSet::new();
+        let (mut skus, mut price_ids) = (HashSet::new(), HashSet::new());
         for pack in &packs {
             pack.check()?;
             if !skus.insert(pack.sku.as_str()) {
                 return Err(InvalidCatalog::DuplicateSku(pack.sku.clone()));
+            }
+            for id in &pack.stripe_price_ids {
+                if !price_ids.insert(id.as_str()) {
+                    return Err(InvalidCatalog::DuplicatePriceId(id.clone()));
+                }
             }
         }
         Ok(Self(packs))
@@ -143,7 +196,7 @@ impl Catalog {
     }
 
     /// What a pack gives, whatever was paid for it; `None`: there is no such pack. For operators, who know why.
-    pub fn price_of(&self, sku: &str, paid_at_s: i64) -> Option<Price> {
+    pub fn pack_price(&self, sku: &str, paid_at_s: i64) -> Option<Price> {
         let pack = self.0.iter().find(|pack| pack.sku == sku)?;
         Some(pack.price(paid_at_s))
     }
@@ -151,15 +204,57 @@ impl Catalog {
     /// What a payment buys. With a sku: that pack, if the money is one of its prices. Without: the one pack that
     /// has this price. `paid_at_s` (seconds since 1970, from the provider) is when the credits' life begins.
     pub fn price(&self, sku: Option<&str>, money: Money, paid_at_s: i64) -> Option<Price> {
-        let mut fitting = self
-            .0
-            .iter()
-            .filter(|pack| sku.is_none_or(|sku| pack.sku == sku) && pack.costs(money));
-        match (fitting.next(), fitting.next()) {
-            (Some(pack), None) => Some(pack.price(paid_at_s)),
-            _ => None,
-        }
+        let sale = Sale {
+            sku,
+            stripe_price_ids: &[],
+            by_amount: true,
+            amounts: &[money],
+        };
+        self.price_of(sale, paid_at_s)
     }
+
+    /// What a sale buys: the pack of its sku; else the one pack of its price ids; else, if the amount may say it, the
+    /// one pack of that price. Always only if one of the amounts is a price of the pack. `paid_at_s` as in
+    /// [`Catalog::price`].
+    pub fn price_of(&self, sale: Sale<'_>, paid_at_s: i64) -> Option<Price> {
+        let costs = |pack: &&Pack| pack.costs(sale.amounts);
+        let pack = if let Some(sku) = sale.sku {
+            only(self.0.iter().filter(|pack| pack.sku == sku)).filter(costs)
+        } else if self.has_price_id(sale.stripe_price_ids) {
+            only(self.with_price_id(sale.stripe_price_ids)).filter(costs)
+        } else if sale.by_amount {
+            only(self.0.iter().filter(costs))
+        } else {
+            None
+        };
+        pack.map(|pack| pack.price(paid_at_s))
+    }
+
+    /// Whether the catalog has any of these prices of Stripe's.
+    pub fn has_price_id(&self, stripe_price_ids: &[String]) -> bool {
+        self.with_price_id(stripe_price_ids).next().is_some()
+    }
+
+    /// The plan that a subscription to these prices of Stripe's gives: that of the first pack in the catalog that has
+    /// one of them and a plan; else that of the pack of the sku. A subscriber may change to another price, and the sku
+    /// in the metadata stays, so the price goes first.
+    pub fn plan(&self, stripe_price_ids: &[String], sku: Option<&str>) -> Option<&str> {
+        let by_price = self
+            .with_price_id(stripe_price_ids)
+            .find_map(|pack| pack.plan.as_deref());
+        let of_sku = |pack: &&Pack| Some(pack.sku.as_str()) == sku;
+        by_price.or_else(|| self.0.iter().find(of_sku)?.plan.as_deref())
+    }
+
+    fn with_price_id(&self, ids: &[String]) -> impl Iterator<Item = &Pack> {
+        self.0.iter().filter(move |pack| pack.has_price_id(ids))
+    }
+}
+
+/// The pack, if it is a single one.
+fn only<'a>(mut packs: impl Iterator<Item = &'a Pack>) -> Option<&'a Pack> {
+    let first = packs.next();
+    first.filter(|_| packs.next().is_none())
 }
 
 #[cfg(test)]
@@ -208,6 +303,85 @@ mod tests {
         assert_eq!(sku(None, money("EUR", 599)), found("team_500"));
         assert_eq!(sku(None, money("INR", 49900)), None, "two packs cost this");
         assert_eq!(sku(None, money("JPY", 599)), None);
+    }
+
+    const PLANS: &str = r#"
+        [[catalog]]
+        sku = "pro_monthly"
+        credits = 1000
+        prices = [ { currency = "USD", amount_minor = 2000 } ]
+        stripe_price_ids = ["price_pro", "gold-monthly"]
+        plan = "pro"
+        [[catalog]]
+        sku = "pro_yearly"
+        credits = 12000
+        prices = [ { currency = "USD", amount_minor = 20000 } ]
+        stripe_price_ids = ["price_pro_yearly"]
+        plan = "pro"
+        [[catalog]]
+        sku = "pack"
+        credits = 500
+        prices = [ { currency = "USD", amount_minor = 2000 }, { currency = "USD", amount_minor = 599 } ]
+        stripe_price_ids = ["price_pack"]
+    "#;
+
+    fn ids(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|&id| id.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_sku_goes_before_a_price_id_and_that_before_the_amount() {
+        let catalog = load(PLANS).unwrap();
+        let sold = |sku, price_ids: &[&str], by_amount, amounts: &[i64]| {
+            let amounts: Vec<Money> = amounts.iter().map(|&n| money("USD", n)).collect();
+            let sale = Sale {
+                sku,
+                stripe_price_ids: &ids(price_ids),
+                by_amount,
+                amounts: &amounts,
+            };
+            catalog.price_of(sale, 1).map(|price| price.sku)
+        };
+        let found = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            sold(Some("pack"), &["price_pro"], true, &[2000]),
+            found("pack")
+        );
+        assert_eq!(sold(Some("nothing"), &["price_pro"], true, &[2000]), None);
+        assert_eq!(
+            sold(None, &["gold-monthly"], true, &[2000]),
+            found("pro_monthly")
+        );
+        assert_eq!(
+            sold(None, &["price_other", "price_pro"], true, &[2000]),
+            found("pro_monthly")
+        );
+        // Known by its price, it must cost that.
+        assert_eq!(sold(None, &["price_pro"], true, &[599]), None);
+        // Of two packs, none is guessed, though only one costs this.
+        assert_eq!(
+            sold(None, &["price_pro", "price_pro_yearly"], true, &[2000]),
+            None
+        );
+        assert_eq!(sold(None, &["price_other"], true, &[599]), found("pack"));
+        assert_eq!(sold(None, &["price_other"], false, &[599]), None);
+        // Any of the amounts, if together they fit one pack only.
+        assert_eq!(sold(None, &[], true, &[1, 599]), found("pack"));
+        assert_eq!(sold(None, &[], true, &[20_000, 599]), None);
+        assert_eq!(sold(None, &["price_pack"], true, &[1, 2000]), found("pack"));
+        assert_eq!(sold(None, &[], true, &[]), None);
+    }
+
+    #[test]
+    fn a_plan_is_found_by_the_price_id_then_by_the_sku() {
+        let catalog = load(PLANS).unwrap();
+        let plan = |price_ids: &[&str], sku| catalog.plan(&ids(price_ids), sku);
+        assert_eq!(plan(&["price_pro_yearly"], None), Some("pro"));
+        assert_eq!(plan(&["price_pack", "gold-monthly"], None), Some("pro"));
+        assert_eq!(plan(&["price_pack"], None), None);
+        assert_eq!(plan(&["price_other"], Some("pro_monthly")), Some("pro"));
+        assert_eq!(plan(&[], Some("pack")), None);
+        assert_eq!(plan(&[], None), None);
     }
 
     #[test]
@@ -266,6 +440,26 @@ mod tests {
                 "expires_after_days",
             ),
             (pack("a", "1", price, "expires_after = 3"), "unknown field"),
+            (
+                pack("a", "1", price, "stripe_price_ids = [\"\"]"),
+                "a price id must be",
+            ),
+            (
+                pack("a", "1", price, "stripe_price_ids = [\"price 1\"]"),
+                "a price id must be",
+            ),
+            (
+                pack("a", "1", price, "stripe_price_ids = [\"p\", \"p\"]"),
+                "\"p\" comes twice",
+            ),
+            (
+                ["a", "b"]
+                    .map(|sku| pack(sku, "1", price, "stripe_price_ids = [\"p\"]"))
+                    .concat(),
+                "\"p\" comes twice",
+            ),
+            (pack("a", "1", price, "plan = \"\""), "plan must be"),
+            (pack("a", "1", price, "plan = \" pro\""), "plan must be"),
         ] {
             let error = load(&bad).unwrap_err();
             assert!(error.contains(why), "{bad}\n{error}");

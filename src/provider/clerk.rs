@@ -6,12 +6,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
 use super::json::{Object, clean, clean_email};
-use super::signature::{BadSecret, Key, keys};
+use super::signature::{BadSecret, Key, check_age, keys, plain_seconds};
 use super::{
     Delivery, Headers, ParkReason, Provider, Rejected, Rules, Translated, Verified, ignored_type,
     is_event_id, json_object, missing,
@@ -20,8 +19,6 @@ use crate::ledger::command::{ChangeProfile, Command, RegisterUser};
 use crate::ledger::event::ProfileVersion;
 use crate::ledger::{Personal, Profile, Salt, Source, UserId};
 
-/// How far the time stamp may be from the time of receipt, either way, in seconds; inclusive.
-const TOLERANCE_S: u64 = 300;
 /// How many signatures are looked at. Svix keeps at most 10 old keys.
 const SIGNATURES_MAX: usize = 64;
 /// The longest signature header in bytes; room for [`SIGNATURES_MAX`] of the longest kind.
@@ -91,7 +88,8 @@ impl Provider for Clerk {
         if signatures.len() > SIGNATURE_HEADER_MAX_BYTES {
             return Err(Rejected::BadHeader(family.signature));
         }
-        check_time(timestamp, delivery.received_at)?;
+        let sent_at_s = plain_seconds(timestamp).ok_or(Rejected::BadTimestamp)?;
+        check_age(sent_at_s, delivery.received_at)?;
         let candidates = candidates(signatures);
         let parts: [&[u8]; 5] = [
             id.as_bytes(),
@@ -143,22 +141,6 @@ fn family(headers: &Headers<'_>) -> &'static Family {
         &STANDARD_WEBHOOKS
     } else {
         &SVIX
-    }
-}
-
-/// Plain digits without a leading zero, at most [`TOLERANCE_S`] from the time of receipt.
-fn check_time(timestamp: &str, received_at: DateTime<Utc>) -> Result<(), Rejected> {
-    if timestamp.starts_with('0') || !timestamp.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Rejected::BadTimestamp);
-    }
-    let sent_at_s: i64 = timestamp.parse().map_err(|_| Rejected::BadTimestamp)?;
-    let received_at_s = received_at.timestamp();
-    if sent_at_s.abs_diff(received_at_s) <= TOLERANCE_S {
-        Ok(())
-    } else if sent_at_s < received_at_s {
-        Err(Rejected::TooOld)
-    } else {
-        Err(Rejected::TooNew)
     }
 }
 

@@ -99,6 +99,17 @@ impl<'a> Object<'a> {
             .and_then(|text| serde_json::from_str(text).ok())
     }
 
+    /// A member that is true or false.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.member(name)
+            .and_then(|text| serde_json::from_str(text).ok())
+    }
+
+    /// Whether a member is there and not null, whatever it is.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.member(name).is_some_and(|text| text != "null")
+    }
+
     /// A member that is a point in time in milliseconds since 1970: positive and exact.
     pub fn time_ms(&self, name: &str) -> Option<i64> {
         self.integer(name).filter(|t| (1..=MAX_EXACT).contains(t))

@@ -11,7 +11,9 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::ledger::{Command, Credits, Salt, Source};
+use crate::ledger::command::ChangeSubscription;
+use crate::ledger::event::PlanVersion;
+use crate::ledger::{Command, Credits, Salt, Source, UserId};
 
 pub mod catalog;
 pub mod clerk;
@@ -20,6 +22,7 @@ pub mod razorpay;
 pub mod sample;
 pub mod sign;
 mod signature;
+pub mod stripe;
 #[cfg(test)]
 mod tests;
 
@@ -238,6 +241,9 @@ pub enum Rejected {
     /// The time stamp lies too far in the future.
     #[error("the time stamp is too far in the future")]
     TooNew,
+    /// The signature header holds no signature of a scheme that is taken.
+    #[error("there is no signature of a known scheme")]
+    NoKnownScheme,
     /// No signature fits any secret.
     #[error("no signature matches")]
     NoMatch,
@@ -258,6 +264,7 @@ impl Rejected {
             Self::BadTimestamp => "bad_timestamp",
             Self::TooOld => "too_old",
             Self::TooNew => "too_new",
+            Self::NoKnownScheme => "no_known_scheme",
             Self::NoMatch => "no_match",
             Self::EmptyPayload => "empty_payload",
             Self::NotJson => "not_json",
@@ -277,25 +284,64 @@ pub enum Translated {
     Apply(Command),
     /// Nothing to do; the reason, for example `event type session.created`.
     Ignore(String),
+    /// A subscription that names nobody: its user is whoever paid for it. The caller may know who that was.
+    AwaitSubscriber {
+        /// All of the change but the user.
+        change: Box<UnownedSubscription>,
+    },
     /// It should mean something and can not be read. Kept, and tried again when the program has learned more.
     Park(ParkReason),
 }
 
+/// How a subscription stands that names no user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnownedSubscription {
+    /// The provider's id of the subscription.
+    pub subscription_id: String,
+    /// The plan that it gives now; `None`: it ended, or is not paid.
+    pub plan: Option<String>,
+    /// How new this is.
+    pub version: PlanVersion,
+    /// The plan of a user whose subscriptions give none.
+    pub base_plan: String,
+}
+
+impl UnownedSubscription {
+    /// The change, once it is known whose the subscription is.
+    pub fn owned_by(self, user_id: UserId) -> ChangeSubscription {
+        ChangeSubscription {
+            user_id,
+            subscription_id: self.subscription_id,
+            plan: self.plan,
+            version: self.version,
+            base_plan: self.base_plan,
+        }
+    }
+}
+
 /// Why a delivery waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParkReason {
     /// A field that the event can not go without is absent or of no use.
     MissingFields {
         /// Its path in the body.
         field: &'static str,
     },
+    /// A subscription names nobody, and nobody is known to have paid for it.
+    NoUser {
+        /// Whose subscription it is to the provider.
+        source: Source,
+        /// The provider's id of it.
+        subscription_id: String,
+    },
 }
 
 impl ParkReason {
     /// The name as stored in the inbox.
-    pub const fn code(self) -> &'static str {
+    pub const fn code(&self) -> &'static str {
         match self {
             Self::MissingFields { .. } => "missing_fields",
+            Self::NoUser { .. } => "no_user",
         }
     }
 }
@@ -303,7 +349,11 @@ impl ParkReason {
 impl fmt::Display for ParkReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MissingFields { field } => write!(f, "missing_fields: {field}"),
+            Self::MissingFields { field } => write!(f, "{}: {field}", self.code()),
+            Self::NoUser {
+                source,
+                subscription_id,
+            } => write!(f, "{}: {source}:{subscription_id}", self.code()),
         }
     }
 }
@@ -369,7 +419,7 @@ pub enum Lookup<'a> {
 
 impl Providers {
     /// Every provider that the program knows.
-    pub const KNOWN: [Source; 2] = [Source::Clerk, Source::Razorpay];
+    pub const KNOWN: [Source; 3] = [Source::Clerk, Source::Razorpay, Source::Stripe];
 
     /// Takes those that have secrets.
     pub fn new(configured: impl IntoIterator<Item = Box<dyn Provider>>) -> Self {

@@ -2,6 +2,8 @@
 //!
 //! Must hold nothing of a real person.
 
+pub mod stripe;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 

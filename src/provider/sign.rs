@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::clerk::svix_key;
 use super::razorpay::{EVENT_ID, SIGNATURE};
 use super::signature::{BadSecret, Key};
+use super::stripe;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -62,6 +63,25 @@ pub fn razorpay_webhook(
             (SIGNATURE, hex::encode(code.bytes())),
             (EVENT_ID, event_id.to_owned()),
         ],
+        body,
+    })
+}
+
+/// Signs a delivery as Stripe does: the event's id is in the body.
+///
+/// # Errors
+/// [`BadSecret`] when the secret is empty.
+pub fn stripe_webhook(
+    webhook_secret: &SecretString,
+    sent_at: DateTime<Utc>,
+    body: impl Into<Vec<u8>>,
+) -> Result<SignedDelivery, BadSecret> {
+    let body = body.into();
+    let timestamp = sent_at.timestamp().to_string();
+    let code = Key::of_text(webhook_secret)?.code(&[timestamp.as_bytes(), b".", &body]);
+    let signature = format!("t={timestamp},v1={}", hex::encode(code.bytes()));
+    Ok(SignedDelivery {
+        headers: vec![(stripe::SIGNATURE, signature)],
         body,
     })
 }

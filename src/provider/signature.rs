@@ -1,10 +1,17 @@
-//! What the signature schemes share: keys, a body's code under them, and the comparison in constant time.
+//! What the signature schemes share: keys, a body's code under them, the comparison in constant time, and how old a
+//! delivery may be.
 //!
 //! Must never show a secret: a key keeps only the prepared hash state and a short fingerprint.
 
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
+
+use super::Rejected;
+
+/// How far a time stamp may be from the time of receipt, either way, in seconds; inclusive.
+const TOLERANCE_S: u64 = 300;
 
 /// Why a configured secret is of no use. Never holds the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -116,4 +123,22 @@ pub(super) fn lower_hex(text: &str) -> Option<[u8; 32]> {
         .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let mut code = [0; 32];
     (plain && hex::decode_to_slice(text, &mut code).is_ok()).then_some(code)
+}
+
+/// Reads a time stamp: plain digits without a leading zero; any other spelling is none.
+pub(super) fn plain_seconds(timestamp: &str) -> Option<i64> {
+    let plain = !timestamp.starts_with('0') && timestamp.bytes().all(|b| b.is_ascii_digit());
+    timestamp.parse().ok().filter(|_| plain)
+}
+
+/// Whether a time stamp in seconds since 1970 is at most 300 seconds from the time of receipt.
+pub(super) fn check_age(sent_at_s: i64, received_at: DateTime<Utc>) -> Result<(), Rejected> {
+    let received_at_s = received_at.timestamp();
+    if sent_at_s.abs_diff(received_at_s) <= TOLERANCE_S {
+        Ok(())
+    } else if sent_at_s < received_at_s {
+        Err(Rejected::TooOld)
+    } else {
+        Err(Rejected::TooNew)
+    }
 }

@@ -12,6 +12,7 @@ use super::catalog::Pack;
 use super::clerk::Clerk;
 use super::razorpay::{ApiStatus, BadAnswer, Razorpay, capture_from_api};
 use super::sign::SignedDelivery;
+use super::stripe::Stripe;
 use super::*;
 use crate::ledger::command::CapturePayment;
 use crate::ledger::{Currency, Money, Personal, Profile, UserId};
@@ -22,10 +23,12 @@ mod fixtures;
 mod razorpay;
 mod razorpay_refunds;
 mod robust;
+mod stripe;
 mod vectors;
 
 const CLERK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const RAZORPAY_SECRET: &str = "webhook-secret";
+const STRIPE_SECRET: &str = "whsec_feb7d942d7042214959be82112896c8a";
 const SALT: Salt = Salt([5; 16]);
 
 fn secret(text: &str) -> SecretString {
@@ -38,6 +41,10 @@ fn clerk() -> Clerk {
 
 fn razorpay() -> Razorpay {
     Razorpay::new(&[secret(RAZORPAY_SECRET)]).unwrap()
+}
+
+fn stripe() -> Stripe {
+    Stripe::new(&[secret(STRIPE_SECRET)], None).unwrap()
 }
 
 fn now() -> DateTime<Utc> {
@@ -62,6 +69,8 @@ fn pack(sku: &str, credits: i64, price: Money, expires_after_days: Option<u32>) 
         credits: Credits::new(credits).unwrap(),
         prices: vec![price],
         expires_after_days,
+        stripe_price_ids: vec![],
+        plan: None,
     }
 }
 
@@ -76,6 +85,25 @@ fn rules() -> Rules {
             pack("credits_500_kwd", 500, money(15_250, "KWD"), None),
         ])
         .unwrap(),
+    }
+}
+
+/// What is sold for the payloads of Stripe: a pack in three currencies, and a plan that is paid monthly.
+fn stripe_rules() -> Rules {
+    let prices = vec![money(4900, "USD"), money(7500, "JPY"), money(15_250, "KWD")];
+    let pack_500 = Pack {
+        prices,
+        stripe_price_ids: vec!["price_pack".to_owned()],
+        ..pack("pack_500", 500, money(4900, "USD"), Some(365))
+    };
+    let pro = Pack {
+        stripe_price_ids: vec!["price_1SjE2UIwn4ecfiRIZWn4YDvA".to_owned()],
+        plan: Some("pro".to_owned()),
+        ..pack("pro_monthly", 1000, money(2000, "USD"), None)
+    };
+    Rules {
+        catalog: Catalog::new(vec![pack_500, pro]).unwrap(),
+        ..rules()
     }
 }
 
@@ -102,6 +130,12 @@ fn razorpay_says(body: &Value) -> Translated {
         sign::razorpay_webhook(&secret(RAZORPAY_SECRET), "evt_1", body.to_string()).unwrap();
     let verified = verify(&razorpay(), &signed).unwrap();
     razorpay().translate(&verified, &rules(), SALT)
+}
+
+fn stripe_says(body: &Value) -> Translated {
+    let signed = sign::stripe_webhook(&secret(STRIPE_SECRET), now(), body.to_string()).unwrap();
+    let verified = verify(&stripe(), &signed).unwrap();
+    stripe().translate(&verified, &stripe_rules(), SALT)
 }
 
 fn profile_of(personal: &Personal) -> Profile {

@@ -24,6 +24,8 @@ use super::cluster;
 pub const CLERK_SECRET: &str = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLXRlc3RzISE=";
 pub const RAZORPAY_SECRET: &str = "razorpay-webhook-secret-of-the-tests";
 pub const RAZORPAY_KEY_SECRET: &str = "razorpay-key-secret-of-the-tests";
+pub const STRIPE_SECRET: &str = "whsec_stripe_webhook_secret_of_the_tests";
+pub const STRIPE_SECRET_KEY: &str = "sk_test_of_the_tests";
 pub const SERVICE_KEY: &str = "service-key-of-the-tests-0000";
 pub const ADMIN_KEY: &str = "admin-key-of-the-tests-000000";
 pub const AUDIT_KEY: &str = "audit-key-of-the-tests-000000";
@@ -37,6 +39,8 @@ pub static MINT: LazyLock<TokenMint> = LazyLock::new(|| TokenMint::generate().un
 pub struct Options {
     /// The origin of a stand-in for Razorpay's API; none: its keys are not set.
     pub razorpay_api: Option<String>,
+    /// The origin of a stand-in for Stripe's API; none: its key is not set.
+    pub stripe_api: Option<String>,
     /// How long verify-payment waits.
     pub verify_wait: Duration,
     /// Changes anything else.
@@ -47,6 +51,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             razorpay_api: None,
+            stripe_api: None,
             verify_wait: Duration::from_millis(200),
             configure: Arc::new(|_| {}),
         }
@@ -343,6 +348,11 @@ pub fn config(database: &str, options: &Options) -> Config {
     if let Some(origin) = &options.razorpay_api {
         config.razorpay_api.key_id = Some("rzp_test_tests".to_owned());
         config.razorpay_api.origin.clone_from(origin);
+    }
+    config.stripe_webhook_secrets = vec![STRIPE_SECRET.into()];
+    if let Some(origin) = &options.stripe_api {
+        config.stripe_api.secret_key = Some(STRIPE_SECRET_KEY.into());
+        config.stripe_api.origin.clone_from(origin);
     }
     config.sessions = SessionSettings {
         clerk: Some(ClerkSettings {

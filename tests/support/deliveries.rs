@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeZone as _, Utc};
+use credit_ledger::provider::sample::stripe::StripeSale;
 use credit_ledger::provider::sample::{self, SamplePayment, SampleUser};
 use credit_ledger::provider::sign::{self, SignedDelivery};
 use secrecy::SecretString;
+use serde_json::Value;
 
-use super::app::{CLERK_SECRET, RAZORPAY_KEY_SECRET, RAZORPAY_SECRET};
+use super::app::{CLERK_SECRET, RAZORPAY_KEY_SECRET, RAZORPAY_SECRET, STRIPE_SECRET};
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -93,6 +95,37 @@ pub fn clerk(event_id: &str, body: impl Into<Vec<u8>>) -> SignedDelivery {
 
 pub fn razorpay(event_id: &str, body: impl Into<Vec<u8>>) -> SignedDelivery {
     sign::razorpay_webhook(&SecretString::from(RAZORPAY_SECRET), event_id, body).unwrap()
+}
+
+/// Signed now, by the system's clock; the event's id is in the body.
+pub fn stripe(body: impl Into<Vec<u8>>) -> SignedDelivery {
+    sign::stripe_webhook(&SecretString::from(STRIPE_SECRET), Utc::now(), body).unwrap()
+}
+
+/// A sale of the pack of 500 credits at Stripe.
+pub fn sale(user_id: Option<&str>) -> StripeSale {
+    StripeSale {
+        tail: unique(""),
+        amount_minor: 599,
+        currency: "usd".to_owned(),
+        user_id: user_id.map(str::to_owned),
+        sku: Some("credits_500".to_owned()),
+        price_id: None,
+        email: None,
+        created_at: some_time(),
+    }
+}
+
+/// An event of Stripe's about a sale, under an id of its own.
+pub fn told(event_type: &str, sale: &StripeSale) -> SignedDelivery {
+    let event = sample::stripe::event(event_type, &unique("evt_"), sale).unwrap();
+    stripe(event.to_string())
+}
+
+/// An event of Stripe's around any object, under an id of its own.
+pub fn stripe_event(event_type: &str, object: &Value) -> SignedDelivery {
+    let event = sample::stripe::envelope(event_type, &unique("evt_"), some_time(), object);
+    stripe(event.to_string())
 }
 
 /// The signature that a browser brings back from checkout.

@@ -278,7 +278,9 @@ impl Fixture {
     fn key(&self) -> String {
         match self.source {
             Source::Razorpay => razorpay_key(&self.delivery.body),
-            Source::Clerk | Source::Api | Source::Admin | Source::System => self.event_id.clone(),
+            Source::Clerk | Source::Stripe | Source::Api | Source::Admin | Source::System => {
+                self.event_id.clone()
+            }
         }
     }
 

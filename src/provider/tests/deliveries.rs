@@ -196,7 +196,7 @@ fn providers_are_found_by_name() {
     let providers = Providers::new([Box::new(clerk()) as Box<dyn Provider>]);
     assert!(matches!(providers.find("clerk"), Lookup::Found(p) if p.source() == Source::Clerk));
     assert!(matches!(providers.find("razorpay"), Lookup::NotConfigured));
-    for unknown in ["api", "Clerk", "", "stripe"] {
+    for unknown in ["api", "Clerk", "", "paddle"] {
         assert!(
             matches!(providers.find(unknown), Lookup::Unknown),
             "{unknown}"

@@ -4,9 +4,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::razorpay::CheckoutSignature;
+use super::super::stripe::session_from_api;
 use super::*;
 
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 9] = [
     "svix-id",
     "svix-timestamp",
     "svix-signature",
@@ -15,10 +16,11 @@ const HEADERS: [&str; 8] = [
     "webhook-signature",
     "x-razorpay-signature",
     "x-razorpay-event-id",
+    "stripe-signature",
 ];
 
 /// The names and the texts that the readers look for: random JSON would never hold them.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 58] = [
     "type",
     "event",
     "data",
@@ -43,8 +45,42 @@ const WORDS: [&str; 24] = [
     "primary_email_address_id",
     "verification",
     "first_name",
+    "object",
+    "created",
+    "account",
+    "livemode",
+    "previous_attributes",
+    "metadata",
+    "mode",
+    "payment_status",
+    "amount_total",
+    "amount_subtotal",
+    "amount_received",
+    "amount_captured",
+    "amount_refunded",
+    "amount_paid",
+    "subtotal",
+    "client_reference_id",
+    "customer_details",
+    "payment_intent",
+    "latest_charge",
+    "charge",
+    "invoice",
+    "subscription",
+    "subscription_details",
+    "parent",
+    "lines",
+    "line_items",
+    "items",
+    "price",
+    "plan",
+    "pricing",
+    "price_details",
+    "proration",
+    "balance_transactions",
+    "paid",
 ];
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 27] = [
     "user.created",
     "user.updated",
     "user.deleted",
@@ -53,6 +89,25 @@ const TEXTS: [&str; 8] = [
     "captured",
     "pay_1",
     "INR",
+    "checkout.session.completed",
+    "payment_intent.succeeded",
+    "charge.succeeded",
+    "invoice.paid",
+    "invoice_payment.paid",
+    "refund.updated",
+    "charge.refunded",
+    "charge.dispute.closed",
+    "customer.subscription.updated",
+    "payment",
+    "subscription",
+    "paid",
+    "complete",
+    "succeeded",
+    "lost",
+    "active",
+    "cs_1",
+    "pi_1",
+    "payment_intent",
 ];
 
 fn value() -> impl Strategy<Value = Value> {
@@ -77,10 +132,15 @@ fn value() -> impl Strategy<Value = Value> {
 /// A payload of a right type whose inner values are anything.
 fn event() -> impl Strategy<Value = Value> {
     (proptest::sample::select(TEXTS.to_vec()), value(), value()).prop_map(|(name, one, other)| {
+        // Clerk's object is `data` itself, Stripe's is in it.
+        let mut data = one.as_object().cloned().unwrap_or_default();
+        data.insert("object".to_owned(), one.clone());
+        data.insert("previous_attributes".to_owned(), other.clone());
         json!({
             "type": name,
             "event": name,
-            "data": one,
+            "id": "evt_1",
+            "data": data,
             "payload": {"payment": {"entity": one}, "order": {"entity": other}},
             "created_at": other,
         })
@@ -94,6 +154,7 @@ fn header() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
         Just(b"msg_1".to_vec()),
         "(v1,[A-Za-z0-9+/]{43}= ?){0,3}".prop_map(String::into_bytes),
         "[0-9a-f]{64}".prop_map(String::into_bytes),
+        "t=1795000300(,v1=[0-9a-f]{64}){0,3}".prop_map(String::into_bytes),
     ];
     (proptest::sample::select(HEADERS.to_vec()), value)
 }
@@ -111,13 +172,16 @@ proptest! {
         };
         prop_assert!(clerk().verify(&delivery()).is_err());
         prop_assert!(razorpay().verify(&delivery()).is_err());
+        prop_assert!(stripe().verify(&delivery()).is_err());
     }
 
     #[test]
     fn no_signed_object_panics(event in event()) {
         let _ = clerk_says(&event);
         let _ = razorpay_says(&event);
-        let entity = &event["data"];
+        let _ = stripe_says(&event);
+        let entity = &event["data"]["object"];
+        let _ = session_from_api(entity.to_string().as_bytes(), None, 1, &rules(), SALT);
         let _ = capture_from_api(entity.to_string().as_bytes(), Some(b"{}"), None, 1, &rules(), SALT);
     }
 
@@ -131,7 +195,12 @@ proptest! {
         if let Ok(verified) = verify(&razorpay(), &signed) {
             let _ = razorpay().translate(&verified, &rules(), SALT);
         }
+        let signed = sign::stripe_webhook(&secret(STRIPE_SECRET), now(), body.clone()).unwrap();
+        if let Ok(verified) = verify(&stripe(), &signed) {
+            let _ = stripe().translate(&verified, &stripe_rules(), SALT);
+        }
         let _ = capture_from_api(&body, Some(&body), None, 1, &rules(), SALT);
+        let _ = session_from_api(&body, None, 1, &rules(), SALT);
     }
 
     #[test]
@@ -145,6 +214,10 @@ proptest! {
         let index = at.index(changed.body.len());
         changed.body[index] ^= 1;
         prop_assert_eq!(verify(&clerk(), &changed).unwrap_err(), Rejected::NoMatch);
+        let mut signed = sign::stripe_webhook(&secret(STRIPE_SECRET), now(), event.to_string()).unwrap();
+        prop_assert!(verify(&stripe(), &signed).is_ok());
+        signed.body[index] ^= 1;
+        prop_assert_eq!(verify(&stripe(), &signed).unwrap_err(), Rejected::NoMatch);
     }
 
     #[test]
