@@ -23,5 +23,6 @@ mod schema;
 mod sdk;
 mod start;
 mod store;
+mod upkeep;
 mod verify;
 mod webhooks;
