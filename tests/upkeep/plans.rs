@@ -8,9 +8,10 @@ insert into users (user_id, registered, deleted, bonus, plan_sequence, email, em
   select 'user_' || n, true, false, true, 0, 'User_' || n || '@example.com', true, 1 from generate_series(1, 20000) as n;
 insert into streams (aggregate_type, aggregate_id, shard, version, state)
   select 'user', 'user_' || n, n % 16, 1, '{}' from generate_series(1, 20000) as n;
-insert into purchases (purchase_id, user_id, captured, credits, subscription_id, payer_email, refunded_minor,
+insert into purchases (purchase_id, user_id, captured, sku, credits, subscription_id, payer_email, refunded_minor,
                        disputed_minor, lost_minor, standing_sequence, recorded_at)
-  select 'stripe:pi_' || n, case when n % 50 > 0 then 'user_' || n end, true, 1, 'sub_' || n % 1000,
+  select 'stripe:pi_' || n, case when n % 50 > 0 then 'user_' || n end, true,
+         case when n % 70 > 0 then 'credits_1' end, 1, 'sub_' || n % 1000,
          case when n % 50 = 0 then 'payer_' || n || '@example.com' end, 0, 0, 0, 0, now()
     from generate_series(1, 20000) as n;
 insert into personal (aggregate_type, aggregate_id, sequence, salt, profile)
@@ -22,14 +23,14 @@ insert into events (aggregate_type, aggregate_id, sequence, event_type, event_ve
     from generate_series(1, 20000) as n;
 insert into inbox (source, key, provider_event_id, body, body_sha256, headers, secret, received_at, outcome, shards,
                    positions, waits_for, next_attempt_at)
-  select 'razorpay', n, 'evt_' || n, '', '', '{}', '', now(), case when n % 100 = 0 then 'parked' else 'recorded' end,
+  select 'razorpay', n, 'evt_' || n, '', '', '{}', '', now() - n * interval '1 second', case when n % 100 = 0 then 'parked' else 'recorded' end,
          '{}', '{}', case when n % 200 = 0 then 'razorpay:sub_' || n end,
          case when n % 100 = 0 then now() + n * interval '1 minute' end
     from generate_series(1, 20000) as n;
 analyze";
 
 /// Each statement with values for its parameters.
-const LOOK_UPS: [(&str, &[&str]); 9] = [
+const LOOK_UPS: [(&str, &[&str]); 17] = [
     (
         include_str!("../../projections/users/owners.sql"),
         &["'USER_7@example.com'", "2"],
@@ -65,6 +66,45 @@ const LOOK_UPS: [(&str, &[&str]); 9] = [
     (
         include_str!("../../src/store/sql/find_delivery.sql"),
         &["'razorpay'", "'evt_7'"],
+    ),
+    (
+        include_str!("../../src/reads/sql/page_inbox.sql"),
+        &[
+            "'{clerk,razorpay}'",
+            "'recorded'",
+            "now()",
+            "'7'",
+            "'clerk'",
+            "50",
+        ],
+    ),
+    (
+        include_str!("../../src/reads/sql/count_parked.sql"),
+        &["'{clerk,razorpay}'", "10001"],
+    ),
+    (
+        include_str!("../../src/reads/sql/select_last_deliveries.sql"),
+        &["'{clerk,razorpay}'", "'{parked,recorded}'"],
+    ),
+    (
+        include_str!("../../src/reads/sql/select_purchase_deliveries.sql"),
+        &["'stripe:pi_7'", "20"],
+    ),
+    (
+        include_str!("../../projections/purchases/page_unclaimed.sql"),
+        &["now()", "''", "50"],
+    ),
+    (
+        include_str!("../../projections/purchases/page_unpriced.sql"),
+        &["now()", "''", "50"],
+    ),
+    (
+        include_str!("../../projections/purchases/count_unresolved.sql"),
+        &["10001"],
+    ),
+    (
+        include_str!("../../projections/users/page_without_bonus.sql"),
+        &["''", "100"],
     ),
 ];
 
