@@ -107,6 +107,8 @@ create index inbox_provider_event_id on inbox (provider_event_id) where provider
 create index inbox_parked on inbox (received_at) where outcome = 'parked';
 create index inbox_due on inbox (coalesce(next_attempt_at, received_at)) where outcome = 'parked';
 create index inbox_waits_for on inbox (waits_for) where outcome = 'parked' and waits_for is not null;
+-- What operators look at: deliveries by what became of them, and when each provider last delivered.
+create index inbox_outcome on inbox (outcome, source, received_at);
 
 -- What is to be looked at after a commit: `match`, whether an e-mail address now has a user and an unclaimed purchase;
 -- `subscription`, what waits for the user of a subscription (`subject`). A row points to the event that calls for it and

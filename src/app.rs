@@ -103,7 +103,68 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     Ok(bytes)
 }
 
+/// What is made of the settings alone, so that a mistake in them is found before anything is started.
+struct Parts {
+    providers: Providers,
+    sessions: Sessions,
+    api_keys: ApiKeys,
+    razorpay_api: Option<RazorpayApi>,
+    stripe_api: Option<StripeApi>,
+}
+
+impl Parts {
+    fn of(config: &Config) -> Result<Self, StartError> {
+        Ok(Self {
+            providers: providers(config)?,
+            sessions: Sessions::new(&config.sessions)?,
+            api_keys: ApiKeys::new(&config.api_keys)?,
+            razorpay_api: razorpay_api(config)?,
+            stripe_api: stripe_api(config)?,
+        })
+    }
+}
+
 impl App {
+    /// The program without its door, on a database whose schema and read models are up to date: for commands. The lanes
+    /// end when it is dropped.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left behind.
+    pub async fn without_door(
+        config: &Config,
+        database: &Database,
+        clock: Clock,
+    ) -> Result<(Self, Vec<JoinHandle<()>>), StartError> {
+        Self::open(Parts::of(config)?, config, database, clock).await
+    }
+
+    async fn open(
+        parts: Parts,
+        config: &Config,
+        database: &Database,
+        clock: Clock,
+    ) -> Result<(Self, Vec<JoinHandle<()>>), StartError> {
+        let pool = database.pool(Role::App, &PoolOptions::for_reads(16))?;
+        let (ledger, lanes) = Ledger::start(database, config.store, Arc::clone(&clock)).await?;
+        let app = Self {
+            ledger,
+            backlog: Backlog::new(pool.clone()),
+            reads: Reads::new(pool),
+            providers: parts.providers,
+            rules: config.rules.clone(),
+            sessions: parts.sessions,
+            api_keys: parts.api_keys,
+            razorpay_api: parts.razorpay_api,
+            razorpay_key_secret: config.razorpay_api.key_secret.clone(),
+            stripe_api: parts.stripe_api,
+            stripe_livemode: config.stripe_livemode,
+            verify_wait: config.verify_wait,
+            clock,
+            stopping: AtomicBool::new(false),
+        };
+        Ok((app, lanes))
+    }
+
     /// What time it is.
     pub fn now(&self) -> DateTime<Utc> {
         (self.clock)()
@@ -181,11 +242,7 @@ impl Application {
     /// # Errors
     /// [`StartError`], with nothing left behind.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let providers = providers(&config)?;
-        let sessions = Sessions::new(&config.sessions)?;
-        let api_keys = ApiKeys::new(&config.api_keys)?;
-        let razorpay_api = razorpay_api(&config)?;
-        let stripe_api = stripe_api(&config)?;
+        let parts = Parts::of(&config)?;
         let listen = |error| StartError::Listen {
             address: config.listen,
             error,
@@ -199,24 +256,7 @@ impl Application {
         let database = Database::open(&config.database).await?;
         database.migrate().await?;
         rebuild::bring_up_to_date(&database).await?;
-        let pool = database.pool(Role::App, &PoolOptions::for_reads(16))?;
-        let (ledger, lanes) = Ledger::start(&database, config.store, Arc::clone(&clock)).await?;
-        let app = App {
-            ledger,
-            backlog: Backlog::new(pool.clone()),
-            reads: Reads::new(pool),
-            providers,
-            rules: config.rules,
-            sessions,
-            api_keys,
-            razorpay_api,
-            razorpay_key_secret: config.razorpay_api.key_secret,
-            stripe_api,
-            stripe_livemode: config.stripe_livemode,
-            verify_wait: config.verify_wait,
-            clock,
-            stopping: AtomicBool::new(false),
-        };
+        let (app, lanes) = App::open(parts, &config, &database, clock).await?;
         let listener = socket
             .listen(BACKLOG)
             .and_then(tokio::net::TcpListener::into_std);

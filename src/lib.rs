@@ -10,6 +10,7 @@
 //! - [`projection`]: the read models: applied with the append, rebuilt from the log.
 //! - [`reads`]: the queries that answer requests.
 //! - [`upkeep`]: what follows a commit, and what waits for its time.
+//! - [`recover`]: the operators' sweep: what should have credits and has none.
 //! - [`audit`]: the history told again by other means, and compared.
 //! - [`outbound`]: what we ask the providers' APIs.
 //! - [`postgres`]: how the database is found, started, reached and migrated.
@@ -28,5 +29,6 @@ pub mod postgres;
 pub mod projection;
 pub mod provider;
 pub mod reads;
+pub mod recover;
 pub mod store;
 pub mod upkeep;

@@ -1,11 +1,19 @@
 //! Reads of the read models: one prepared `SELECT` each, from a pool of their own.
 //!
-//! The texts live with the tables, in `projections/`. Nothing here may write, and no rule may depend on it.
+//! The texts live with the tables, in `projections/`; what operators see of the log and the inbox is in `reads/`. Nothing
+//! here may write, and no rule may depend on it.
+
+mod admin;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool, PoolError};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+
+pub use admin::{
+    Count, EndRow, InboxRow, LATEST, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved,
+    UserCounts,
+};
 
 /// The database can not answer now.
 #[derive(Debug, thiserror::Error)]
@@ -248,7 +256,7 @@ async fn run(
     connection.query(&statement, params).await
 }
 
-/// `users/get.sql` always gives one row; if not, the connection is of no use.
+/// Some statements always give one row; if not, the connection is of no use.
 fn missing_row() -> ReadError {
     ReadError::Pool(PoolError::Closed)
 }

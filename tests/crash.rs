@@ -1,6 +1,6 @@
 //! The program itself under kill -9, SIGTERM and the command line: what was acknowledged is there, once.
 
-mod service;
+pub mod service;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

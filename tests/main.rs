@@ -10,17 +10,20 @@
 mod support;
 
 mod accounts;
+mod admin;
 mod crash;
 mod exactly_once;
 mod fuzz;
 mod lives;
 mod projections;
+mod recover;
 mod replay;
 mod routes;
 mod schema;
 mod sdk;
 mod start;
 mod store;
+mod traps;
 mod upkeep;
 mod verify;
 mod webhooks;

@@ -29,8 +29,12 @@ create table purchases (
   recorded_at timestamptz not null,
   constraint purchases_pkey primary key (purchase_id)
 ) with (fillfactor = 90);
--- A user's purchases; and, under no user, those that nobody claimed.
+-- A user's purchases.
 create index purchases_user on purchases (user_id, recorded_at, purchase_id);
-create index purchases_unpriced on purchases (recorded_at, purchase_id) where sku is null;
+-- What an operator has to look at; few rows are in them.
+create index purchases_unclaimed on purchases (recorded_at, purchase_id)
+  where user_id is null and captured and part_of is null;
+create index purchases_unpriced on purchases (recorded_at, purchase_id)
+  where sku is null and captured and part_of is null;
 create index purchases_payer on purchases (lower(payer_email)) where payer_email is not null;
 create index purchases_subscription on purchases (subscription_id) where subscription_id is not null;

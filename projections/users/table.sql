@@ -16,3 +16,5 @@ create table users (
 ) with (fillfactor = 80);
 -- Users with an address, whatever its case. An address is not unique.
 create index users_email on users (lower(email)) where email is not null;
+-- Users who never got the bonus of a sign-up.
+create index users_without_bonus on users (user_id) where not bonus and not deleted;

@@ -6,6 +6,7 @@ mod audit;
 mod demo;
 mod migrate;
 mod rebuild;
+mod recover;
 mod send;
 mod serve;
 
@@ -44,6 +45,8 @@ enum Command {
     Migrate,
     /// Make read models again from the log, while the service runs.
     Rebuild(rebuild::Arguments),
+    /// Find what should have credits and has none, and repair it.
+    Recover(recover::Arguments),
     /// Check the history.
     Audit(audit::Arguments),
 }
@@ -78,6 +81,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send(arguments) => send::run(arguments, load()?).await,
         Command::Migrate => migrate::run(load()?).await,
         Command::Rebuild(arguments) => rebuild::run(arguments, load()?).await,
+        Command::Recover(arguments) => recover::run(arguments, load()?).await,
         Command::Audit(arguments) => audit::run(arguments, load()?).await,
     }
 }

@@ -7,7 +7,7 @@ use super::page::Page;
 use super::problem::Problem;
 use crate::app::App;
 use crate::ledger::PurchaseId;
-use crate::reads::{BalanceRow, EntryRow, PurchaseRow, UserRow};
+use crate::reads::{BalanceRow, EntryRow, LATEST, PurchaseRow, UserRow};
 
 /// A user with the account.
 pub fn user(user_id: &str, row: &UserRow) -> Value {
@@ -67,29 +67,44 @@ pub async fn purchases(
     user_id: &str,
     page: &Page<PurchaseCursor>,
 ) -> Result<Value, Problem> {
-    let (before, id) = match &page.cursor {
-        None => (LATEST_MICROS, ""),
-        Some((micros, id)) => (*micros, id.as_str()),
-    };
-    // A cursor that was made up must not get as far as the database, which refuses such times and texts as a fault.
-    let given_out = page.cursor.is_none()
-        || (0..=LATEST_MICROS).contains(&before) && PurchaseId::parse(id).is_ok();
-    let before = DateTime::from_timestamp_micros(before)
-        .filter(|_| given_out)
-        .ok_or_else(|| super::body::invalid("cursor", "is not one that was given out"))?;
-    let rows = app
-        .reads
-        .purchases(user_id, (before, id), page.fetch())
-        .await?;
-    Ok(page.answer(rows, purchase, |row| {
-        (row.recorded_at.timestamp_micros(), row.purchase_id.clone())
-    }))
+    let before = before(page)?;
+    let rows = app.reads.purchases(user_id, before, page.fetch()).await?;
+    Ok(page.answer(rows, purchase, purchase_cursor))
 }
 
-/// Later than anything recorded: the year 9999.
-const LATEST_MICROS: i64 = 253_402_300_799_000_000;
+/// The time and the purchase id that a page begins behind.
+///
+/// # Errors
+/// `invalid_request` for a cursor that was made up: it must not get as far as the database, which refuses such times and
+/// texts as a fault.
+pub fn before(page: &Page<PurchaseCursor>) -> Result<(DateTime<Utc>, &str), Problem> {
+    match &page.cursor {
+        None => Ok((LATEST, "")),
+        Some((micros, id)) => time_of_cursor(*micros)
+            .filter(|_| PurchaseId::parse(id.as_str()).is_ok())
+            .map(|time| (time, id.as_str()))
+            .ok_or_else(not_given_out),
+    }
+}
 
-fn purchase(row: &PurchaseRow) -> Value {
+/// The place of a purchase in a list of purchases.
+pub fn purchase_cursor(row: &PurchaseRow) -> PurchaseCursor {
+    (row.recorded_at.timestamp_micros(), row.purchase_id.clone())
+}
+
+/// The time in a cursor, microseconds since 1970; `None`: no list has such a time.
+pub fn time_of_cursor(micros: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(micros)
+        .filter(|time| (DateTime::UNIX_EPOCH..=LATEST).contains(time))
+}
+
+/// A cursor can not be one of ours.
+pub fn not_given_out() -> Problem {
+    super::body::invalid("cursor", "is not one that was given out")
+}
+
+/// A purchase, as its user sees it.
+pub fn purchase(row: &PurchaseRow) -> Value {
     json!({
         "purchase_id": row.purchase_id,
         "status": row.status,
@@ -103,6 +118,7 @@ fn purchase(row: &PurchaseRow) -> Value {
     })
 }
 
-fn time(time: DateTime<Utc>) -> String {
+/// How times are shown: RFC 3339, UTC, microseconds.
+pub fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

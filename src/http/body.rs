@@ -6,6 +6,7 @@ use actix_web::web::{Bytes, Payload};
 use serde_json::{Map, Value};
 
 use super::problem::{Code, Problem};
+use crate::ledger::InvalidValue;
 
 /// The largest webhook taken: 1 MiB. Providers' own limits are far below.
 pub const WEBHOOK_BYTES_MAX: usize = 1024 * 1024;
@@ -52,6 +53,18 @@ impl Fields {
         }
     }
 
+    /// The body as a JSON object, or no members where there is no body.
+    ///
+    /// # Errors
+    /// `malformed` for anything else.
+    pub fn parse_optional(body: &[u8]) -> Result<Self, Problem> {
+        if body.is_empty() {
+            Ok(Self(Map::new()))
+        } else {
+            Self::parse(body)
+        }
+    }
+
     /// Whether there is such a member.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
@@ -70,6 +83,34 @@ impl Fields {
         }
     }
 
+    /// A text that may be absent, or null.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn optional_text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => {
+                self.0.remove(name);
+                Ok(None)
+            }
+            Some(_) => self.text(name).map(Some),
+        }
+    }
+
+    /// A whole number that may be absent, or null.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn optional_integer(&mut self, name: &str) -> Result<Option<i64>, Problem> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value
+                .as_i64()
+                .map(Some)
+                .ok_or_else(|| invalid(name, "must be a whole number")),
+        }
+    }
+
     /// Refuses members that nobody asked for.
     ///
     /// # Errors
@@ -79,6 +120,12 @@ impl Fields {
             None => Ok(()),
             Some(name) => Err(invalid(&shown(name), "is not a field of this request")),
         }
+    }
+}
+
+impl From<InvalidValue> for Problem {
+    fn from(error: InvalidValue) -> Self {
+        invalid(error.field, error.rule)
     }
 }
 

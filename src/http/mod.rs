@@ -4,6 +4,7 @@
 //! only.
 
 mod account;
+mod admin;
 mod body;
 mod health;
 mod identity;
@@ -81,7 +82,7 @@ const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Ent
 }
 
 /// The whole URL map.
-pub const ROUTES: [Entry; 12] = [
+pub const ROUTES: [Entry; 18] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -104,11 +105,24 @@ pub const ROUTES: [Entry; 12] = [
     get("/v1/users/{user_id}/purchases", READ, || {
         read().to(users::purchases)
     }),
+    get("/v1/admin/overview", ADMIN, || read().to(admin::overview)),
+    get("/v1/admin/inbox", ADMIN, || read().to(admin::inbox)),
+    get("/v1/admin/purchases", ADMIN, || read().to(admin::purchases)),
+    post("/v1/admin/inbox/{source}/{event_id}/retry", ADMIN, || {
+        web::post().to(admin::retry)
+    }),
+    post("/v1/admin/recover", ADMIN, || {
+        web::post().to(admin::recover)
+    }),
+    post("/v1/admin/purchases/{purchase_id}/resolve", ADMIN, || {
+        web::post().to(admin::resolve)
+    }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);
+const ADMIN: Access = Access::ApiKey(Scope::Admin);
 
 impl Entry {
     /// The methods that are answered, as in the header `Allow`.
@@ -172,8 +186,16 @@ fn not_allowed(methods: &'static str) -> Problem {
 
 /// Hands a unit to the store and waits, for a while, for what becomes of it.
 async fn submit(app: &App, unit: Unit) -> Result<Outcome, Problem> {
-    match tokio::time::timeout(COMMIT_WAIT, app.ledger.execute(unit)).await {
-        Ok(outcome) => Ok(outcome?),
+    in_time(COMMIT_WAIT, app.ledger.execute(unit)).await
+}
+
+/// Waits, for a while, for work that is safe to repeat and goes on without us.
+async fn in_time<T, E: Into<Problem>>(
+    wait: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Problem> {
+    match tokio::time::timeout(wait, work).await {
+        Ok(result) => result.map_err(Into::into),
         Err(_) => Err(Code::Unavailable.because("it takes too long; asking again is safe")),
     }
 }

@@ -33,26 +33,21 @@ impl<C: DeserializeOwned + Serialize> Page<C> {
     /// # Errors
     /// `invalid_request` for anything that is neither, or comes twice, or can not be read.
     pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let mut query = query(request)?;
-        let limit = match query.remove("limit") {
-            None => LIMIT_DEFAULT,
-            Some(limit) => limit
-                .parse()
-                .ok()
-                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-                .ok_or_else(|| invalid("limit", "must be 1 to 200"))?,
-        };
-        let cursor = query
-            .remove("cursor")
-            .map(|text| decode(&text))
-            .transpose()?;
-        if !query.is_empty() {
-            return Err(invalid(
-                "query",
-                "has a parameter other than limit and cursor",
-            ));
-        }
-        Ok(Self { limit, cursor })
+        let mut query = Query::of(request)?;
+        let page = Self::take(&mut query)?;
+        query.finish()?;
+        Ok(page)
+    }
+
+    /// Takes `limit` and `cursor` out of a query that may hold more.
+    ///
+    /// # Errors
+    /// `invalid_request` for one that can not be read.
+    pub fn take(query: &mut Query) -> Result<Self, Problem> {
+        Ok(Self {
+            limit: query.limit(LIMIT_DEFAULT, LIMIT_MAX)?,
+            cursor: query.cursor()?,
+        })
     }
 
     /// One row more than asked for, to learn whether there is a next page.
@@ -75,39 +70,85 @@ impl<C: DeserializeOwned + Serialize> Page<C> {
     }
 }
 
-/// Refuses any query where none is read: whoever sends one believes that it changes the answer.
+/// The parameters of a query, which are taken out one by one; what is left over is a mistake of the caller.
+pub struct Query(HashMap<String, String>);
+
+impl Query {
+    /// The query's parameters, each at most once.
+    ///
+    /// # Errors
+    /// `invalid_request` for a query that can not be read or has one twice.
+    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        type Pairs = Vec<(String, String)>;
+        let pairs = actix_web::web::Query::<Pairs>::from_query(request.query_string())
+            .map_err(|_| invalid("query", "can not be read"))?
+            .into_inner();
+        let count = pairs.len();
+        let query: HashMap<String, String> = pairs.into_iter().collect();
+        if query.len() < count {
+            return Err(invalid("query", "has a parameter twice"));
+        }
+        Ok(Self(query))
+    }
+
+    /// A parameter, if it is there.
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    /// `limit`: 1 to `max`, `default` when nobody says.
+    ///
+    /// # Errors
+    /// `invalid_request` for anything else.
+    pub fn limit(&mut self, default: i64, max: i64) -> Result<i64, Problem> {
+        match self.take("limit") {
+            None => Ok(default),
+            Some(limit) => limit
+                .parse()
+                .ok()
+                .filter(|limit| (1..=max).contains(limit))
+                .ok_or_else(|| invalid("limit", &format!("must be 1 to {max}"))),
+        }
+    }
+
+    /// `cursor`, if it is there.
+    ///
+    /// # Errors
+    /// `invalid_request` for one that was not given out.
+    pub fn cursor<C: DeserializeOwned>(&mut self) -> Result<Option<C>, Problem> {
+        self.take("cursor").map(|text| decode(&text)).transpose()
+    }
+
+    /// Refuses what nobody took: whoever sends it believes that it changes the answer.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(invalid(
+                "query",
+                "has a parameter that this route does not read",
+            ))
+        }
+    }
+}
+
+/// Refuses any query where none is read.
 ///
 /// # Errors
 /// `invalid_request`.
 pub fn no_query(request: &HttpRequest) -> Result<(), Problem> {
-    if query(request)?.is_empty() {
-        Ok(())
-    } else {
-        Err(invalid("query", "is not read by this route"))
-    }
+    Query::of(request)?.finish()
 }
 
-/// The query's parameters, each at most once.
-///
-/// # Errors
-/// `invalid_request` for a query that can not be read or has one twice.
-fn query(request: &HttpRequest) -> Result<HashMap<String, String>, Problem> {
-    type Pairs = Vec<(String, String)>;
-    let pairs = actix_web::web::Query::<Pairs>::from_query(request.query_string())
-        .map_err(|_| invalid("query", "can not be read"))?
-        .into_inner();
-    let count = pairs.len();
-    let query: HashMap<String, String> = pairs.into_iter().collect();
-    if query.len() < count {
-        return Err(invalid("query", "has a parameter twice"));
-    }
-    Ok(query)
-}
-
-fn encode(cursor: &impl Serialize) -> String {
+/// A cursor as callers see it: opaque, safe in a URL.
+pub fn encode(cursor: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default())
 }
 
+/// A cursor that was given out.
 fn decode<C: DeserializeOwned>(text: &str) -> Result<C, Problem> {
     URL_SAFE_NO_PAD
         .decode(text)

@@ -14,7 +14,9 @@ use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::provider::Rejected;
 use crate::reads::ReadError;
+use crate::recover::RecoverError;
 use crate::store::StoreError;
+use crate::upkeep::UpkeepError;
 
 /// What a caller is told when something can not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +48,14 @@ pub enum Code {
     UnknownProvider,
     /// Nothing is known of that user.
     UserNotFound,
+    /// No such delivery is stored.
+    DeliveryNotFound,
+    /// No payment of that purchase is recorded.
+    PurchaseNotFound,
+    /// The purchase has a user, and not the one that it shall be given to.
+    AlreadyClaimed,
+    /// It is known what the purchase buys, and it is not what it shall buy.
+    AlreadyPriced,
     /// The route has no such method. Holds those that it has.
     MethodNotAllowed(&'static str),
     /// The body did not come in time.
@@ -62,7 +72,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidSignature,
         Self::Malformed,
         Self::InvalidRequest,
@@ -74,6 +84,10 @@ impl Code {
         Self::NotFound,
         Self::UnknownProvider,
         Self::UserNotFound,
+        Self::DeliveryNotFound,
+        Self::PurchaseNotFound,
+        Self::AlreadyClaimed,
+        Self::AlreadyPriced,
         Self::MethodNotAllowed("GET, HEAD"),
         Self::RequestTimeout,
         Self::PayloadTooLarge,
@@ -129,6 +143,26 @@ impl Code {
                 S::NOT_FOUND,
                 "user_not_found",
                 "Nothing is known of this user",
+            ),
+            Self::DeliveryNotFound => (
+                S::NOT_FOUND,
+                "delivery_not_found",
+                "No such delivery is stored",
+            ),
+            Self::PurchaseNotFound => (
+                S::NOT_FOUND,
+                "purchase_not_found",
+                "No such purchase is recorded",
+            ),
+            Self::AlreadyClaimed => (
+                S::CONFLICT,
+                "already_claimed",
+                "The purchase is another user's",
+            ),
+            Self::AlreadyPriced => (
+                S::CONFLICT,
+                "already_priced",
+                "The purchase buys something else",
             ),
             Self::MethodNotAllowed(_) => (
                 S::METHOD_NOT_ALLOWED,
@@ -252,9 +286,9 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::NotYourPurchase => Code::NotYourPurchase.because(error.to_string()),
-            LedgerError::UnknownPurchase
-            | LedgerError::AlreadyPriced
-            | LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
+            LedgerError::UnknownPurchase => Code::PurchaseNotFound.because(error.to_string()),
+            LedgerError::AlreadyPriced => Code::AlreadyPriced.because(error.to_string()),
+            LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
         }
     }
 }
@@ -271,6 +305,27 @@ impl From<IntakeError> for Problem {
         match error {
             IntakeError::Read(error) => error.into(),
             IntakeError::Randomness(error) => error.into(),
+        }
+    }
+}
+
+impl From<UpkeepError> for Problem {
+    fn from(error: UpkeepError) -> Self {
+        match error {
+            UpkeepError::Store(error) => error.into(),
+            UpkeepError::Read(error) => error.into(),
+            UpkeepError::Intake(error) => error.into(),
+            UpkeepError::UnknownDelivery => Code::DeliveryNotFound.because(error.to_string()),
+        }
+    }
+}
+
+impl From<RecoverError> for Problem {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Read(error) => error.into(),
+            RecoverError::Store(error) => error.into(),
+            RecoverError::Upkeep(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::account;
-use super::body::invalid;
 use super::identity::backend;
 use super::page::{Page, no_query};
 use super::problem::{Code, Problem};
@@ -85,7 +84,7 @@ async fn known(app: &App, path: &str, request: &HttpRequest) -> Result<(String, 
 
 fn asked_by_backend(app: &App, path: &str, request: &HttpRequest) -> Result<UserId, Problem> {
     backend(app, request, Scope::CreditsRead)?;
-    UserId::parse(path).map_err(|error| invalid(error.field, error.rule))
+    UserId::parse(path).map_err(Problem::from)
 }
 
 async fn known_row(app: &App, user_id: &UserId) -> Result<UserRow, Problem> {

@@ -23,7 +23,7 @@ impl Why {
 }
 
 /// The outcome of a delivery that waits, as stored.
-pub(super) const PARKED: &str = "parked";
+pub const PARKED: &str = "parked";
 
 /// What became of a delivery.
 #[derive(Debug)]

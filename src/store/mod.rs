@@ -38,6 +38,7 @@ pub mod unit;
 
 pub use backlog::Backlog;
 pub use backoff::LONGEST_WAIT;
+pub use fate::PARKED;
 pub use ledger::{Ledger, LedgerSettings};
 pub use statements::StatementError;
 pub use unit::{

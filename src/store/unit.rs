@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::ledger::{Command, Event, LedgerError, Source};
+use crate::ledger::{Command, Event, InvalidValue, LedgerError, Source};
 
 /// What one delivery or one call wants committed, all or nothing.
 #[derive(Debug, Clone)]
@@ -45,6 +45,36 @@ pub struct Operator {
     pub actor: String,
     /// Why.
     pub reason: String,
+}
+
+/// The longest reason, in characters.
+const REASON_MAX_CHARS: usize = 500;
+
+impl Operator {
+    /// Takes a reason that says something: 1 to 500 characters, none of them a control character.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] for any other.
+    pub fn new(actor: impl Into<String>, reason: &str) -> Result<Self, InvalidValue> {
+        let reason = reason.trim();
+        let invalid = |rule| InvalidValue {
+            field: "reason",
+            rule,
+        };
+        if reason.is_empty() {
+            return Err(invalid("must not be empty"));
+        }
+        if reason.chars().count() > REASON_MAX_CHARS {
+            return Err(invalid("must have at most 500 characters"));
+        }
+        if reason.chars().any(char::is_control) {
+            return Err(invalid("must not hold control characters"));
+        }
+        Ok(Self {
+            actor: actor.into(),
+            reason: reason.to_owned(),
+        })
+    }
 }
 
 /// A stored delivery that is tried again.

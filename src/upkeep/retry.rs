@@ -131,7 +131,10 @@ async fn try_one(
 }
 
 /// What is to be done with a stored delivery by the present rules. One that nothing here can read waits on.
-async fn translate(app: &App, stored: Stored) -> Result<Work, UpkeepError> {
+///
+/// # Errors
+/// [`UpkeepError::Intake`]
+pub async fn translate(app: &App, stored: Stored) -> Result<Work, UpkeepError> {
     let Stored {
         delivered,
         reason,

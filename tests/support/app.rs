@@ -182,6 +182,17 @@ impl TestApp {
         answer(self.client.get(self.url(path)).bearer_auth(SERVICE_KEY)).await
     }
 
+    /// A `GET` as an operator.
+    pub async fn get_as_operator(&self, path: &str) -> Answer {
+        answer(self.client.get(self.url(path)).bearer_auth(ADMIN_KEY)).await
+    }
+
+    /// A `POST` as an operator.
+    pub async fn post_as_operator(&self, path: &str, body: &Value) -> Answer {
+        let request = self.client.post(self.url(path));
+        answer(request.bearer_auth(ADMIN_KEY).json(body)).await
+    }
+
     /// Verify-payment as a signed-in user.
     pub async fn verify(
         &self,
