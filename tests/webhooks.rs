@@ -3,6 +3,7 @@
 mod bodies;
 mod payloads;
 mod payments;
+mod refunds;
 mod refused;
 mod users;
 

@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpServer, error::InternalError};
 use chrono::{DateTime, Utc};
 use credit_ledger::app::{random_bytes, system_now};
 use credit_ledger::config::Config;
+use credit_ledger::ledger::command::CapturePayment;
 use credit_ledger::ledger::{Command, Salt};
 use credit_ledger::provider::razorpay::Razorpay;
 use credit_ledger::provider::{Delivery, Headers, Provider as _, Rules, Translated};
@@ -32,6 +33,8 @@ pub struct Payment {
     pub order_id: Option<String>,
     pub credits: i64,
     pub paid_at_s: i64,
+    /// The same as the service's own command.
+    pub capture: Box<CapturePayment>,
 }
 
 /// What became of a payment.
@@ -129,7 +132,7 @@ fn read<R>(shared: &Shared<R>, request: &HttpRequest, body: &[u8]) -> anyhow::Re
     let Translated::Apply(Command::CapturePayment(capture)) = translated else {
         anyhow::bail!("not a captured payment");
     };
-    let (Some(user_id), Some(price)) = (capture.user_id, capture.price) else {
+    let (Some(user_id), Some(price)) = (&capture.user_id, &capture.price) else {
         anyhow::bail!("names no user or fits no price");
     };
     Ok(Payment {
@@ -142,8 +145,9 @@ fn read<R>(shared: &Shared<R>, request: &HttpRequest, body: &[u8]) -> anyhow::Re
         user_id: user_id.as_str().to_owned(),
         amount_minor: capture.money.amount_minor,
         currency: capture.money.currency.as_str().to_owned(),
-        order_id: capture.order_id,
+        order_id: capture.order_id.clone(),
         credits: price.credits.get(),
         paid_at_s: capture.paid_at_s,
+        capture,
     })
 }

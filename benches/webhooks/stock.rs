@@ -1,121 +1,77 @@
-//! Stock cqrs-es with postgres-es 0.5, put together as its book does: `postgres_cqrs`, and a `GenericQuery` for the view.
+//! Stock cqrs-es with postgres-es 0.5, put together as its book does: `postgres_cqrs`, and a `GenericQuery` for each view.
+//!
+//! The aggregates are the service's own, and so are the facts: a purchase is captured, and its user has the credits. The
+//! framework commits one aggregate at a time, and each view after it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::bail;
-use cqrs_es::event_sink::EventSink;
 use cqrs_es::persist::GenericQuery;
-use cqrs_es::{Aggregate, AggregateError, DomainEvent, EventEnvelope, View};
+use cqrs_es::{Aggregate, AggregateError, EventEnvelope, View};
+use credit_ledger::ledger::purchase::PurchaseCommand;
+use credit_ledger::ledger::user::UserCommand;
+use credit_ledger::ledger::{Purchase, PurchaseEvent, User};
 use credit_ledger::postgres::{ConnectOptions, Database, Role};
 use postgres_es::{PostgresCqrs, PostgresViewRepository, postgres_cqrs};
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use super::baseline::{Payment, Record, Recorded};
 
-/// How often a command that met another one on the same user is tried.
+/// How often a command that met another one on the same aggregate is tried.
 const ATTEMPTS: u8 = 10;
 
-/// A user's account.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Account {
-    balance: i64,
-    payments: HashSet<String>,
-}
-
-/// A payment arrived.
-#[derive(Clone)]
-struct CapturePayment {
-    purchase_id: String,
-    credits: i64,
-    amount_minor: i64,
-    currency: String,
-    order_id: Option<String>,
-    paid_at_s: i64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum AccountEvent {
-    CreditsPurchased {
-        purchase_id: String,
-        delta: i64,
-        balance: i64,
-        amount_minor: i64,
-        currency: String,
-        order_id: Option<String>,
-        paid_at_s: i64,
-    },
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the balance is too large")]
-struct TooLarge;
-
-impl DomainEvent for AccountEvent {
-    fn event_type(&self) -> String {
-        "CreditsPurchased".to_owned()
-    }
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
-    }
-}
-
-impl Aggregate for Account {
-    const TYPE: &'static str = "account";
-    type Command = CapturePayment;
-    type Event = AccountEvent;
-    type Error = TooLarge;
-    type Services = ();
-
-    async fn handle(
-        &mut self,
-        command: CapturePayment,
-        (): &(),
-        sink: &EventSink<Self>,
-    ) -> Result<(), TooLarge> {
-        if self.payments.contains(&command.purchase_id) {
-            return Ok(());
-        }
-        let event = AccountEvent::CreditsPurchased {
-            balance: self.balance.checked_add(command.credits).ok_or(TooLarge)?,
-            purchase_id: command.purchase_id,
-            delta: command.credits,
-            amount_minor: command.amount_minor,
-            currency: command.currency,
-            order_id: command.order_id,
-            paid_at_s: command.paid_at_s,
-        };
-        sink.write(event, self).await;
-        Ok(())
-    }
-
-    fn apply(&mut self, event: AccountEvent) {
-        let AccountEvent::CreditsPurchased {
-            purchase_id,
-            balance,
-            ..
-        } = event;
-        self.balance = balance;
-        self.payments.insert(purchase_id);
-    }
-}
-
+/// What a user has.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct BalanceView {
     balance: i64,
 }
 
-impl View<Account> for BalanceView {
-    fn update(&mut self, event: &EventEnvelope<Account>) {
-        let AccountEvent::CreditsPurchased { delta, .. } = &event.payload;
-        self.balance += delta;
+impl View<User> for BalanceView {
+    fn update(&mut self, event: &EventEnvelope<User>) {
+        self.balance += event.payload.movement().map_or(0, |movement| movement.delta);
+    }
+}
+
+/// What was bought.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct PurchaseView {
+    user_id: Option<String>,
+    amount_minor: i64,
+    currency: String,
+    order_id: Option<String>,
+    credits: i64,
+    paid_at_s: i64,
+}
+
+impl View<Purchase> for PurchaseView {
+    fn update(&mut self, event: &EventEnvelope<Purchase>) {
+        if let PurchaseEvent::PaymentCaptured {
+            amount_minor,
+            currency,
+            order_id,
+            user_id,
+            price,
+            paid_at_s,
+            ..
+        } = &event.payload
+        {
+            *self = Self {
+                user_id: user_id.as_ref().map(ToString::to_string),
+                amount_minor: *amount_minor,
+                currency: currency.to_string(),
+                order_id: order_id.clone(),
+                credits: price.as_ref().map_or(0, |price| price.credits.get()),
+                paid_at_s: *paid_at_s,
+            };
+        }
     }
 }
 
 /// The framework on its pool.
 pub struct Stock {
-    cqrs: PostgresCqrs<Account>,
+    purchases: PostgresCqrs<Purchase>,
+    users: PostgresCqrs<User>,
 }
 
 impl Stock {
@@ -130,33 +86,54 @@ impl Stock {
             .max_connections(connections)
             .connect_with(options)
             .await?;
-        let views =
-            PostgresViewRepository::<BalanceView, Account>::new("balance_view", pool.clone());
-        let query = GenericQuery::<_, BalanceView, Account>::new(Arc::new(views));
         Ok(Self {
-            cqrs: postgres_cqrs(pool, vec![Box::new(query)], ()),
+            purchases: framework::<PurchaseView, _>(&pool, "purchase_view"),
+            users: framework::<BalanceView, _>(&pool, "balance_view"),
         })
     }
 }
 
+fn framework<V, A>(pool: &PgPool, view: &str) -> PostgresCqrs<A>
+where
+    V: View<A> + 'static,
+    A: Aggregate<Services = ()> + 'static,
+{
+    let views = PostgresViewRepository::<V, A>::new(view, pool.clone());
+    let query = GenericQuery::<_, V, A>::new(Arc::new(views));
+    postgres_cqrs(pool.clone(), vec![Box::new(query)], ())
+}
+
 impl Record for Stock {
     async fn record(&self, payment: Payment) -> anyhow::Result<Recorded> {
-        let command = CapturePayment {
-            purchase_id: payment.purchase_id,
-            credits: payment.credits,
-            amount_minor: payment.amount_minor,
-            currency: payment.currency,
-            order_id: payment.order_id,
-            paid_at_s: payment.paid_at_s,
+        let capture = payment.capture;
+        let (Some(user_id), Some(price)) = (&capture.user_id, &capture.price) else {
+            bail!("the payment names no user or no pack");
         };
-        for _ in 0..ATTEMPTS {
-            match self.cqrs.execute(&payment.user_id, command.clone()).await {
-                // It does not say whether there was anything new.
-                Ok(()) => return Ok(Recorded::New),
-                Err(AggregateError::AggregateConflict) => {}
-                Err(error) => bail!("{error}"),
-            }
-        }
-        bail!("{ATTEMPTS} conflicts in a row")
+        let credit = UserCommand::CreditPurchase {
+            purchase_id: capture.purchase_id.clone(),
+            price: price.clone(),
+        };
+        let purchase_id = capture.purchase_id.clone();
+        let user_id = user_id.clone();
+        let captured = PurchaseCommand::Capture(capture);
+        execute(&self.purchases, purchase_id.as_str(), captured).await?;
+        execute(&self.users, user_id.as_str(), credit).await?;
+        // It does not say whether there was anything new.
+        Ok(Recorded::New)
     }
+}
+
+async fn execute<A>(cqrs: &PostgresCqrs<A>, id: &str, command: A::Command) -> anyhow::Result<()>
+where
+    A: Aggregate,
+    A::Command: Clone,
+{
+    for _ in 0..ATTEMPTS {
+        match cqrs.execute(id, command.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(AggregateError::AggregateConflict) => {}
+            Err(error) => bail!("{error}"),
+        }
+    }
+    bail!("{ATTEMPTS} conflicts in a row")
 }

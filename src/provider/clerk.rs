@@ -3,6 +3,11 @@
 //! Scheme (docs.svix.com, "Verifying webhooks manually"): HMAC-SHA256 over `id.timestamp.body` with the
 //! base64-decoded secret, written as `v1,<base64>`; several in one header while a secret is rotated.
 //! Must never take the first e-mail address for the primary one, and never read user-writable metadata.
+//!
+//! A ban changes no profile and no credits: Clerk ends the user's sessions, and with them all that a user can do here.
+//! Metadata that we write comes back as `user.updated` with a newer `updated_at`, and is recorded as a newer profile even
+//! if nothing in it is new: the ledger knows a profile by its salted digest only, so that it can be erased, and must know
+//! which `updated_at` was the last.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

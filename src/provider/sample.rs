@@ -167,27 +167,126 @@ pub fn razorpay_order(payment: &SamplePayment) -> Value {
 
 /// The body of Razorpay's `payment.captured`.
 pub fn razorpay_payment_captured(payment: &SamplePayment) -> Value {
-    json!({
-        "entity": "event",
-        "account_id": "acc_sample",
-        "event": "payment.captured",
-        "contains": ["payment"],
-        "payload": { "payment": { "entity": razorpay_payment(payment, "captured") } },
-        "created_at": payment.created_at.timestamp(),
-    })
+    razorpay_event(
+        "payment.captured",
+        payment,
+        json!({ "payment": { "entity": razorpay_payment(payment, "captured") } }),
+    )
 }
 
 /// The body of Razorpay's `order.paid`: the same money, and the order with it.
 pub fn razorpay_order_paid(payment: &SamplePayment) -> Value {
+    razorpay_event(
+        "order.paid",
+        payment,
+        json!({
+            "payment": { "entity": razorpay_payment(payment, "captured") },
+            "order": { "entity": razorpay_order(payment) },
+        }),
+    )
+}
+
+/// A refund as Razorpay would tell of one.
+#[derive(Debug, Clone)]
+pub struct SampleRefund {
+    /// `rfnd_…`
+    pub refund_id: String,
+    /// How much of the payment, in the currency's minor unit.
+    pub amount_minor: i64,
+    /// All that went back of the payment so far, this refund included.
+    pub refunded_total_minor: i64,
+}
+
+/// The body of Razorpay's `refund.created`, `refund.processed` or `refund.failed`.
+pub fn razorpay_refund(event_type: &str, payment: &SamplePayment, refund: &SampleRefund) -> Value {
+    let status = match event_type {
+        "refund.created" => "pending",
+        "refund.failed" => "failed",
+        _ => "processed",
+    };
+    let entity = json!({
+        "id": refund.refund_id,
+        "entity": "refund",
+        "amount": refund.amount_minor,
+        "currency": payment.currency,
+        "payment_id": payment.payment_id,
+        "notes": [],
+        "receipt": null,
+        "acquirer_data": { "arn": null },
+        "created_at": payment.created_at.timestamp(),
+        "status": status,
+    });
+    let total_minor = refund.refunded_total_minor;
+    let (payment_status, refund_status) = if total_minor == payment.amount_minor {
+        ("refunded", json!("full"))
+    } else if total_minor > 0 {
+        ("captured", json!("partial"))
+    } else {
+        ("captured", json!(null))
+    };
+    let mut of_payment = razorpay_payment(payment, payment_status);
+    of_payment["amount_refunded"] = json!(total_minor);
+    of_payment["refund_status"] = refund_status;
+    razorpay_event(
+        event_type,
+        payment,
+        json!({ "refund": { "entity": entity }, "payment": { "entity": of_payment } }),
+    )
+}
+
+/// A dispute as Razorpay would tell of one.
+#[derive(Debug, Clone)]
+pub struct SampleDispute {
+    /// `disp_…`
+    pub dispute_id: String,
+    /// How much of the payment is contested, in the currency's minor unit.
+    pub amount_minor: i64,
+    /// `chargeback`, `pre_arbitration`, `arbitration`, `fraud` or `retrieval`.
+    pub phase: &'static str,
+}
+
+/// The body of Razorpay's `payment.dispute.created`, `.under_review`, `.action_required`, `.won`, `.lost` or `.closed`.
+pub fn razorpay_dispute(
+    event_type: &str,
+    payment: &SamplePayment,
+    dispute: &SampleDispute,
+) -> Value {
+    let step = event_type.rsplit('.').next().unwrap_or_default();
+    let entity = json!({
+        "id": dispute.dispute_id,
+        "entity": "dispute",
+        "payment_id": payment.payment_id,
+        "amount": dispute.amount_minor,
+        "currency": payment.currency,
+        "amount_deducted": if step == "lost" { dispute.amount_minor } else { 0 },
+        "reason_code": "goods_or_services_not_received_or_partially_received",
+        "respond_by": payment.created_at.timestamp() + 864_000,
+        "status": if step == "created" { "open" } else { step },
+        "phase": dispute.phase,
+        "created_at": payment.created_at.timestamp(),
+    });
+    razorpay_event(
+        event_type,
+        payment,
+        json!({
+            "payment": { "entity": razorpay_payment(payment, "captured") },
+            "dispute": { "entity": entity },
+        }),
+    )
+}
+
+fn razorpay_event(event_type: &str, payment: &SamplePayment, payload: Value) -> Value {
+    let contains: Vec<&String> = payload
+        .as_object()
+        .into_iter()
+        .flat_map(|p| p.keys())
+        .collect();
     json!({
         "entity": "event",
         "account_id": "acc_sample",
-        "event": "order.paid",
-        "contains": ["payment", "order"],
-        "payload": {
-            "payment": { "entity": razorpay_payment(payment, "captured") },
-            "order": { "entity": razorpay_order(payment) },
-        },
+        "event": event_type,
+        "contains": contains,
+        "payload": payload,
         "created_at": payment.created_at.timestamp(),
     })
 }

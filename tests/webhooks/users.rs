@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use chrono::TimeDelta;
 use credit_ledger::ledger::Source;
+use credit_ledger::provider::sign::SignedDelivery;
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
 use crate::support::deliveries::{
-    captured, clerk, created, deleted, order_paid, payment, updated, user,
+    captured, clerk, created, deleted, order_paid, payment, unique, updated, user,
 };
 
 async fn shown(app: &TestApp, user_id: &str) -> Value {
@@ -81,6 +83,88 @@ async fn a_deleted_user_is_not_revived() {
     app.get_as("user_1", "/v1/me")
         .await
         .assert_problem(403, "user_deleted");
+    app.assert_audit_is_clean().await;
+    app.stop().await;
+}
+
+/// A delivery of a recorded payload.
+fn recorded(fixture: &str) -> SignedDelivery {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/clerk");
+    let body = std::fs::read(path.join(format!("{fixture}.json"))).unwrap();
+    clerk(&unique("msg_"), body)
+}
+
+/// The life of one account as Clerk really tells it: a ban, echoes of metadata, addresses that go, a deletion, and the
+/// same person again under a new id. The ban and the echo move no credits, and neither does the deletion.
+#[tokio::test]
+async fn a_ban_an_echo_a_deletion_and_a_new_account_move_no_credits() {
+    let app = TestApp::start().await;
+    let (old, new) = (
+        "user_3RkJ4hi245d8WxbYllUz4trG8pG",
+        "user_3U2Nk6BbEg6F140WwT262QEfiOj",
+    );
+    app.deliver(Source::Razorpay, &captured(&payment(Some(old))))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    let priya = json!("priya.raman@example.com");
+    // The ban is newer than the echo, and the two before are older than both.
+    for (fixture, status, email) in [
+        ("user.created", "recorded", &priya),
+        ("user.updated.banned", "recorded", &priya),
+        ("user.updated.metadata_echo", "duplicate", &priya),
+        ("user.updated.primary_email_changed", "duplicate", &priya),
+        ("user.updated.all_emails_removed", "recorded", &json!(null)),
+        ("user.updated.banned", "duplicate", &json!(null)),
+        ("user.deleted", "recorded", &json!(null)),
+        ("user.updated.metadata_echo", "duplicate", &json!(null)),
+    ] {
+        app.deliver(Source::Clerk, &recorded(fixture))
+            .await
+            .assert_ok(&json!({ "status": status }));
+        let user = shown(&app, old).await;
+        assert_eq!(
+            (&user["email"], &user["balance"]),
+            (email, &json!(520)),
+            "{fixture}"
+        );
+    }
+    app.deliver(
+        Source::Clerk,
+        &recorded("user.created.resignup_same_email_new_id"),
+    )
+    .await
+    .assert_ok(&json!({"status": "recorded"}));
+    let user = shown(&app, new).await;
+    assert_eq!((&user["email"], &user["balance"]), (&priya, &json!(20)));
+    assert_eq!(shown(&app, old).await["balance"], 520);
+    app.assert_audit_is_clean().await;
+    app.stop().await;
+}
+
+/// As Clerk may deliver them: the deletion first.
+#[tokio::test]
+async fn a_deletion_before_the_creation_still_books_the_sign_up_and_keeps_no_profile() {
+    let app = TestApp::start().await;
+    for fixture in [
+        "user.deleted.with_external_id",
+        "user.created.multi_email_primary_second",
+    ] {
+        app.deliver(Source::Clerk, &recorded(fixture))
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
+    }
+    let user = shown(&app, "user_30HLq56d6wUNVa3sZzSZSkCUZ6q").await;
+    for (name, value) in [
+        ("deleted", json!(true)),
+        ("registered", json!(true)),
+        ("email", json!(null)),
+        ("first_name", json!(null)),
+        ("balance", json!(20)),
+    ] {
+        assert_eq!(user[name], value, "{name} of {user}");
+    }
+    let kept = "select count(*) from personal";
+    assert_eq!(app.count(kept).await, 0);
     app.assert_audit_is_clean().await;
     app.stop().await;
 }

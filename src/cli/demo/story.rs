@@ -16,7 +16,7 @@ use crate::cli::send::{new_id, post};
 use crate::config::Config;
 use crate::ledger::Source;
 use crate::postgres::Database;
-use crate::provider::sample::{self, SamplePayment, SampleUser};
+use crate::provider::sample::{self, SampleDispute, SamplePayment, SampleRefund, SampleUser};
 use crate::provider::sign::{self, SignedDelivery};
 
 /// How long the demo's session tokens live, so that there is time to try things out.
@@ -99,10 +99,13 @@ impl Story {
     /// Tells it all. `false`: something came out otherwise than it must.
     pub async fn tell(&self) -> anyhow::Result<bool> {
         println!("Serving on {}\n", self.origin);
+        let (first, second) = (payment()?, payment()?);
         let mut good = self.sign_up().await?;
-        good &= self.purchase_with_the_webhook_first().await?;
-        good &= self.purchase_with_the_browser_first().await?;
+        good &= self.purchase_with_the_webhook_first(&first).await?;
+        good &= self.purchase_with_the_browser_first(&second).await?;
         good &= self.forgery().await?;
+        good &= self.refund(&first).await?;
+        good &= self.dispute(&second).await?;
         good &= self.audit().await?;
         println!(
             "\n{}",
@@ -141,15 +144,14 @@ impl Story {
         Ok(good)
     }
 
-    async fn purchase_with_the_webhook_first(&self) -> anyhow::Result<bool> {
-        let paid = payment()?;
+    async fn purchase_with_the_webhook_first(&self, paid: &SamplePayment) -> anyhow::Result<bool> {
         let what = "The user pays; Razorpay says payment.captured";
         let expected = json!({"status": "recorded"});
         let mut good = self
             .webhook(
                 what,
                 Source::Razorpay,
-                &self.captured(&paid)?,
+                &self.captured(paid)?,
                 200,
                 &expected,
             )
@@ -160,7 +162,7 @@ impl Story {
             .webhook(
                 what,
                 Source::Razorpay,
-                &self.order_paid(&paid)?,
+                &self.order_paid(paid)?,
                 200,
                 &expected,
             )
@@ -169,32 +171,31 @@ impl Story {
         let expected = json!({
             "success": true, "credits_added": 500, "balance": 520, "already_processed": true
         });
-        good &= self.verify(what, &paid, 200, &expected).await?;
+        good &= self.verify(what, paid, 200, &expected).await?;
         Ok(good)
     }
 
-    async fn purchase_with_the_browser_first(&self) -> anyhow::Result<bool> {
-        let paid = payment()?;
+    async fn purchase_with_the_browser_first(&self, paid: &SamplePayment) -> anyhow::Result<bool> {
         self.razorpay
-            .knows(&sample::razorpay_payment(&paid, "authorized"));
+            .knows(&sample::razorpay_payment(paid, "authorized"));
         let what = "The user pays again; the browser is faster than the webhook, and Razorpay's API has no money yet";
         let expected = json!({"success": false, "status": "pending"});
-        let mut good = self.verify(what, &paid, 202, &expected).await?;
+        let mut good = self.verify(what, paid, 202, &expected).await?;
         self.razorpay
-            .knows(&sample::razorpay_payment(&paid, "captured"));
+            .knows(&sample::razorpay_payment(paid, "captured"));
         let what =
             "The browser asks again; still no webhook, but Razorpay's API has the money by now";
         let expected = json!({
             "success": true, "credits_added": 500, "balance": 1020, "already_processed": false
         });
-        good &= self.verify(what, &paid, 200, &expected).await?;
+        good &= self.verify(what, paid, 200, &expected).await?;
         let what = "The webhook of that payment arrives late";
         let expected = json!({"status": "duplicate", "idempotent": true});
         good &= self
             .webhook(
                 what,
                 Source::Razorpay,
-                &self.captured(&paid)?,
+                &self.captured(paid)?,
                 200,
                 &expected,
             )
@@ -216,6 +217,73 @@ impl Story {
         good &= self
             .me("The user has what was paid for, once", &expected)
             .await?;
+        Ok(good)
+    }
+
+    /// Half of a payment goes back, and half of its credits with it, once, whatever tells of it.
+    async fn refund(&self, paid: &SamplePayment) -> anyhow::Result<bool> {
+        let half = SampleRefund {
+            refund_id: new_id("rfnd_")?,
+            amount_minor: paid.amount_minor / 2,
+            refunded_total_minor: paid.amount_minor / 2,
+        };
+        let mut good = true;
+        for (what, event_type, status) in [
+            (
+                "Half of the first payment is refunded; Razorpay says refund.created",
+                "refund.created",
+                "recorded",
+            ),
+            (
+                "Razorpay says refund.processed of the same refund",
+                "refund.processed",
+                "duplicate",
+            ),
+        ] {
+            let delivery = self.by_razorpay(&sample::razorpay_refund(event_type, paid, &half))?;
+            let expected = json!({ "status": status });
+            good &= self
+                .webhook(what, Source::Razorpay, &delivery, 200, &expected)
+                .await?;
+        }
+        let expected = json!({"balance": 770, "available": 770, "debt": 0});
+        good &= self
+            .me("Half of its credits are clawed back", &expected)
+            .await?;
+        Ok(good)
+    }
+
+    /// A contested payment's credits are held back until the dispute is decided.
+    async fn dispute(&self, paid: &SamplePayment) -> anyhow::Result<bool> {
+        let chargeback = SampleDispute {
+            dispute_id: new_id("disp_")?,
+            amount_minor: paid.amount_minor,
+            phase: "chargeback",
+        };
+        let mut good = true;
+        for (what, event_type, then, held) in [
+            (
+                "The user's bank contests the second payment",
+                "payment.dispute.created",
+                "Its credits are held back until that is decided",
+                500,
+            ),
+            (
+                "The dispute is won",
+                "payment.dispute.won",
+                "The credits are available again",
+                0,
+            ),
+        ] {
+            let body = sample::razorpay_dispute(event_type, paid, &chargeback);
+            let delivery = self.by_razorpay(&body)?;
+            let expected = json!({"status": "recorded"});
+            good &= self
+                .webhook(what, Source::Razorpay, &delivery, 200, &expected)
+                .await?;
+            let expected = json!({"balance": 770, "held": held, "available": 770 - held});
+            good &= self.me(then, &expected).await?;
+        }
         Ok(good)
     }
 

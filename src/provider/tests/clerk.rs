@@ -151,3 +151,91 @@ fn the_samples_are_read_like_the_real_ones() {
         Translated::Apply(Command::DeleteUser { user_id }) if user_id.as_str() == "user_1"
     ));
 }
+
+// ---- what Clerk sends beside the plain sign-up, by name
+
+fn changed(fixture: &str) -> (Profile, ChangeProfile) {
+    match clerk_says(&read_json(&format!("clerk/{fixture}.json"))) {
+        Translated::Apply(Command::ChangeProfile(change)) => (profile_of(&change.profile), change),
+        other => panic!("no change: {other:?}"),
+    }
+}
+
+fn signed_up(fixture: &str) -> (Profile, RegisterUser) {
+    let register = registered(&read_json(&format!("clerk/{fixture}.json")));
+    (profile_of(&register.profile), register)
+}
+
+#[test]
+fn a_user_without_an_e_mail_address_signs_up() {
+    let (profile, register) = signed_up("user.created.phone_only_no_email");
+    assert_eq!((profile.email, profile.email_verified), (None, false));
+    assert_eq!(register.bonus.get(), 20);
+    let (profile, _) = changed("user.updated.all_emails_removed");
+    assert_eq!((profile.email, profile.email_verified), (None, false));
+}
+
+#[test]
+fn the_primary_address_need_not_be_the_first() {
+    let fixture = "user.created.multi_email_primary_second";
+    let first = read_json(&format!("clerk/{fixture}.json"));
+    let first = &first["data"]["email_addresses"][0]["email_address"];
+    let (profile, _) = signed_up(fixture);
+    assert!(profile.email.is_some() && json!(profile.email) != *first);
+}
+
+#[test]
+fn an_address_that_is_not_verified_is_kept_and_proves_nothing() {
+    let (profile, _) = signed_up("user.created.primary_email_unverified");
+    assert_eq!(profile.email.as_deref(), Some("una@example.net"));
+    assert!(!profile.email_verified);
+}
+
+/// A ban ends sessions, which is Clerk's to do. It takes no credits.
+#[test]
+fn a_ban_leaves_the_profile_as_it_is() {
+    let (before, _) = signed_up("user.created");
+    let (banned, change) = changed("user.updated.banned");
+    assert_eq!(banned, before);
+    assert!(change.profile_version.updated_at_ms > 1_795_000_001_000);
+}
+
+/// The metadata that we write comes back to us. Nothing in it is read.
+#[test]
+fn an_echo_of_metadata_is_the_same_profile_at_a_later_time() {
+    let (before, register) = signed_up("user.created");
+    let (echo, change) = changed("user.updated.metadata_echo");
+    assert_eq!(echo, before);
+    assert_eq!(change.user_id, register.user_id);
+    assert!(change.profile_version > register.profile_version);
+    let mut rich = read_json("clerk/user.updated.metadata_echo.json");
+    for metadata in ["public_metadata", "private_metadata", "unsafe_metadata"] {
+        rich["data"][metadata] =
+            json!({"credits": 1_000_000, "plan": "pro", "email": "x@x.example"});
+    }
+    assert_eq!(
+        clerk_says(&rich),
+        Translated::Apply(Command::ChangeProfile(change))
+    );
+}
+
+#[test]
+fn who_signs_up_again_with_the_same_address_is_another_user() {
+    let (before, first) = signed_up("user.created");
+    let (after, second) = signed_up("user.created.resignup_same_email_new_id");
+    assert_eq!(after.email, before.email);
+    assert_ne!(second.user_id, first.user_id);
+    assert_eq!(second.bonus.get(), 20);
+}
+
+/// A deletion says only who; whether the user is known is not asked here.
+#[test]
+fn a_deletion_needs_nothing_but_the_id() {
+    for fixture in ["user.deleted", "user.deleted.with_external_id"] {
+        let translated = clerk_says(&read_json(&format!("clerk/{fixture}.json")));
+        assert!(matches!(
+            translated,
+            Translated::Apply(Command::DeleteUser { .. })
+        ));
+    }
+}

@@ -1,7 +1,8 @@
 //! Every quirk of Razorpay's refunds and disputes by itself.
 
+use super::super::sample::{self, SampleDispute, SamplePayment, SampleRefund};
 use super::*;
-use crate::ledger::command::{DisputePayment, DisputeStanding, RefundPayment};
+use crate::ledger::command::{DisputePayment, DisputeStanding, Refund, RefundPayment};
 
 fn payment() -> Value {
     json!({ "id": "pay_1", "amount": 49_900, "currency": "INR", "status": "captured", "amount_refunded": 20_000 })
@@ -322,4 +323,67 @@ fn a_dispute_that_can_not_be_read_is_parked() {
     // One that was won needs no amount.
     let won = with(without(dispute(), "amount"), "status", json!("won"));
     assert_eq!(disputed("won", &won).standing, DisputeStanding::Won);
+}
+
+#[test]
+fn the_samples_are_read_like_the_real_ones() {
+    let payment = SamplePayment {
+        payment_id: "pay_1".to_owned(),
+        order_id: None,
+        amount_minor: 49_900,
+        currency: "INR".to_owned(),
+        user_id: None,
+        sku: None,
+        email: None,
+        created_at: now(),
+    };
+    let purchase_id = crate::ledger::PurchaseId::parse("razorpay:pay_1").unwrap();
+    for (event_type, refunded_total_minor, failed) in [
+        ("refund.created", 20_000, false),
+        ("refund.processed", 49_900, false),
+        ("refund.failed", 0, true),
+    ] {
+        let refund = SampleRefund {
+            refund_id: "rfnd_1".to_owned(),
+            amount_minor: 20_000,
+            refunded_total_minor,
+        };
+        let expected = RefundPayment {
+            purchase_id: purchase_id.clone(),
+            refund: Some(Refund {
+                refund_id: "rfnd_1".to_owned(),
+                amount_minor: 20_000,
+                failed,
+            }),
+            refunded_total_minor,
+        };
+        assert_eq!(
+            razorpay_says(&sample::razorpay_refund(event_type, &payment, &refund)),
+            Translated::Apply(Command::RefundPayment(expected))
+        );
+    }
+    let dispute = SampleDispute {
+        dispute_id: "disp_1".to_owned(),
+        amount_minor: 20_000,
+        phase: "pre_arbitration",
+    };
+    for (step, stage, standing) in [
+        ("created", 10, open(20_000)),
+        ("under_review", 10, open(20_000)),
+        ("closed", 11, DisputeStanding::Won),
+        ("lost", 12, lost(20_000)),
+        ("won", 13, DisputeStanding::Won),
+    ] {
+        let event_type = format!("payment.dispute.{step}");
+        let expected = DisputePayment {
+            purchase_id: purchase_id.clone(),
+            dispute_id: "disp_1".to_owned(),
+            stage: crate::ledger::event::DisputeStage(stage),
+            standing,
+        };
+        assert_eq!(
+            razorpay_says(&sample::razorpay_dispute(&event_type, &payment, &dispute)),
+            Translated::Apply(Command::DisputePayment(expected))
+        );
+    }
 }
