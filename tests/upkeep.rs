@@ -3,6 +3,7 @@
 mod matching;
 mod plans;
 mod retries;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::time::Duration;

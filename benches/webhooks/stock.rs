@@ -29,7 +29,10 @@ struct BalanceView {
 
 impl View<User> for BalanceView {
     fn update(&mut self, event: &EventEnvelope<User>) {
-        self.balance += event.payload.movement().map_or(0, |movement| movement.delta);
+        self.balance += event
+            .payload
+            .movement()
+            .map_or(0, |movement| movement.delta);
     }
 }
 

@@ -196,7 +196,7 @@ impl Catalog {
     }
 
     /// What a pack gives, whatever was paid for it; `None`: there is no such pack. For operators, who know why.
-    pub fn price_of_sku(&self, sku: &str, paid_at_s: i64) -> Option<Price> {
+    pub fn pack_price(&self, sku: &str, paid_at_s: i64) -> Option<Price> {
         let pack = self.0.iter().find(|pack| pack.sku == sku)?;
         Some(pack.price(paid_at_s))
     }
@@ -210,13 +210,13 @@ impl Catalog {
             by_amount: true,
             amounts: &[money],
         };
-        self.price_of(sale, paid_at_s)
+        self.price_sale(sale, paid_at_s)
     }
 
     /// What a sale buys: the pack of its sku; else the one pack of its price ids; else, if the amount may say it, the
     /// one pack of that price. Always only if one of the amounts is a price of the pack. `paid_at_s` as in
     /// [`Catalog::price`].
-    pub fn price_of(&self, sale: Sale<'_>, paid_at_s: i64) -> Option<Price> {
+    pub fn price_sale(&self, sale: Sale<'_>, paid_at_s: i64) -> Option<Price> {
         let costs = |pack: &&Pack| pack.costs(sale.amounts);
         let pack = if let Some(sku) = sale.sku {
             only(self.0.iter().filter(|pack| pack.sku == sku)).filter(costs)
@@ -340,7 +340,7 @@ mod tests {
                 by_amount,
                 amounts: &amounts,
             };
-            catalog.price_of(sale, 1).map(|price| price.sku)
+            catalog.price_sale(sale, 1).map(|price| price.sku)
         };
         let found = |name: &str| Some(name.to_owned());
         assert_eq!(

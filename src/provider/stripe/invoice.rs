@@ -53,7 +53,7 @@ pub(super) fn read(invoice: &Object<'_>, context: &Context<'_>) -> Result<Transl
         ..captured(
             purchase(&id(invoice)?)?,
             paid,
-            context.rules.catalog.price_of(sale, paid_at_s),
+            context.rules.catalog.price_sale(sale, paid_at_s),
             paid_at_s,
         )
     };

@@ -97,7 +97,7 @@ fn capture(
         by_amount: false,
         amounts: &[paid],
     };
-    let price = context.rules.catalog.price_of(sale, context.at_s);
+    let price = context.rules.catalog.price_sale(sale, context.at_s);
     let (purchase_id, merges) = match invoice {
         Some(invoice) => (invoice, Some(own)),
         None => (own, None),

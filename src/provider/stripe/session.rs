@@ -134,7 +134,7 @@ fn capture(
         by_amount: mode == Mode::Payment,
         amounts: &amounts,
     };
-    let price = context.rules.catalog.price_of(sale, paid_at_s);
+    let price = context.rules.catalog.price_sale(sale, paid_at_s);
     let email = session
         .object("customer_details")
         .and_then(|details| details.text("email"));

@@ -42,7 +42,7 @@ fn paid(invoice: &Value) -> String {
     one
 }
 
-fn lines(invoice: Value, lines: Value) -> Value {
+fn lines(invoice: Value, lines: &Value) -> Value {
     with(invoice, "lines", json!({"data": lines}))
 }
 
@@ -98,7 +98,7 @@ fn an_invoice_of_a_subscription_is_never_priced_by_its_amount() {
     for invoice in [newer(), older()] {
         let invoice = lines(
             invoice,
-            json!([{"amount": 4900, "price": {"id": "price_unknown"}}]),
+            &json!([{"amount": 4900, "price": {"id": "price_unknown"}}]),
         );
         let invoice = with(
             with(invoice, "amount_paid", json!(4900)),
@@ -112,7 +112,7 @@ fn an_invoice_of_a_subscription_is_never_priced_by_its_amount() {
 
 #[test]
 fn a_price_must_be_the_only_one_of_the_catalog() {
-    let priced = |data: Value| paid(&lines(newer(), data)).contains("sku=pro_monthly");
+    let priced = |data: Value| paid(&lines(newer(), &data)).contains("sku=pro_monthly");
     let line = |amount: i64, price: &str| json!({"amount": amount, "pricing": {"price_details": {"price": price}}});
     assert!(priced(json!([line(2000, PRO)])));
     // What is not sold here does not matter.

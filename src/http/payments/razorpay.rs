@@ -1,50 +1,97 @@
-//! Asking Razorpay's API what became of a payment, and what its order says of it.
+//! A user comes back from Razorpay's checkout: what the browser brings is signed, and Razorpay's API says what became of
+//! the payment, and its order whose it is.
 //!
 //! At most two calls, one after the other, each with a limit of its own; the order only when the payment's own notes
 //! lack the user or the sku. Must never take a payment or an order for another one, nor record anything itself.
 
-use std::sync::Arc;
-
+use actix_web::HttpResponse;
 use chrono::{DateTime, Utc};
-use sha2::{Digest as _, Sha256};
 
-use super::Checkout;
+use super::verification::{Asked, Fetched, Verification};
 use crate::app::App;
-use crate::http::problem::Problem;
-use crate::ledger::command::CapturePayment;
-use crate::ledger::{Command, Source, UserId};
+use crate::http::body::{Fields, invalid};
+use crate::http::identity::SignedIn;
+use crate::http::problem::{Code, Problem};
+use crate::ledger::{PurchaseId, Source, UserId};
 use crate::outbound::{OutboundError, RazorpayApi};
-use crate::provider::razorpay::{ApiPayment, ApiStatus, capture_from_api};
-use crate::store::{Delivered, Origin, Unit, Work};
+use crate::provider::razorpay::{
+    ApiPayment, ApiStatus, CheckoutRejected, CheckoutSignature, capture_from_api,
+};
 
-/// What asking came to.
-pub(super) enum Asked {
-    /// The money is ours: what to record.
-    Captured(Fetched),
-    /// There is no money and nothing to wait for: `failed`.
-    Over(&'static str),
-    /// The API knows of no money yet, or could not be asked.
-    Unknown,
+/// Verifies what Razorpay's checkout gave the browser. The signature was made for whoever paid, so it claims a purchase
+/// that names nobody.
+pub(super) async fn verify(
+    app: &App,
+    session: &SignedIn,
+    fields: Fields,
+) -> Result<HttpResponse, Problem> {
+    let checkout = Checkout::parse(fields)?;
+    checkout.check_signature(app)?;
+    let purchase_id = PurchaseId::new(Source::Razorpay, &checkout.payment_id)
+        .map_err(|error| invalid("razorpay_payment_id", error.rule))?;
+    let question = Question {
+        app,
+        checkout: &checkout,
+        claimant: &session.user_id,
+    };
+    let verification = Verification {
+        app,
+        session,
+        purchase_id: &purchase_id,
+        proven: true,
+    };
+    verification.race(|| question.ask()).await
 }
 
-/// A captured payment and the very bytes that say so.
-pub(super) struct Fetched {
-    body: Vec<u8>,
-    asked_at: DateTime<Utc>,
-    capture: Box<CapturePayment>,
+/// What the browser brings back from Razorpay's checkout.
+struct Checkout {
+    order_id: String,
+    payment_id: String,
+    signature: String,
+}
+
+impl Checkout {
+    fn parse(mut fields: Fields) -> Result<Self, Problem> {
+        let checkout = Self {
+            order_id: fields.text("razorpay_order_id")?,
+            payment_id: fields.text("razorpay_payment_id")?,
+            signature: fields.text("razorpay_signature")?,
+        };
+        fields.finish()?;
+        Ok(checkout)
+    }
+
+    fn check_signature(&self, app: &App) -> Result<(), Problem> {
+        let secret = app
+            .razorpay_key_secret
+            .as_ref()
+            .ok_or_else(|| Code::ProviderNotConfigured.because("RAZORPAY_KEY_SECRET is not set"))?;
+        CheckoutSignature::verify(secret, &self.order_id, &self.payment_id, &self.signature)
+            .map_err(|rejected| match rejected {
+                CheckoutRejected::MissingParam(_) => {
+                    Code::InvalidRequest.because(rejected.to_string())
+                }
+                CheckoutRejected::BadIdPrefix(_) | CheckoutRejected::NoMatch => {
+                    Code::InvalidSignature.because(rejected.to_string())
+                }
+                CheckoutRejected::BadSecret(_) => {
+                    Code::ProviderNotConfigured.because("RAZORPAY_KEY_SECRET can not be used")
+                }
+            })
+    }
 }
 
 /// Who asks about what.
-pub(super) struct Question<'a> {
-    pub(super) app: &'a App,
-    pub(super) checkout: &'a Checkout,
+struct Question<'a> {
+    app: &'a App,
+    checkout: &'a Checkout,
     /// Gets the purchase if neither the payment nor its order names anybody.
-    pub(super) claimant: &'a UserId,
+    claimant: &'a UserId,
 }
 
 impl Question<'_> {
     /// Asks about the payment and, if need be, its order.
-    pub(super) async fn ask(&self) -> Result<Asked, Problem> {
+    async fn ask(&self) -> Result<Asked, Problem> {
         let Some(api) = &self.app.razorpay_api else {
             return Ok(Asked::Unknown);
         };
@@ -59,6 +106,7 @@ impl Question<'_> {
         match payment.status {
             ApiStatus::Captured(capture) => {
                 let fetched = Fetched {
+                    source: Source::Razorpay,
                     body,
                     asked_at: now,
                     capture,
@@ -129,33 +177,6 @@ impl Question<'_> {
     fn is_about_checkout(&self, payment: &ApiPayment) -> bool {
         payment.payment_id == self.checkout.payment_id
             && payment.order_id.as_deref() == Some(&self.checkout.order_id)
-    }
-}
-
-impl Fetched {
-    /// Whether it is known what the payment buys.
-    pub(super) fn is_priced(&self) -> bool {
-        self.capture.price.is_some()
-    }
-
-    /// The answer goes through the inbox as a delivery does, so that every fact has its bytes.
-    pub(super) fn into_unit(self) -> Unit {
-        let body_sha256: [u8; 32] = Sha256::digest(&self.body).into();
-        let key = format!("api:{}", hex::encode(body_sha256));
-        let delivered = Delivered {
-            source: Source::Razorpay,
-            provider_event_id: key.clone(),
-            key,
-            body: self.body,
-            body_sha256,
-            headers_json: "{}".to_owned(),
-            secret: Delivered::API_ANSWER.to_owned(),
-            received_at: self.asked_at,
-        };
-        Unit {
-            origin: Origin::Delivery(Arc::new(delivered)),
-            work: Work::Apply(Command::CapturePayment(self.capture)),
-        }
     }
 }
 
