@@ -22,7 +22,9 @@ fn every_trap_names_a_test_that_is_there() {
     let mut all = String::new();
     sources(&root.join("tests"), &mut all);
     sources(&root.join("src"), &mut all);
-    let rows = table.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'));
     let tests: Vec<&str> = rows.filter_map(|line| line.split('`').nth(1)).collect();
     assert!(tests.len() >= 30, "{}", tests.len());
     for test in tests {
