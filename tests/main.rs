@@ -23,6 +23,7 @@ mod schema;
 mod sdk;
 mod start;
 mod store;
+mod stripe;
 mod traps;
 mod upkeep;
 mod verify;

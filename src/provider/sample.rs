@@ -170,7 +170,7 @@ pub fn razorpay_payment_captured(payment: &SamplePayment) -> Value {
     razorpay_envelope(
         "payment.captured",
         payment,
-        json!({ "payment": { "entity": razorpay_payment(payment, "captured") } }),
+        &json!({ "payment": { "entity": razorpay_payment(payment, "captured") } }),
     )
 }
 
@@ -179,7 +179,7 @@ pub fn razorpay_order_paid(payment: &SamplePayment) -> Value {
     razorpay_envelope(
         "order.paid",
         payment,
-        json!({
+        &json!({
             "payment": { "entity": razorpay_payment(payment, "captured") },
             "order": { "entity": razorpay_order(payment) },
         }),
@@ -230,7 +230,7 @@ pub fn razorpay_refund(event_type: &str, payment: &SamplePayment, refund: &Sampl
     razorpay_envelope(
         event_type,
         payment,
-        json!({ "refund": { "entity": entity }, "payment": { "entity": of_payment } }),
+        &json!({ "refund": { "entity": entity }, "payment": { "entity": of_payment } }),
     )
 }
 
@@ -268,14 +268,14 @@ pub fn razorpay_dispute(
     razorpay_envelope(
         event_type,
         payment,
-        json!({
+        &json!({
             "payment": { "entity": razorpay_payment(payment, "captured") },
             "dispute": { "entity": entity },
         }),
     )
 }
 
-fn razorpay_envelope(event_type: &str, payment: &SamplePayment, payload: Value) -> Value {
+fn razorpay_envelope(event_type: &str, payment: &SamplePayment, payload: &Value) -> Value {
     let contains: Vec<&String> = payload
         .as_object()
         .into_iter()

@@ -6,6 +6,7 @@ pub mod deliveries;
 pub mod integrity;
 pub mod load;
 pub mod razorpay_api;
+pub mod stripe_api;
 pub mod tokens;
 pub mod wire;
 
