@@ -8,7 +8,9 @@ use super::{
     actions, ambiguous, broken, deliver, dry_run, found, hopeless, idle, known_by_an_update,
     mended, operators_events, options, parked, pay, recover, repair, tables, texts, unclaimed,
 };
-use crate::support::deliveries::{captured, checkout, created, deleted, order_paid, payment, user};
+use crate::support::deliveries::{
+    captured, checkout, created, deleted, order_paid, payment, sale, told, user,
+};
 use crate::support::razorpay_api::RazorpayApi;
 use crate::support::{Options, TestApp, integrity};
 
@@ -158,6 +160,39 @@ async fn every_delivery_that_led_to_a_purchase_is_read_again() {
     .await;
     assert_eq!(app.balance("user_1").await, 500);
     app.stop().await;
+}
+
+/// The payment intent, which names no pack, was recorded first; the session, which does, made it a part of the session's
+/// purchase, or the other way round.
+#[tokio::test]
+async fn a_sale_that_stripe_told_of_under_two_ids_is_priced_once() {
+    for order in [
+        ["payment_intent.succeeded", "checkout.session.completed"],
+        ["checkout.session.completed", "payment_intent.succeeded"],
+    ] {
+        let app = TestApp::start_with(broken()).await;
+        let sale = sale(Some("user_1"));
+        for event_type in order {
+            let answer = app.deliver(Source::Stripe, &told(event_type, &sale)).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let app = mended(app).await;
+        let list = app
+            .get_as_operator("/v1/admin/purchases?status=unpriced")
+            .await;
+        let items = list.body["items"].as_array().unwrap();
+        assert_eq!(items.len(), 1, "{list:?}");
+        let id = items[0]["purchase_id"].as_str().unwrap();
+        assert_repaired(
+            &app,
+            &found(0, 0, 1, 0),
+            ["unpriced", id, "price"],
+            &json!("credits_500"),
+        )
+        .await;
+        assert_eq!(app.balance("user_1").await, 500);
+        app.stop().await;
+    }
 }
 
 /// The browser was faster than the webhook: what Razorpay's API answered is read again, with the order's notes.
