@@ -34,36 +34,42 @@ pub async fn work(
             Translated::Apply(command) => Work::Apply(command),
             Translated::Ignore(reason) => Work::Ignore { reason },
             Translated::AwaitSubscriber { change } => {
-                subscription(app, verified.source(), *change).await?
+                find_subscriber(app, verified.source(), *change).await?
             }
-            Translated::Park(reason) => Work::Park {
-                reason: reason.to_string(),
-                waits_for: None,
-            },
+            Translated::Park(reason) => park(&reason),
         },
     )
 }
 
-/// A subscription that names nobody is whose who paid for it first. Until that is known, it waits for the purchase.
-async fn subscription(
+/// A subscription that names nobody belongs to whoever paid for it first. Until that is known it waits for the purchase.
+async fn find_subscriber(
     app: &App,
     source: Source,
     change: UnownedSubscription,
 ) -> Result<Work, IntakeError> {
-    let subscription_id = change.subscription_id.clone();
-    let subscriber = app
+    let user_id = app
         .reads
-        .subscriber(source.as_str(), &subscription_id)
+        .subscriber(source.as_str(), &change.subscription_id)
         .await?;
-    Ok(match subscriber.and_then(|id| UserId::parse(id).ok()) {
+    Ok(match user_id.and_then(|id| UserId::parse(id).ok()) {
         Some(user_id) => Work::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
-        None => Work::Park {
-            waits_for: Some(format!("{source}:{subscription_id}")),
-            reason: ParkReason::NoUser {
+        None => park(&ParkReason::NoUser {
+            source,
+            subscription_id: change.subscription_id,
+        }),
+    })
+}
+
+/// What it waits for is named as the append names it that makes it known.
+fn park(reason: &ParkReason) -> Work {
+    Work::Park {
+        reason: reason.to_string(),
+        waits_for: match reason {
+            ParkReason::MissingFields { .. } => None,
+            ParkReason::NoUser {
                 source,
                 subscription_id,
-            }
-            .to_string(),
+            } => Some(format!("{source}:{subscription_id}")),
         },
-    })
+    }
 }

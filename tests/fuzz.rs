@@ -23,12 +23,8 @@ use crate::support::{Options, TestApp};
 use mutate::Mutator;
 use targets::Subject;
 
-/// A provider, its target and the folder of its fixtures.
-const PROVIDERS: [(Source, fn() -> &'static Subject); 3] = [
-    (Source::Clerk, || &targets::CLERK),
-    (Source::Razorpay, || &targets::RAZORPAY),
-    (Source::Stripe, || &targets::STRIPE),
-];
+/// Who sends webhooks.
+const PROVIDERS: [Source; 3] = [Source::Clerk, Source::Razorpay, Source::Stripe];
 /// The fixture whose genuine request is a target's seed.
 const SEEDS: [(Source, &str); 3] = [
     (Source::Clerk, "user.created.legacy_minimal.json"),
@@ -40,6 +36,15 @@ const ROUNDS: usize = 50;
 /// How many of each fixture are sent over HTTP.
 const ROUNDS_HTTP: usize = 10;
 const CONNECTIONS: usize = 16;
+
+fn subject(source: Source) -> &'static Subject {
+    match source {
+        Source::Clerk => &targets::CLERK,
+        Source::Razorpay => &targets::RAZORPAY,
+        Source::Stripe => &targets::STRIPE,
+        other => panic!("{other} sends no webhooks"),
+    }
+}
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
@@ -88,29 +93,29 @@ fn each_mutation(source: Source, rounds: usize, mut then: impl FnMut(Vec<u8>)) {
 
 #[test]
 fn no_payload_that_is_signed_makes_a_target_panic() {
-    for (source, subject) in PROVIDERS {
+    for source in PROVIDERS {
         for fixture in fixtures(source) {
-            targets::translate(subject(), &fixture);
+            targets::translate(subject(source), &fixture);
         }
         each_mutation(source, rounds(ROUNDS), |body| {
-            targets::translate(subject(), &body);
+            targets::translate(subject(source), &body);
         });
     }
 }
 
 #[test]
 fn no_request_makes_a_target_panic() {
-    for (source, subject) in PROVIDERS {
+    for source in PROVIDERS {
         let mut mutator = mutator();
         let requests: Vec<Vec<u8>> = fixtures(source)
             .iter()
-            .map(|body| targets::request(subject(), body))
+            .map(|body| targets::request(subject(source), body))
             .collect();
         for request in &requests {
-            assert!(targets::is_genuine(subject(), request));
+            assert!(targets::is_genuine(subject(source), request));
             for _ in 0..rounds(ROUNDS) {
                 let other = mutator.one_of(&requests).clone();
-                targets::verify(subject(), &mutator.bytes(request, &other));
+                targets::verify(subject(source), &mutator.bytes(request, &other));
             }
         }
     }
@@ -120,14 +125,13 @@ fn no_request_makes_a_target_panic() {
 #[test]
 fn the_seeds_of_the_targets_are_genuine() {
     for (source, file) in SEEDS {
-        let (_, subject) = PROVIDERS.iter().find(|(s, _)| *s == source).unwrap();
         let body = std::fs::read(
             in_checkout("tests/fixtures")
                 .join(source.as_str())
                 .join(file),
         );
         let seed = in_checkout(format!("fuzz/seeds/verify_{source}")).join(file);
-        let request = targets::request(subject(), &body.unwrap());
+        let request = targets::request(subject(source), &body.unwrap());
         if std::env::var_os("FUZZ_SEEDS").is_some() {
             std::fs::create_dir_all(seed.parent().unwrap()).unwrap();
             std::fs::write(&seed, &request).unwrap();
@@ -144,7 +148,7 @@ fn the_seeds_of_the_targets_are_genuine() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_bytes_make_the_service_answer_that_it_broke() {
     let app = TestApp::start_with(Options::default()).await;
-    for (source, _) in PROVIDERS {
+    for source in PROVIDERS {
         let mut sent: Vec<Sent> = vec![];
         each_mutation(source, rounds(ROUNDS_HTTP), |body| {
             sent.push((source, signed(source, body)));

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use credit_ledger::ledger::Source;
-use credit_ledger::provider::sample::SampleUser;
+use credit_ledger::provider::sample;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
@@ -121,10 +121,6 @@ fn part(amount_minor: i64, thousandths: i64) -> i64 {
 }
 
 impl Person {
-    fn profile(&self, number: usize) -> SampleUser {
-        user(&format!("user_{number}"))
-    }
-
     /// Whether a payment that names nobody finds this user by the address, whenever it comes.
     fn is_found(&self) -> bool {
         self.signs_up && !self.leaves
@@ -200,15 +196,15 @@ struct Teller {
 fn deliveries(teller: Teller, people: &[Person]) -> Vec<Sent> {
     let mut sent = Vec::new();
     for (number, person) in people.iter().enumerate() {
-        let profile = person.profile(number);
+        let profile = user(&format!("user_{number}"));
         if person.signs_up {
-            let body = credit_ledger::provider::sample::clerk_user_created(&profile);
+            let body = sample::clerk_user_created(&profile);
             let id = format!("msg_{number}_created");
             sent.push((Source::Clerk, clerk(&id, body.to_string())));
         }
         if person.leaves {
             let user_id = &profile.user_id;
-            let body = credit_ledger::provider::sample::clerk_user_deleted(user_id, some_time());
+            let body = sample::clerk_user_deleted(user_id, some_time());
             let id = format!("msg_{number}_deleted");
             sent.push((Source::Clerk, clerk(&id, body.to_string())));
         }

@@ -24,6 +24,7 @@ mod sdk;
 mod start;
 mod store;
 mod stripe;
+mod traps;
 mod upkeep;
 mod verify;
 mod webhooks;

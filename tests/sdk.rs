@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
-use crate::support::app::{Answer, CLERK_SECRET, RAZORPAY_SECRET};
-use crate::support::deliveries::{captured, created, payment, user};
+use crate::support::app::{Answer, CLERK_SECRET, RAZORPAY_SECRET, STRIPE_SECRET};
+use crate::support::deliveries::{captured, created, payment, sale, told, unique, user};
 
 /// What `sign.mjs` says.
 #[derive(Deserialize)]
@@ -76,11 +76,22 @@ fn cases() -> Vec<Case> {
     person.first_name = Some("Zoë 🦀".to_owned());
     let sign_up = sample::clerk_user_created(&person);
     let paid = sample::razorpay_payment_captured(&payment(Some("user_1")));
+    let sold = sample::stripe::event(
+        "checkout.session.completed",
+        &unique("evt_"),
+        &sale(Some("user_1")),
+    )
+    .unwrap();
     vec![
         Case {
             provider: "clerk",
             secret: CLERK_SECRET,
             body: serde_json::to_string_pretty(&sign_up).unwrap(),
+        },
+        Case {
+            provider: "stripe",
+            secret: STRIPE_SECRET,
+            body: serde_json::to_string_pretty(&sold).unwrap(),
         },
         Case {
             provider: "razorpay",
@@ -141,7 +152,7 @@ async fn what_the_providers_libraries_sign_is_taken_and_nothing_that_was_changed
         let again = deliver(&app, provider, headers, &case.body).await;
         again.assert_ok(&json!({"status": "duplicate"}));
     }
-    assert_eq!(app.balance("user_1").await, 520);
+    assert_eq!(app.balance("user_1").await, 1020);
     assert_eq!(app.balance("user_2").await, 0);
     app.assert_audit_is_clean().await;
     app.stop().await;
@@ -187,6 +198,11 @@ fn what_we_sign_is_taken_by_the_providers_libraries() {
     };
     let ours = [
         ("clerk", CLERK_SECRET, created(&user("user_1"))),
+        (
+            "stripe",
+            STRIPE_SECRET,
+            told("invoice.paid", &sale(Some("user_1"))),
+        ),
         (
             "razorpay",
             RAZORPAY_SECRET,

@@ -1,7 +1,9 @@
 //! What follows a commit, and what waits for its time.
 
 mod matching;
+mod plans;
 mod retries;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::time::Duration;

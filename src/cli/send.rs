@@ -21,7 +21,8 @@ use crate::provider::sign::{self, SignedDelivery};
 fn no_such_sample() -> anyhow::Error {
     anyhow::anyhow!(
         "there are samples of clerk: user.created, user.updated, user.deleted; \
-         razorpay: payment.captured, order.paid; stripe: {}",
+         razorpay: {}; stripe: {}",
+        sample::RAZORPAY_TYPES.join(", "),
         stripe::TYPES.join(", ")
     )
 }
@@ -43,7 +44,7 @@ pub struct Arguments {
     /// plan.
     #[arg(long)]
     sku: Option<String>,
-    /// The payment's id. Default: a new one. At Stripe the ids of its session, charge, refund and so on end as it does.
+    /// The payment's id. Default: a new one. What went back of it or is contested is all of it. At Stripe the ids of its session, charge, refund and so on end as it does.
     #[arg(long, value_name = "pay_…|pi_…")]
     payment: Option<String>,
     /// The provider's event id. Default: a new one; give one twice to see a duplicate of Clerk or Stripe.
@@ -120,11 +121,8 @@ fn clerk_body(arguments: &Arguments) -> anyhow::Result<Value> {
 }
 
 fn razorpay_body(arguments: &Arguments, config: &Config) -> anyhow::Result<Value> {
-    Ok(match arguments.event_type.as_str() {
-        "payment.captured" => sample::razorpay_payment_captured(&payment(arguments, config)?),
-        "order.paid" => sample::razorpay_order_paid(&payment(arguments, config)?),
-        _ => return Err(no_such_sample()),
-    })
+    let payment = payment(arguments, config)?;
+    sample::razorpay_event(&arguments.event_type, &payment).ok_or_else(no_such_sample)
 }
 
 /// A payment for a pack of the catalog, at its first price.

@@ -196,7 +196,7 @@ impl Catalog {
     }
 
     /// What a pack gives, whatever was paid for it; `None`: there is no such pack. For operators, who know why.
-    pub fn price_of(&self, sku: &str, paid_at_s: i64) -> Option<Price> {
+    pub fn pack_price(&self, sku: &str, paid_at_s: i64) -> Option<Price> {
         let pack = self.0.iter().find(|pack| pack.sku == sku)?;
         Some(pack.price(paid_at_s))
     }

@@ -167,19 +167,19 @@ pub fn razorpay_order(payment: &SamplePayment) -> Value {
 
 /// The body of Razorpay's `payment.captured`.
 pub fn razorpay_payment_captured(payment: &SamplePayment) -> Value {
-    razorpay_event(
+    razorpay_envelope(
         "payment.captured",
         payment,
-        json!({ "payment": { "entity": razorpay_payment(payment, "captured") } }),
+        &json!({ "payment": { "entity": razorpay_payment(payment, "captured") } }),
     )
 }
 
 /// The body of Razorpay's `order.paid`: the same money, and the order with it.
 pub fn razorpay_order_paid(payment: &SamplePayment) -> Value {
-    razorpay_event(
+    razorpay_envelope(
         "order.paid",
         payment,
-        json!({
+        &json!({
             "payment": { "entity": razorpay_payment(payment, "captured") },
             "order": { "entity": razorpay_order(payment) },
         }),
@@ -227,10 +227,10 @@ pub fn razorpay_refund(event_type: &str, payment: &SamplePayment, refund: &Sampl
     let mut of_payment = razorpay_payment(payment, payment_status);
     of_payment["amount_refunded"] = json!(total_minor);
     of_payment["refund_status"] = refund_status;
-    razorpay_event(
+    razorpay_envelope(
         event_type,
         payment,
-        json!({ "refund": { "entity": entity }, "payment": { "entity": of_payment } }),
+        &json!({ "refund": { "entity": entity }, "payment": { "entity": of_payment } }),
     )
 }
 
@@ -265,17 +265,17 @@ pub fn razorpay_dispute(
         "phase": dispute.phase,
         "created_at": payment.created_at.timestamp(),
     });
-    razorpay_event(
+    razorpay_envelope(
         event_type,
         payment,
-        json!({
+        &json!({
             "payment": { "entity": razorpay_payment(payment, "captured") },
             "dispute": { "entity": entity },
         }),
     )
 }
 
-fn razorpay_event(event_type: &str, payment: &SamplePayment, payload: Value) -> Value {
+fn razorpay_envelope(event_type: &str, payment: &SamplePayment, payload: &Value) -> Value {
     let contains: Vec<&String> = payload
         .as_object()
         .into_iter()
@@ -288,5 +288,49 @@ fn razorpay_event(event_type: &str, payment: &SamplePayment, payload: Value) -> 
         "contains": contains,
         "payload": payload,
         "created_at": payment.created_at.timestamp(),
+    })
+}
+
+/// The types of Razorpay's events of which there is a sample.
+pub const RAZORPAY_TYPES: [&str; 10] = [
+    "payment.captured",
+    "order.paid",
+    "refund.created",
+    "refund.processed",
+    "refund.failed",
+    "payment.dispute.created",
+    "payment.dispute.under_review",
+    "payment.dispute.won",
+    "payment.dispute.lost",
+    "payment.dispute.closed",
+];
+
+/// The body of an event of [`RAZORPAY_TYPES`]. A refund or a dispute is of the whole payment, and its id ends as the
+/// payment's does.
+pub fn razorpay_event(event_type: &str, payment: &SamplePayment) -> Option<Value> {
+    if !RAZORPAY_TYPES.contains(&event_type) {
+        return None;
+    }
+    let (_, tail) = payment.payment_id.rsplit_once('_').unwrap_or_default();
+    Some(match event_type {
+        "payment.captured" => razorpay_payment_captured(payment),
+        "order.paid" => razorpay_order_paid(payment),
+        _ if event_type.starts_with("refund.") => {
+            let failed = event_type == "refund.failed";
+            let refund = SampleRefund {
+                refund_id: format!("rfnd_{tail}"),
+                amount_minor: payment.amount_minor,
+                refunded_total_minor: if failed { 0 } else { payment.amount_minor },
+            };
+            razorpay_refund(event_type, payment, &refund)
+        }
+        _ => {
+            let dispute = SampleDispute {
+                dispute_id: format!("disp_{tail}"),
+                amount_minor: payment.amount_minor,
+                phase: "chargeback",
+            };
+            razorpay_dispute(event_type, payment, &dispute)
+        }
     })
 }

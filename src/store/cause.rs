@@ -57,3 +57,55 @@ impl Caused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::Retry;
+
+    #[test]
+    fn every_origin_says_who_and_why() {
+        let operator = || Operator {
+            actor: "ops".to_owned(),
+            reason: "ticket 7".to_owned(),
+        };
+        let retry = |operator| {
+            Origin::Retry(Arc::new(Retry {
+                source: Source::Razorpay,
+                key: "k".to_owned(),
+                provider_event_id: "evt_1".to_owned(),
+                attempts: 1,
+                due_at: None,
+                operator,
+            }))
+        };
+        let session = Origin::Session {
+            user_id: "user_1".to_owned(),
+        };
+        for (origin, source, provider_event_id, metadata) in [
+            (retry(None), "razorpay", Some("evt_1"), r#"{"inbox":"k"}"#),
+            (
+                retry(Some(operator())),
+                "razorpay",
+                Some("evt_1"),
+                r#"{"actor":"ops","inbox":"k","reason":"ticket 7"}"#,
+            ),
+            (session, "api", None, r#"{"session":"user_1"}"#),
+            (
+                Origin::Operator(operator()),
+                "admin",
+                None,
+                r#"{"actor":"ops","reason":"ticket 7"}"#,
+            ),
+            (Origin::System, "system", None, "{}"),
+        ] {
+            let caused = Caused::by(&origin);
+            assert_eq!(caused.source, source);
+            assert_eq!(caused.provider_event_id.as_deref(), provider_event_id);
+            let json = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(json(&caused.metadata), json(metadata));
+        }
+    }
+}

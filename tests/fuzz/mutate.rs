@@ -21,7 +21,7 @@ impl Mutator {
         Self(seed)
     }
 
-    /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
+    /// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
     const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -249,13 +249,11 @@ async fn a_sweep_goes_on_where_the_last_one_ended() {
         let report = recover(&app, &format!("?limit=2{cursor}"), &body).await;
         seen.extend(actions(&report));
         assert!(report.body["actions"].as_array().unwrap().len() <= 8);
-        match report.body["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => {
-                assert_eq!(steps, 5, "8 unpriced purchases, two at a time, and the end");
-                break;
-            }
-        }
+        let Some(next) = report.body["next_cursor"].as_str() else {
+            assert_eq!(steps, 5, "8 unpriced purchases, two at a time, and the end");
+            break;
+        };
+        cursor = format!("&cursor={next}");
     }
     let count = |kind: &str, result: &str| {
         seen.iter()

@@ -310,8 +310,11 @@ async fn instances_that_try_the_same_deliveries_at_once_have_one_effect() {
         until_attempts(&one, key, 2).await;
     }
     // Both go on looking; who came second changed nothing.
-    let once = "select count(*) from inbox where attempts = 2";
-    assert_eq!(one.count(once).await, i64::try_from(DELIVERIES).unwrap());
+    let tried_twice = "select count(*) from inbox where attempts = 2";
+    assert_eq!(
+        one.count(tried_twice).await,
+        i64::try_from(DELIVERIES).unwrap()
+    );
     assert_eq!(one.balance("user_1").await, 500 * 40);
     let waiting =
         "select count(*) from inbox where outcome = 'parked' and next_attempt_at is not null";

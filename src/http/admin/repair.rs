@@ -210,7 +210,7 @@ impl Resolution {
             None => Ok(None),
             Some(Buys::Pack(sku)) => {
                 let catalog = &app.rules.catalog;
-                let price = catalog.price_of(sku, purchase.paid_at.timestamp());
+                let price = catalog.pack_price(sku, purchase.paid_at.timestamp());
                 match price {
                     Some(price) => Ok(Some(price)),
                     None => Err(invalid("sku", "is not in the catalog")),

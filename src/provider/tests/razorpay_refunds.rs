@@ -338,6 +338,16 @@ fn the_samples_are_read_like_the_real_ones() {
         created_at: now(),
     };
     let purchase_id = crate::ledger::PurchaseId::parse("razorpay:pay_1").unwrap();
+    for event_type in sample::RAZORPAY_TYPES {
+        let body = sample::razorpay_event(event_type, &payment).unwrap();
+        assert_eq!(body["event"], event_type);
+        let translated = razorpay_says(&body);
+        assert!(
+            matches!(translated, Translated::Apply(_)),
+            "{event_type}: {translated:?}"
+        );
+    }
+    assert_eq!(sample::razorpay_event("refund.?", &payment), None);
     for (event_type, refunded_total_minor, failed) in [
         ("refund.created", 20_000, false),
         ("refund.processed", 49_900, false),

@@ -1,0 +1,136 @@
+//! Subscriptions that name nobody: their user is whoever paid for them, known before or after.
+
+use std::sync::Arc;
+
+use credit_ledger::config::Config;
+use credit_ledger::ledger::Source;
+use credit_ledger::provider::Catalog;
+use credit_ledger::provider::sample::stripe::StripeSale;
+use serde_json::json;
+
+use super::{idle, only_told, until};
+use crate::support::deliveries::{created, sale, told, user};
+use crate::support::integrity::assert_log_is_whole;
+use crate::support::{Options, TestApp};
+
+const PLAN: &str = r#"
+    { "sku": "pro_monthly", "credits": 1000, "prices": [{ "currency": "USD", "amount_minor": 2000 }],
+      "plan": "pro", "stripe_price_ids": ["price_pro"] }"#;
+
+fn selling_a_plan() -> Options {
+    let told = only_told();
+    Options {
+        configure: Arc::new(move |config: &mut Config| {
+            (told.configure)(config);
+            let pack = serde_json::from_str(PLAN).unwrap();
+            config.rules.catalog = Catalog::new(vec![pack]).unwrap();
+        }),
+        ..Options::default()
+    }
+}
+
+/// A subscription whose own metadata names nobody.
+fn subscription() -> StripeSale {
+    StripeSale {
+        amount_minor: 2000,
+        sku: None,
+        price_id: Some("price_pro".to_owned()),
+        ..sale(None)
+    }
+}
+
+fn paid_for_by(subscription: &StripeSale, user_id: &str) -> StripeSale {
+    StripeSale {
+        user_id: Some(user_id.to_owned()),
+        ..subscription.clone()
+    }
+}
+
+async fn until_plan(app: &TestApp, user_id: &str, plan: &str) {
+    let condition = "select exists (select from users where user_id = $1 and plan = $2)";
+    until(app, condition, &[&user_id, &plan]).await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_comes_before_its_payment_waits_for_whoever_pays() {
+    let app = TestApp::start_with(selling_a_plan()).await;
+    app.deliver(Source::Clerk, &created(&user("user_1"))).await;
+    let (one, other) = (subscription(), subscription());
+    for sale in [&one, &other] {
+        app.deliver(Source::Stripe, &told("customer.subscription.created", sale))
+            .await
+            .assert_ok(&json!({"status": "parked"}));
+    }
+    idle(&app).await;
+    until_plan(&app, "user_1", "free").await;
+    let paid = paid_for_by(&one, "user_1");
+    app.deliver(Source::Stripe, &told("invoice.paid", &paid))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    until_plan(&app, "user_1", "pro").await;
+    idle(&app).await;
+    let rows = "select outcome, attempts, reason, waits_for from inbox
+                 where convert_from(body, 'UTF8') like '%customer.subscription.created%' order by outcome";
+    let rows = app.sql().await.query(rows, &[]).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((rows[0].get(0), rows[0].get(1)), ("parked", 1));
+    let subject = format!("stripe:{}", other.subscription_id());
+    assert_eq!(rows[0].get::<_, String>(2), format!("no_user: {subject}"));
+    assert_eq!(rows[0].get::<_, String>(3), subject);
+    assert_eq!((rows[1].get(0), rows[1].get(1)), ("recorded", 2));
+    app.assert_audit_is_clean().await;
+    assert_log_is_whole(&app).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_was_paid_for_is_its_payers_at_once() {
+    let app = TestApp::start_with(selling_a_plan()).await;
+    app.deliver(Source::Clerk, &created(&user("user_1"))).await;
+    let subscription = subscription();
+    let paid = paid_for_by(&subscription, "user_1");
+    app.deliver(Source::Stripe, &told("invoice.paid", &paid))
+        .await;
+    app.deliver(
+        Source::Stripe,
+        &told("customer.subscription.created", &subscription),
+    )
+    .await
+    .assert_ok(&json!({"status": "recorded"}));
+    until_plan(&app, "user_1", "pro").await;
+    assert_eq!(app.balance("user_1").await, 1020);
+    app.stop().await;
+}
+
+/// Three steps that each wait for the one before: the address is proven, so the payment finds its user, so the
+/// subscription does.
+#[tokio::test]
+async fn a_subscription_waits_for_a_payment_that_waits_for_its_user() {
+    let app = TestApp::start_with(selling_a_plan()).await;
+    let subscription = StripeSale {
+        email: user("user_1").email,
+        ..subscription()
+    };
+    app.deliver(
+        Source::Stripe,
+        &told("customer.subscription.created", &subscription),
+    )
+    .await
+    .assert_ok(&json!({"status": "parked"}));
+    app.deliver(Source::Stripe, &told("invoice.paid", &subscription))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    idle(&app).await;
+    app.deliver(Source::Clerk, &created(&user("user_1"))).await;
+    until_plan(&app, "user_1", "pro").await;
+    assert_eq!(app.balance("user_1").await, 1020);
+    idle(&app).await;
+    assert_eq!(
+        app.count("select count(*) from inbox where outcome = 'parked'")
+            .await,
+        0
+    );
+    app.assert_audit_is_clean().await;
+    assert_log_is_whole(&app).await;
+    app.stop().await;
+}
