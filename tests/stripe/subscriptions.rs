@@ -40,7 +40,7 @@ async fn a_subscription_gives_a_plan_and_its_invoices_credits() {
     let again = stripe_event("invoice.payment_succeeded", &sample::invoice(&first));
     comes_to(&app, &again, "duplicate").await;
     comes_to(&app, &told("invoice_payment.paid", &first), "recorded").await;
-    comes_to(&app, &told("payment_intent.succeeded", &first), "recorded").await;
+    comes_to(&app, &told("payment_intent.succeeded", &first), "duplicate").await;
     assert_eq!(account(&app, "user_1").await, json!([1020, 0, 0]));
     // The next period adds to what is there and touches nothing else.
     let second = period(Some("user_1"));

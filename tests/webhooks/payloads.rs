@@ -1,5 +1,7 @@
 //! Every recorded payload: what it comes to, once.
 
+mod stripe;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use serde_json::Value;
 
 use super::{ALL_CREDITS, ALL_DELIVERIES, ALL_EVENTS, Kept, assert_status, kept, razorpay_key};
 use crate::support::TestApp;
-use crate::support::deliveries::{clerk, razorpay};
+use crate::support::deliveries::{clerk, razorpay, stripe as signed_by_stripe};
 
 /// What one recorded payload comes to. `then`: the e-mail address that the user has afterwards, or what has become of
 /// the purchase.
@@ -29,7 +31,7 @@ const fn row(file: &'static str, status: &'static str, credits: i64, then: &'sta
     }
 }
 
-/// Every payload of the two providers, in the order in which they are delivered here.
+/// Every payload of Clerk and Razorpay, in the order in which they are delivered here.
 const FIXTURES: [Row; 39] = [
     row("clerk/session.created.ignored_type.json", "ignored", 0, ""),
     row(
@@ -253,10 +255,10 @@ impl Fixture {
         let event_id = entry["transport_id"].as_str().unwrap().to_owned();
         let bytes = std::fs::read(fixtures().join(file)).unwrap();
         let body = serde_json::from_slice(&bytes).unwrap();
-        let (source, delivery) = if file.starts_with("clerk/") {
-            (Source::Clerk, clerk(&event_id, bytes))
-        } else {
-            (Source::Razorpay, razorpay(&event_id, bytes))
+        let (source, delivery) = match file.split_once('/').unwrap().0 {
+            "clerk" => (Source::Clerk, clerk(&event_id, bytes)),
+            "razorpay" => (Source::Razorpay, razorpay(&event_id, bytes)),
+            _ => (Source::Stripe, signed_by_stripe(bytes)),
         };
         Self {
             source,
@@ -267,10 +269,10 @@ impl Fixture {
     }
 
     fn event_type(&self) -> &str {
-        let name = if self.source == Source::Clerk {
-            "type"
-        } else {
+        let name = if self.source == Source::Razorpay {
             "event"
+        } else {
+            "type"
         };
         self.body[name].as_str().unwrap()
     }
@@ -303,10 +305,15 @@ impl Fixture {
                 }
             });
         }
-        let Some(id) = self.body["payload"]["payment"]["entity"]["id"].as_str() else {
+        let id = if self.source == Source::Stripe {
+            stripe::purchase_of(&self.body)
+        } else {
+            let id = self.body["payload"]["payment"]["entity"]["id"].as_str();
+            id.map(|id| format!("razorpay:{id}"))
+        };
+        let Some(id) = id else {
             return String::new();
         };
-        let id = format!("razorpay:{id}");
         let row = sql
             .query_opt(
                 "select user_id, sku, status from purchases where purchase_id = $1",
@@ -332,6 +339,9 @@ impl Fixture {
 
     /// Why it is ignored, if it is.
     fn reason(&self) -> String {
+        if self.source == Source::Stripe {
+            return stripe::reason(&self.body);
+        }
         match self.body["payload"]["dispute"]["entity"]["phase"].as_str() {
             Some(phase) => format!("dispute phase {phase}: no money moves"),
             None => format!("event type {}", self.event_type()),
@@ -349,12 +359,17 @@ fn manifest() -> Value {
 
 #[test]
 fn every_payload_has_its_row() {
-    let rows: BTreeSet<String> = FIXTURES.iter().map(|row| row.file.to_owned()).collect();
-    assert_eq!(rows.len(), FIXTURES.len(), "a row comes twice");
-    let files = ["clerk", "razorpay"].into_iter().flat_map(|provider| {
-        let files = std::fs::read_dir(fixtures().join(provider)).unwrap();
-        files.map(move |file| format!("{provider}/{}", file.unwrap().file_name().to_str().unwrap()))
-    });
+    let all = || FIXTURES.iter().chain(&stripe::FIXTURES);
+    let rows: BTreeSet<String> = all().map(|row| row.file.to_owned()).collect();
+    assert_eq!(rows.len(), all().count(), "a row comes twice");
+    let files = ["clerk", "razorpay", "stripe"]
+        .into_iter()
+        .flat_map(|provider| {
+            let files = std::fs::read_dir(fixtures().join(provider)).unwrap();
+            files.map(move |file| {
+                format!("{provider}/{}", file.unwrap().file_name().to_str().unwrap())
+            })
+        });
     assert_eq!(files.collect::<BTreeSet<_>>(), rows);
 }
 
@@ -362,8 +377,13 @@ fn every_payload_has_its_row() {
 async fn every_payload_comes_to_what_it_must_and_once() {
     // What follows a commit would mix the payloads: some people in them have the same address.
     let app = TestApp::start_blind().await;
+    come_to_what_they_must(&app, &FIXTURES).await;
+    app.stop().await;
+}
+
+async fn come_to_what_they_must(app: &TestApp, rows: &[Row]) {
     let manifest = manifest();
-    for row in &FIXTURES {
+    for row in rows {
         let Row { file, status, .. } = row;
         let fixture = Fixture::read(file, &manifest);
         let (credits, events) = (app.count(ALL_CREDITS).await, app.count(ALL_EVENTS).await);
@@ -376,9 +396,9 @@ async fn every_payload_comes_to_what_it_must_and_once() {
         );
         let new_events = app.count(ALL_EVENTS).await - events;
         assert_eq!(new_events > 0, *status == "recorded", "{file}");
-        assert_eq!(fixture.subject(&app).await, row.then, "{file}");
+        assert_eq!(fixture.subject(app).await, row.then, "{file}");
 
-        let first = kept(&app, fixture.source, &fixture.key()).await.unwrap();
+        let first = kept(app, fixture.source, &fixture.key()).await.unwrap();
         assert_eq!(first.body, fixture.delivery.body, "{file}");
         assert_eq!(first.provider_event_id, fixture.event_id, "{file}");
         assert_eq!(first.outcome, *status, "{file}");
@@ -398,12 +418,12 @@ async fn every_payload_comes_to_what_it_must_and_once() {
         assert_eq!(first.deliveries, 1, "{file}");
     }
     let (credits, events) = (app.count(ALL_CREDITS).await, app.count(ALL_EVENTS).await);
-    for Row { file, .. } in &FIXTURES {
+    for Row { file, .. } in rows {
         let fixture = Fixture::read(file, &manifest);
-        let first = kept(&app, fixture.source, &fixture.key()).await.unwrap();
+        let first = kept(app, fixture.source, &fixture.key()).await.unwrap();
         let answer = app.deliver(fixture.source, &fixture.delivery).await;
         assert_status(&answer, "duplicate", &fixture.event_id);
-        let again = kept(&app, fixture.source, &fixture.key()).await.unwrap();
+        let again = kept(app, fixture.source, &fixture.key()).await.unwrap();
         assert_eq!(
             again,
             Kept {
@@ -419,8 +439,7 @@ async fn every_payload_comes_to_what_it_must_and_once() {
     );
     assert_eq!(
         app.count(ALL_DELIVERIES).await,
-        i64::try_from(FIXTURES.len()).unwrap()
+        i64::try_from(rows.len()).unwrap()
     );
     app.assert_audit_is_clean().await;
-    app.stop().await;
 }
