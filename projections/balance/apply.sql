@@ -2,7 +2,7 @@
 -- handles: SignupBonusGranted, CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored
 -- ignores: UserRegistered, UserProfileChanged, UserDeleted, SubscriptionChanged, PlanChanged
 -- ignores: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
--- ignores: PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
+-- ignores: SubscriptionNamed, PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into balance as known (user_id, balance, held, debt, version)
 select distinct on (aggregate_id)
        aggregate_id, balance, held, debt, sequence

@@ -1,7 +1,7 @@
 -- What became of each payment. Whom it is for and what it buys is said once, by whichever event knows it; how its money
 -- stands is said by the newest event that changes it.
 -- handles: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
--- handles: PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
+-- handles: SubscriptionNamed, PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 -- ignores: UserRegistered, SignupBonusGranted, UserProfileChanged, UserDeleted, CreditsPurchased, CreditsHeldBack
 -- ignores: CreditsClawedBack, CreditsRestored, SubscriptionChanged, PlanChanged
 insert into purchases as known (purchase_id, user_id, captured, amount_minor, currency, order_id, sku, credits,

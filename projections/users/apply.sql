@@ -3,7 +3,7 @@
 -- handles: UserRegistered, SignupBonusGranted, UserProfileChanged, UserDeleted, PlanChanged
 -- ignores: CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored, SubscriptionChanged
 -- ignores: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
--- ignores: PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
+-- ignores: SubscriptionNamed, PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into users as known (user_id, registered, deleted, bonus, plan, plan_sequence, email, email_verified,
                             first_name, last_name, profile_sequence, registered_at)
 select aggregate_id,

@@ -369,14 +369,16 @@ const fn carries_payer(event: &PurchaseEvent) -> bool {
 
 /// The subscription that a purchase pays, if this event made known whose it is.
 fn subscriber(id: &PurchaseId, event: &PurchaseEvent, after: &Purchase) -> Option<String> {
-    let names_user = matches!(
+    let names_either = matches!(
         event,
         PurchaseEvent::PaymentCaptured {
             user_id: Some(_),
             ..
         } | PurchaseEvent::PurchaseClaimed { .. }
+            | PurchaseEvent::SubscriptionNamed { .. }
     );
-    let subscription_id = after.subscription_id.as_ref().filter(|_| names_user)?;
+    let both_known = names_either && after.user_id.is_some();
+    let subscription_id = after.subscription_id.as_ref().filter(|_| both_known)?;
     let provider = id.as_str().split(':').next()?;
     Some(format!("{provider}:{subscription_id}"))
 }

@@ -97,6 +97,11 @@ pub enum PurchaseEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         subscription_id: Option<String>,
     },
+    /// A purchase learned which subscription it pays a period of.
+    SubscriptionNamed {
+        /// The provider's id of it.
+        subscription_id: String,
+    },
     /// A purchase that names nobody learned who paid.
     PayerNamed {
         /// The salted digest.
@@ -374,8 +379,9 @@ impl UserEvent {
 
 impl PurchaseEvent {
     /// Every event type of a purchase, in the order of declaration.
-    pub const TYPES: [&'static str; 11] = [
+    pub const TYPES: [&'static str; 12] = [
         "PaymentCaptured",
+        "SubscriptionNamed",
         "PayerNamed",
         "PurchaseClaimed",
         "PurchasePriced",
@@ -392,6 +398,7 @@ impl PurchaseEvent {
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::PaymentCaptured { .. } => "PaymentCaptured",
+            Self::SubscriptionNamed { .. } => "SubscriptionNamed",
             Self::PayerNamed { .. } => "PayerNamed",
             Self::PurchaseClaimed { .. } => "PurchaseClaimed",
             Self::PurchasePriced { .. } => "PurchasePriced",

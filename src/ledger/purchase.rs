@@ -169,6 +169,9 @@ impl Purchase {
                 fill(&mut self.subscription_id, subscription_id.as_ref());
                 self.payer |= payer.is_some();
             }
+            PurchaseEvent::SubscriptionNamed { subscription_id } => {
+                self.subscription_id = Some(subscription_id.clone());
+            }
             PurchaseEvent::PayerNamed { .. } => self.payer = true,
             PurchaseEvent::PurchaseClaimed { user_id, .. } => self.user_id = Some(user_id.clone()),
             PurchaseEvent::PurchasePriced { price } => self.price = Some(price.clone()),
@@ -297,6 +300,12 @@ impl Purchase {
         {
             let price = price.clone();
             draft.push(PurchaseEvent::PurchasePriced { price });
+        }
+        if draft.after.subscription_id.is_none()
+            && let Some(subscription_id) = &capture.subscription_id
+        {
+            let subscription_id = subscription_id.clone();
+            draft.push(PurchaseEvent::SubscriptionNamed { subscription_id });
         }
         if draft.after.user_id.is_none()
             && !draft.after.payer

@@ -151,7 +151,8 @@ impl Audited for Purchase {
             | PurchaseEvent::DisputeLost { .. }
             | PurchaseEvent::PaymentAbsorbed { .. } => extras.standing_sequence = sequence,
             // These are in the state.
-            PurchaseEvent::PayerNamed { .. }
+            PurchaseEvent::SubscriptionNamed { .. }
+            | PurchaseEvent::PayerNamed { .. }
             | PurchaseEvent::PurchaseClaimed { .. }
             | PurchaseEvent::PurchasePriced { .. }
             | PurchaseEvent::PaymentMerged { .. } => {}

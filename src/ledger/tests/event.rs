@@ -159,6 +159,12 @@ fn the_stored_shape_of_every_event() {
             r#"{"type":"PaymentCaptured","amount_minor":49900,"currency":"INR","order_id":"order_1","user_id":"user_1","price":{"sku":"credits_500","credits":500,"expires_at_s":9},"paid_at_s":3,"payer":"d2","subscription_id":"sub_1"}"#,
         ),
         (
+            PurchaseEvent::SubscriptionNamed {
+                subscription_id: "sub_1".to_owned(),
+            },
+            r#"{"type":"SubscriptionNamed","subscription_id":"sub_1"}"#,
+        ),
+        (
             PurchaseEvent::PayerNamed {
                 payer: "d2".to_owned(),
             },

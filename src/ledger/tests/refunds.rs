@@ -209,6 +209,22 @@ fn a_payment_of_an_invoice_that_is_not_known_yet_keeps_its_user_and_price() {
 }
 
 #[test]
+fn an_invoice_that_its_payment_made_known_still_learns_its_subscription() {
+    let mut ledger = bought();
+    ledger
+        .run(&Command::MergePayments {
+            payment_id: purchase_id(PI),
+            into: purchase_id(IN),
+        })
+        .unwrap();
+    let mut invoice = payment(IN, None, None);
+    invoice.subscription_id = Some("sub_1".to_owned());
+    let invoice = Command::CapturePayment(Box::new(invoice));
+    assert_eq!(ledger.run(&invoice).unwrap(), ["SubscriptionNamed"]);
+    assert!(ledger.run(&invoice).unwrap().is_empty());
+}
+
+#[test]
 fn a_whole_is_never_made_a_part() {
     let mut ledger = Ledger::default();
     let merge = |part: &str, whole: &str| Command::MergePayments {
