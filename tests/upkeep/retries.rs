@@ -260,8 +260,9 @@ async fn what_appears_while_a_delivery_is_tried_is_not_forgotten() {
             waits_for: Some("stripe:sub_1".to_owned()),
         },
     };
-    // It appears after whoever tries the delivery has looked, and before that try is written down.
-    let appeared_at = app.now();
+    // It appears after whoever tries the delivery has looked, and before that try is written down. Not due at once, so
+    // that the service's own first look, which may come late, leaves it alone.
+    let appeared_at = app.now() + TimeDelta::seconds(30);
     shared
         .backlog
         .wake("stripe:sub_1", appeared_at)
