@@ -4,10 +4,13 @@
 //! look at a signature.
 
 use crate::app::App;
+use crate::ledger::command::CapturePayment;
 use crate::ledger::{Command, Source, UserId};
+use crate::provider::razorpay::{self, ApiPayment, ApiStatus};
+use crate::provider::stripe::{self, ApiSession, SessionStatus};
 use crate::provider::{ParkReason, Provider, Translated, UnownedSubscription, Verified};
 use crate::reads::ReadError;
-use crate::store::Work;
+use crate::store::{Delivered, Work};
 
 /// Why it can not be said now what is to be done. Asking again may help.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,40 @@ pub async fn work(
             Translated::Park(reason) => park(&reason),
         },
     )
+}
+
+/// The payment that an answer of a provider's API told of, read by the present rules from what was kept of it. None when
+/// it tells of none. Whoever showed the checkout's signature is not in it.
+///
+/// # Errors
+/// [`IntakeError`]
+pub fn kept_answer(
+    app: &App,
+    kept: &Delivered,
+) -> Result<Option<Box<CapturePayment>>, IntakeError> {
+    let (asked_at_s, salt) = (kept.received_at.timestamp(), app.salt()?);
+    Ok(match kept.source {
+        Source::Razorpay => {
+            match razorpay::capture_from_kept(&kept.body, asked_at_s, &app.rules, salt) {
+                Ok(ApiPayment {
+                    status: ApiStatus::Captured(capture),
+                    ..
+                }) => Some(capture),
+                _ => None,
+            }
+        }
+        Source::Stripe => {
+            let livemode = app.stripe_livemode;
+            match stripe::session_from_api(&kept.body, livemode, asked_at_s, &app.rules, salt) {
+                Ok(ApiSession {
+                    status: SessionStatus::Captured(capture),
+                    ..
+                }) => Some(capture),
+                _ => None,
+            }
+        }
+        Source::Clerk | Source::Api | Source::Admin | Source::System => None,
+    })
 }
 
 /// A subscription that names nobody belongs to whoever paid for it first. Until that is known it waits for the purchase.

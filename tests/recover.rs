@@ -40,6 +40,17 @@ fn broken() -> Options {
     })
 }
 
+/// The catalog is there, with a second pack at the price of the first, so that an amount alone buys nothing.
+fn ambiguous() -> Options {
+    options(|config| {
+        let mut packs = config.rules.catalog.packs().to_vec();
+        let mut twin = packs[0].clone();
+        "credits_500_twin".clone_into(&mut twin.sku);
+        packs.push(twin);
+        config.rules.catalog = Catalog::new(packs).unwrap();
+    })
+}
+
 /// The service with the settings as they should be, on what the broken one left.
 async fn mended(app: TestApp) -> TestApp {
     idle(&app).await;

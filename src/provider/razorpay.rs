@@ -14,7 +14,7 @@ mod refund;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
-pub use api::{ApiPayment, ApiStatus, BadAnswer, capture_from_api};
+pub use api::{ApiPayment, ApiStatus, BadAnswer, capture_from_api, capture_from_kept, joined};
 pub use checkout::{CheckoutRejected, CheckoutSignature, PaymentLink};
 pub use payment::{is_order_id, is_payment_id};
 

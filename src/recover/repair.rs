@@ -5,8 +5,11 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::cursor::{Cursor, Moment, Place, Text};
 use super::{Action, Came, Deed, Kind, RecoverError, Sweep};
 use crate::app::App;
+use crate::intake;
+use crate::ledger::command::CapturePayment;
 use crate::ledger::{Command, PurchaseId, Source, UserId};
 use crate::reads::{InboxRow, LATEST, PurchaseRow};
+use crate::store::backlog::Stored;
 use crate::store::{Operator, Origin, Outcome, PARKED, StoreError, Unit, Work};
 use crate::upkeep::UpkeepError;
 use crate::upkeep::matching::{self, Candidate, Look};
@@ -204,7 +207,7 @@ async fn priced(
         let Some(stored) = app.backlog.delivery(source, &key).await? else {
             continue;
         };
-        if let Work::Apply(Command::CapturePayment(capture)) = retry::translate(app, stored).await?
+        if let Some(capture) = captured(app, stored).await?
             && let Some(price) = &capture.price
         {
             let sku = price.sku.clone();
@@ -212,6 +215,17 @@ async fn priced(
         }
     }
     Ok((Came::Unchanged, Some(FITS_NOTHING.to_owned())))
+}
+
+/// The payment that a stored delivery tells of.
+async fn captured(app: &App, stored: Stored) -> Result<Option<Box<CapturePayment>>, RecoverError> {
+    if stored.delivered.is_api_answer() {
+        return Ok(intake::kept_answer(app, &stored.delivered).map_err(UpkeepError::from)?);
+    }
+    Ok(match retry::translate(app, stored).await? {
+        Work::Apply(Command::CapturePayment(capture)) => Some(capture),
+        _ => None,
+    })
 }
 
 /// A purchase, given to the one user who has proven to own the payer's address.

@@ -5,11 +5,14 @@ use credit_ledger::provider::sample::SamplePayment;
 use serde_json::{Value, json};
 
 use super::{
-    actions, broken, deliver, dry_run, found, hopeless, idle, known_by_an_update, mended,
-    operators_events, options, parked, pay, recover, repair, tables, texts, unclaimed,
+    actions, ambiguous, broken, deliver, dry_run, found, hopeless, idle, known_by_an_update,
+    mended, operators_events, options, parked, pay, recover, repair, tables, texts, unclaimed,
 };
-use crate::support::deliveries::{captured, created, deleted, order_paid, payment, user};
-use crate::support::{TestApp, integrity};
+use crate::support::deliveries::{
+    captured, checkout, created, deleted, order_paid, payment, sale, told, user,
+};
+use crate::support::razorpay_api::RazorpayApi;
+use crate::support::{Options, TestApp, integrity};
 
 /// Looks, repairs, looks again: a dry run plans exactly this one thing, a run does it, and then nothing is left.
 async fn assert_repaired(app: &TestApp, counts: &Value, thing: [&str; 3], detail: &Value) {
@@ -137,16 +140,6 @@ async fn every_delivery_that_led_to_a_purchase_is_read_again() {
     let app = TestApp::start_with(broken()).await;
     let mut paid = payment(None);
     paid.sku = None;
-    // Two packs have this price, so without a sku it buys nothing.
-    let ambiguous = options(|config| {
-        let mut packs = config.rules.catalog.packs().to_vec();
-        let twin = packs[0].clone();
-        packs.push(credit_ledger::provider::catalog::Pack {
-            sku: "twin".to_owned(),
-            ..twin
-        });
-        config.rules.catalog = credit_ledger::provider::Catalog::new(packs).unwrap();
-    });
     let id = pay(&app, &paid).await;
     let full = SamplePayment {
         user_id: Some("user_1".to_owned()),
@@ -157,11 +150,84 @@ async fn every_delivery_that_led_to_a_purchase_is_read_again() {
     idle(&app).await;
     let database = app.database.clone();
     app.stop().await;
-    let app = TestApp::start_on(database, ambiguous).await;
+    let app = TestApp::start_on(database, ambiguous()).await;
     assert_repaired(
         &app,
         &found(0, 0, 1, 0),
         ["unpriced", &id, "price"],
+        &json!("credits_500"),
+    )
+    .await;
+    assert_eq!(app.balance("user_1").await, 500);
+    app.stop().await;
+}
+
+/// The payment intent, which names no pack, was recorded first; the session, which does, made it a part of the session's
+/// purchase, or the other way round.
+#[tokio::test]
+async fn a_sale_that_stripe_told_of_under_two_ids_is_priced_once() {
+    for order in [
+        ["payment_intent.succeeded", "checkout.session.completed"],
+        ["checkout.session.completed", "payment_intent.succeeded"],
+    ] {
+        let app = TestApp::start_with(broken()).await;
+        let sale = sale(Some("user_1"));
+        for event_type in order {
+            let answer = app.deliver(Source::Stripe, &told(event_type, &sale)).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let app = mended(app).await;
+        let list = app
+            .get_as_operator("/v1/admin/purchases?status=unpriced")
+            .await;
+        let items = list.body["items"].as_array().unwrap();
+        assert_eq!(items.len(), 1, "{list:?}");
+        let id = items[0]["purchase_id"].as_str().unwrap();
+        assert_repaired(
+            &app,
+            &found(0, 0, 1, 0),
+            ["unpriced", id, "price"],
+            &json!("credits_500"),
+        )
+        .await;
+        assert_eq!(app.balance("user_1").await, 500);
+        app.stop().await;
+    }
+}
+
+/// The browser was faster than the webhook: what Razorpay's API answered is read again, with the order's notes.
+#[tokio::test]
+async fn what_a_providers_api_answered_is_read_again() {
+    let api = RazorpayApi::start().await;
+    let asking = Options {
+        razorpay_api: Some(api.0.uri()),
+        ..broken()
+    };
+    let app = TestApp::start_with(asking).await;
+    let full = payment(Some("user_1"));
+    let bare = SamplePayment {
+        user_id: None,
+        sku: None,
+        ..full.clone()
+    };
+    api.has(&bare, "captured").await;
+    api.has_order(&full).await;
+    let (order_id, payment_id, signature) = checkout(&full);
+    app.verify("user_1", &order_id, &payment_id, &signature)
+        .await
+        .assert_ok(&json!({"success": true, "credits_added": 0}));
+    // The webhook adds nothing that the answer did not say.
+    app.deliver(Source::Razorpay, &captured(&bare))
+        .await
+        .assert_ok(&json!({"status": "duplicate"}));
+    idle(&app).await;
+    let database = app.database.clone();
+    app.stop().await;
+    let app = TestApp::start_on(database, ambiguous()).await;
+    assert_repaired(
+        &app,
+        &found(0, 0, 1, 0),
+        ["unpriced", &format!("razorpay:{payment_id}"), "price"],
         &json!("credits_500"),
     )
     .await;

@@ -15,7 +15,7 @@ use crate::http::problem::{Code, Problem};
 use crate::ledger::{PurchaseId, Source, UserId};
 use crate::outbound::{OutboundError, RazorpayApi};
 use crate::provider::razorpay::{
-    ApiPayment, ApiStatus, CheckoutRejected, CheckoutSignature, capture_from_api,
+    ApiPayment, ApiStatus, CheckoutRejected, CheckoutSignature, capture_from_api, joined,
 };
 
 /// Verifies what Razorpay's checkout gave the browser. The signature was made for whoever paid, so it claims a purchase
@@ -184,9 +184,4 @@ fn usable(answer: Result<Vec<u8>, OutboundError>) -> Option<Vec<u8>> {
     answer
         .inspect_err(|error| tracing::warn!(%error, "Razorpay's API could not be asked"))
         .ok()
-}
-
-/// Two JSON texts as one, byte for byte.
-fn joined(payment: &[u8], order: &[u8]) -> Vec<u8> {
-    [b"{\"payment\":", payment, b",\"order\":", order, b"}"].concat()
 }

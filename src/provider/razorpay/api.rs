@@ -67,19 +67,69 @@ pub fn capture_from_api(
     rules: &Rules,
     salt: Salt,
 ) -> Result<ApiPayment, BadAnswer> {
-    let payment = object(payment_json)?;
     let order = order_json.map(object).transpose()?;
+    let context = Context {
+        paid_for: order.into_iter().collect(),
+        subscription_id: None,
+        claimant,
+        fallback_s: asked_at_s,
+        rules,
+        salt,
+    };
+    read(&object(payment_json)?, context)
+}
+
+/// Two answers as one JSON text, byte for byte, as they are kept.
+pub fn joined(payment_json: &[u8], order_json: &[u8]) -> Vec<u8> {
+    [
+        b"{\"payment\":",
+        payment_json,
+        b",\"order\":",
+        order_json,
+        b"}",
+    ]
+    .concat()
+}
+
+/// Reads an answer that was kept: the payment's, or both as [`joined`] made them one. Whoever showed the checkout's
+/// signature is not in it.
+///
+/// # Errors
+/// As [`capture_from_api`].
+pub fn capture_from_kept(
+    kept_json: &[u8],
+    asked_at_s: i64,
+    rules: &Rules,
+    salt: Salt,
+) -> Result<ApiPayment, BadAnswer> {
+    let kept = object(kept_json)?;
+    let payment = kept.object("payment");
+    let order = kept.object("order").filter(|_| payment.is_some());
+    let context = Context {
+        paid_for: order.into_iter().collect(),
+        subscription_id: None,
+        claimant: None,
+        fallback_s: asked_at_s,
+        rules,
+        salt,
+    };
+    read(payment.as_ref().unwrap_or(&kept), context)
+}
+
+/// Reads a payment, and its order, which is all that it can be for here.
+fn read<'a>(payment: &Object<'a>, context: Context<'a>) -> Result<ApiPayment, BadAnswer> {
+    let order = context.paid_for.first();
     let payment_id = payment
         .text("id")
         .filter(|id| is_payment_id(id))
         .ok_or(BadAnswer::MissingField("id"))?;
-    let order_id = order_id(&payment);
-    if let Some(order) = &order
+    let order_id = order_id(payment);
+    if let Some(order) = order
         && (order_id.is_none() || order.text("id") != order_id)
     {
         return Err(BadAnswer::OtherOrder);
     }
-    let order_may_say_more = order.is_none() && order_may_say_more(&payment);
+    let order_may_say_more = order.is_none() && order_may_say_more(payment);
     let status = payment
         .text("status")
         .ok_or(BadAnswer::MissingField("status"))?;
@@ -87,15 +137,7 @@ pub fn capture_from_api(
         "created" => ApiStatus::Created,
         "authorized" => ApiStatus::Authorized,
         status if was_captured(status) => {
-            let context = Context {
-                paid_for: order.into_iter().collect(),
-                subscription_id: None,
-                claimant,
-                fallback_s: asked_at_s,
-                rules,
-                salt,
-            };
-            let capture = capture(&payment, context)
+            let capture = capture(payment, context)
                 .map_err(|unreadable| BadAnswer::MissingField(unreadable.field))?;
             ApiStatus::Captured(Box::new(capture))
         }
