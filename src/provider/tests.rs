@@ -15,7 +15,7 @@ use super::sign::SignedDelivery;
 use super::stripe::Stripe;
 use super::*;
 use crate::ledger::command::CapturePayment;
-use crate::ledger::{Currency, Money, Personal, Profile, UserId};
+use crate::ledger::{Command, Currency, Money, Personal, Profile, UserId};
 
 mod clerk;
 mod deliveries;
