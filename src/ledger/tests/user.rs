@@ -2,7 +2,9 @@
 
 use cqrs_es::test::TestFramework;
 
-use crate::ledger::event::{CreditsAdded, Price, ProfileRef, ProfileVersion, UserEvent};
+use crate::ledger::event::{
+    CreditsAdded, Price, ProfileRef, ProfileVersion, PurchaseAdjusted, UserEvent,
+};
 use crate::ledger::user::{User, UserCommand};
 use crate::ledger::{Account, Credits, LedgerError, Personal, Profile, PurchaseId, Salt};
 
@@ -197,6 +199,72 @@ fn credits_come_before_the_registration() {
         .given(vec![purchased(500, 500)])
         .when(register(version(1, "a")))
         .then_expect_events(vec![registered(Some(version(1, "a"))), bonus(520)]);
+}
+
+fn adjusted(n: i64, delta: i64, account: (i64, i64)) -> PurchaseAdjusted {
+    PurchaseAdjusted {
+        purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+        credits: credits(n),
+        released: Credits::ZERO,
+        delta,
+        account: Account::of(account.0, credits(account.1)).unwrap(),
+    }
+}
+
+/// Of 500 credits 400 were spent; then the payment is taken back.
+#[test]
+fn what_was_spent_becomes_debt_and_the_next_credits_repay_it() {
+    let claw_back = UserCommand::ClawBack {
+        purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+        credits: credits(500),
+        released: Credits::ZERO,
+    };
+    let clawed_back = UserEvent::CreditsClawedBack(adjusted(500, -100, (-400, 0)));
+    rules()
+        .given(vec![purchased(500, 100)])
+        .when(claw_back)
+        .then_expect_events(vec![clawed_back.clone()]);
+    for (bought, delta, net) in [(300, 0, -100), (1000, 600, 600)] {
+        let added = CreditsAdded {
+            credits: credits(bought),
+            delta,
+            account: Account::of(net, Credits::ZERO).unwrap(),
+        };
+        rules()
+            .given(vec![purchased(500, 100), clawed_back.clone()])
+            .when(purchase(bought))
+            .then_expect_events(vec![UserEvent::CreditsPurchased {
+                purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
+                added,
+                expires_at_s: None,
+            }]);
+    }
+}
+
+/// Of 500 credits 400 were spent; then the payment is contested, and won.
+#[test]
+fn what_was_spent_of_contested_credits_is_owed_until_they_come_back() {
+    let purchase_id = || PurchaseId::parse("razorpay:pay_1").unwrap();
+    let held_back = UserEvent::CreditsHeldBack(adjusted(500, 0, (100, 500)));
+    rules()
+        .given(vec![purchased(500, 100)])
+        .when(UserCommand::HoldBack {
+            purchase_id: purchase_id(),
+            credits: credits(500),
+        })
+        .then_expect_events(vec![held_back.clone()]);
+    let restored = PurchaseAdjusted {
+        released: credits(500),
+        ..adjusted(0, 0, (100, 0))
+    };
+    rules()
+        .given(vec![purchased(500, 100), held_back])
+        .when(UserCommand::Restore {
+            purchase_id: purchase_id(),
+            credits: Credits::ZERO,
+            released: credits(500),
+        })
+        .then_expect_events(vec![UserEvent::CreditsRestored(restored)]);
 }
 
 #[test]
