@@ -76,7 +76,10 @@ fn of_a_lost_dispute_what_was_given_back_is_not_lost() {
         (vec![-300, 100], 3266),
         (vec![-300, 299], 16),
         (vec![-1, 1], 0),
-        (vec![-4900, 4900, -4900], 2450),
+        // Won, and lost after all.
+        (vec![-4900, 4900, -4900], 4900),
+        (vec![-4900, 1500, 3400, -4900], 4900),
+        (vec![-300, 300, -300, 100], 3266),
         // More than was taken.
         (vec![-4900, 5000], 0),
         (vec![5000], 4900),
