@@ -7,7 +7,7 @@
 //!
 //! Must never take an inquiry for a dispute: `charge.dispute.created` comes for both, and no money has moved.
 
-use super::fields::{Context, Missing, amount, id, payment_of, purchase};
+use super::fields::{Context, Missing, amount, currency, id, payment_of, purchase};
 use super::{ignore, shown};
 use crate::ledger::Command;
 use crate::ledger::command::{DisputePayment, DisputeStanding};
@@ -55,6 +55,7 @@ pub(super) fn read(dispute: &Object<'_>, _: &Context<'_>) -> Result<Translated, 
         dispute_id: id(dispute)?,
         stage: DisputeStage(decided * 1000 + movements.count * 10 + rank),
         standing,
+        currency: currency(dispute).ok(),
     })))
 }
 

@@ -130,6 +130,16 @@ fn a_dispute_of_a_part_contests_that_part() {
 }
 
 #[test]
+fn a_dispute_says_its_currency() {
+    let eur = with(dispute("lost", &[]), "currency", json!("eur"));
+    let read = says("charge.dispute.closed", &eur);
+    let Translated::Apply(Command::DisputePayment(dispute)) = read else {
+        panic!("{read:?}");
+    };
+    assert_eq!(dispute.currency, Currency::parse("EUR").ok());
+}
+
+#[test]
 fn disputes_that_can_not_be_read_are_parked() {
     for (name, value) in [
         ("status", json!(null)),
