@@ -409,34 +409,18 @@ fn bad_settings_are_named_without_their_values() {
     assert!(!data.0.join("data").exists(), "nothing was started");
 }
 
-/// Standard output of a command that ends with this code.
-#[track_caller]
-fn said(data: &DataDir, arguments: &[&str], code: i32) -> String {
-    let output = data.run(arguments);
-    let (out, err) = (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    );
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "{arguments:?}: {out}{err}"
-    );
-    format!("{out}{err}")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_do_what_they_say() {
     let data = DataDir::new();
     // Without a service they run the database themselves, and leave nothing running.
-    let migrated = said(&data, &["migrate"], 0);
+    let migrated = data.said(&["migrate"], 0);
     assert!(
         migrated.contains("schema version") && migrated.contains("applied"),
         "{migrated}"
     );
     assert_eq!(data.postgres_processes(), Vec::<std::path::PathBuf>::new());
     assert!(
-        !said(&data, &["migrate"], 0).contains("applied"),
+        !data.said(&["migrate"], 0).contains("applied"),
         "there was nothing left to do"
     );
 
@@ -455,8 +439,8 @@ async fn the_commands_do_what_they_say() {
         "--url",
         &url,
     ];
-    assert!(said(&data, &send, 0).contains(r#""status":"recorded""#));
-    assert!(said(&data, &send, 0).contains(r#""status":"duplicate""#));
+    assert!(data.said(&send, 0).contains(r#""status":"recorded""#));
+    assert!(data.said(&send, 0).contains(r#""status":"duplicate""#));
     let pay = [
         "send",
         "razorpay",
@@ -466,43 +450,51 @@ async fn the_commands_do_what_they_say() {
         "--url",
         &url,
     ];
-    assert!(said(&data, &pay, 0).contains(r#""status":"recorded""#));
+    assert!(data.said(&pay, 0).contains(r#""status":"recorded""#));
     assert_eq!(service.balance("user_1").await, 520);
     assert!(
-        said(&data, &["send", "clerk", "user.nonsense", "--url", &url], 1).contains("user.created")
+        data.said(&["send", "clerk", "user.nonsense", "--url", &url], 1)
+            .contains("user.created")
     );
     assert!(
-        said(&data, &["send", "paypal", "user.created", "--url", &url], 1).contains("razorpay")
+        data.said(&["send", "paypal", "user.created", "--url", &url], 1)
+            .contains("razorpay")
     );
 
-    assert!(said(&data, &["audit", "replay"], 0).contains("4 events, 1 users, 1 purchases"));
+    assert!(
+        data.said(&["audit", "replay"], 0)
+            .contains("4 events, 1 users, 1 purchases")
+    );
     let sql = data.sql().await;
     assert_eq!(sql.execute("delete from balance", &[]).await.unwrap(), 1);
-    let found = said(&data, &["audit", "replay"], 1);
+    let found = data.said(&["audit", "replay"], 1);
     assert!(
         found.contains("user/user_1: balance: the history says 520, stored is 0"),
         "{found}"
     );
 
     assert_eq!(
-        said(&data, &["rebuild", "balance"], 0).trim(),
+        data.said(&["rebuild", "balance"], 0).trim(),
         "balance: made from 4 events"
     );
-    assert!(said(&data, &["audit", "replay"], 0).contains("the history agrees"));
+    assert!(
+        data.said(&["audit", "replay"], 0)
+            .contains("the history agrees")
+    );
     assert_eq!(service.balance("user_1").await, 520);
-    let all = said(&data, &["rebuild"], 0);
+    let all = data.said(&["rebuild"], 0);
     assert!(
         ["balance", "purchases", "users", "entries"]
             .iter()
             .all(|name| all.contains(name)),
         "{all}"
     );
-    let nonsense = said(&data, &["rebuild", "nonsense"], 1);
+    let nonsense = data.said(&["rebuild", "nonsense"], 1);
     assert!(
         nonsense.contains("`nonsense`") && nonsense.contains("balance, purchases, users, entries"),
         "{nonsense}"
     );
-    said(&data, &["nonsense"], 2);
+    data.said(&["nonsense"], 2);
     assert_stops(&data, service);
 }
 
@@ -511,7 +503,7 @@ fn the_demo_tells_its_story_also_where_its_port_is_taken() {
     let data = DataDir::new();
     // Whether this gets the port or somebody has it: it is taken.
     let taken = std::net::TcpListener::bind("127.0.0.1:8080");
-    let told = said(&data, &["demo", "--exit"], 0);
+    let told = data.said(&["demo", "--exit"], 0);
     drop(taken);
     assert!(told.contains("Serving on http://127.0.0.1:"), "{told}");
     assert!(!told.contains("127.0.0.1:8080"), "{told}");
@@ -523,6 +515,6 @@ fn the_demo_tells_its_story_also_where_its_port_is_taken() {
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let refused = said(&data, &["demo", "--exit", "--listen", &address], 1);
+    let refused = data.said(&["demo", "--exit", "--listen", &address], 1);
     assert!(refused.contains(&address), "{refused}");
 }

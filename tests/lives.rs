@@ -12,12 +12,12 @@ use std::sync::Arc;
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::sample;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use crate::support::deliveries::{clerk, some_time, user};
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::load::{Sent, deliver_all, tally};
-use crate::support::{Options, TestApp, eventually};
+use crate::support::random::play_some;
+use crate::support::{Options, TestApp};
 
 /// One user, and what becomes of what the user buys.
 #[derive(Debug, Clone)]
@@ -243,10 +243,7 @@ async fn play(teller: Teller, people: Vec<Person>, comes: Vec<Sent>) {
     let app = TestApp::start_with(quick.clone()).await;
     let beside = TestApp::start_on(app.database.clone(), quick).await;
     tally(&deliver_all(&[&app, &beside], &comes, 24).await);
-    eventually("everything is matched", async || {
-        (app.count("select count(*) from outbox").await == 0).then_some(())
-    })
-    .await;
+    app.idle().await;
     let people = || people.iter().enumerate();
     let balances: BTreeSet<String> = people()
         .filter_map(|(number, person)| balance_line(number, person, teller.pack))
@@ -266,28 +263,6 @@ async fn play(teller: Teller, people: Vec<Person>, comes: Vec<Sent>) {
 
 /// Plays some random lives.
 fn run(teller: Teller) {
-    let seed = std::env::var("LIVES_SEED").map_or_else(
-        |_| {
-            let mut bytes = [0; 8];
-            getrandom::fill(&mut bytes).unwrap();
-            u64::from_le_bytes(bytes)
-        },
-        |seed| seed.parse().unwrap(),
-    );
-    println!("LIVES_SEED={seed}");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let config = Config {
-        cases: 3,
-        rng_seed: RngSeed::Fixed(seed),
-        failure_persistence: None,
-        // A case takes seconds; the seed is enough to see it again.
-        max_shrink_iters: 0,
-        ..Config::default()
-    };
     let settled = person(teller.ways).prop_map(Person::settled);
     let people = prop::collection::vec(settled, 20..30);
     let strategy = people.prop_flat_map(move |people| {
@@ -298,12 +273,9 @@ fn run(teller: Teller) {
             (Just(people.clone()), Just(all).prop_shuffle())
         })
     });
-    TestRunner::new(config)
-        .run(&strategy, |(people, order)| {
-            let sent = deliveries(teller, &people);
-            let comes = order.iter().map(|number| sent[*number].clone()).collect();
-            runtime.block_on(play(teller, people, comes));
-            Ok(())
-        })
-        .unwrap();
+    play_some("LIVES_SEED", &strategy, async |(people, order)| {
+        let sent = deliveries(teller, &people);
+        let comes = order.iter().map(|number| sent[*number].clone()).collect();
+        play(teller, people, comes).await;
+    });
 }

@@ -19,7 +19,7 @@ use crate::support::app::Answer;
 use crate::support::deliveries::{
     captured, created, deleted, payment, razorpay, unique, updated, user,
 };
-use crate::support::{Options, TestApp, eventually};
+use crate::support::{Options, TestApp};
 
 /// Settings under which nothing is retried or matched by a timer.
 fn options(configure: impl Fn(&mut Config) + Send + Sync + 'static) -> Options {
@@ -53,20 +53,10 @@ fn ambiguous() -> Options {
 
 /// The service with the settings as they should be, on what the broken one left.
 async fn mended(app: TestApp) -> TestApp {
-    idle(&app).await;
+    app.idle().await;
     let database = app.database.clone();
     app.stop().await;
     TestApp::start_on(database, options(|_| {})).await
-}
-
-/// Waits until all work that commits left is done.
-async fn idle(app: &TestApp) {
-    let sql = app.sql().await;
-    eventually("the outbox is empty", async || {
-        let left = sql.query_one("select count(*) from outbox", &[]).await;
-        (left.unwrap().get::<_, i64>(0) == 0).then_some(())
-    })
-    .await;
 }
 
 async fn deliver(app: &TestApp, source: Source, delivery: &SignedDelivery) {
@@ -99,7 +89,7 @@ async fn unclaimed(app: &TestApp, user_id: &str) -> String {
         ..payment(None)
     };
     let id = pay(app, &paid).await;
-    idle(app).await;
+    app.idle().await;
     deliver(app, Source::Clerk, &deleted(&gone)).await;
     id
 }

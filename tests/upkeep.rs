@@ -37,16 +37,6 @@ async fn restart(app: TestApp) -> TestApp {
     TestApp::start_on(database, only_told()).await
 }
 
-/// Waits until all work that commits left is done.
-async fn idle(app: &TestApp) {
-    let sql = app.sql().await;
-    eventually("the outbox is empty", async || {
-        let left = sql.query_one("select count(*) from outbox", &[]).await;
-        (left.unwrap().get::<_, i64>(0) == 0).then_some(())
-    })
-    .await;
-}
-
 /// Waits until a query gives true.
 async fn until(app: &TestApp, condition: &str, params: &[&(dyn ToSql + Sync)]) {
     let sql = app.sql().await;

@@ -90,7 +90,7 @@ pub enum PurchaseEvent {
         price: Option<Price>,
         /// When the provider says it was paid, seconds since 1970.
         paid_at_s: i64,
-        /// The salted digest of who paid, where the provider tells.
+        /// The salted digest of who paid, where the provider tells and nobody knows whose the purchase is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payer: Option<String>,
         /// The subscription that it pays a period of.

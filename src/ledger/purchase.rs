@@ -263,7 +263,12 @@ impl Purchase {
     /// What follows from a payment; it can not be refused.
     fn capture(&self, capture: &CapturePayment) -> Vec<PurchaseEvent> {
         let mut draft = Draft::of(self);
+        let owned = draft.after.user_id.is_some()
+            || capture.user_id.is_some()
+            || capture.claimant.is_some();
         if !self.captured {
+            // Who paid is kept only to find out whose the purchase is.
+            let payer = capture.payer.as_ref().filter(|_| !owned);
             draft.push(PurchaseEvent::PaymentCaptured {
                 amount_minor: capture.money.amount_minor,
                 currency: capture.money.currency,
@@ -277,10 +282,7 @@ impl Purchase {
                     .clone()
                     .filter(|_| draft.after.price.is_none()),
                 paid_at_s: capture.paid_at_s,
-                payer: capture
-                    .payer
-                    .as_ref()
-                    .map(|payer| payer.digest().to_owned()),
+                payer: payer.map(|payer| payer.digest().to_owned()),
                 subscription_id: capture.subscription_id.clone(),
             });
         }

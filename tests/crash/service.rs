@@ -31,6 +31,22 @@ pub struct Service {
 }
 
 impl DataDir {
+    /// What a command says that ends with this code.
+    #[track_caller]
+    pub fn said(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        let (out, err) = (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        );
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {out}{err}"
+        );
+        format!("{out}{err}")
+    }
+
     pub fn new() -> Self {
         let name = format!(
             "credit-ledger-crash-{}-{}",

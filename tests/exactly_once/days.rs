@@ -8,11 +8,11 @@ use chrono::TimeDelta;
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::sample::{self, SamplePayment, SampleUser};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use crate::support::deliveries::{clerk, razorpay, some_time};
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::load::{Sent, deliver_all, tally};
+use crate::support::random::play_some;
 use crate::support::{Options, TestApp};
 
 /// What a delivery says.
@@ -352,32 +352,5 @@ async fn play(day: &Day) {
 
 #[test]
 fn any_order_of_a_day_comes_to_the_same() {
-    let seed = std::env::var("EXACTLY_ONCE_SEED")
-        .map_or_else(|_| rand_seed(), |seed| seed.parse().unwrap());
-    println!("EXACTLY_ONCE_SEED={seed}");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let config = Config {
-        cases: 3,
-        rng_seed: RngSeed::Fixed(seed),
-        failure_persistence: None,
-        // A case takes seconds; the seed is enough to see it again.
-        max_shrink_iters: 0,
-        ..Config::default()
-    };
-    TestRunner::new(config)
-        .run(&day(), |day| {
-            runtime.block_on(play(&day));
-            Ok(())
-        })
-        .unwrap();
-}
-
-fn rand_seed() -> u64 {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).unwrap();
-    u64::from_le_bytes(bytes)
+    play_some("EXACTLY_ONCE_SEED", &day(), async |day| play(&day).await);
 }

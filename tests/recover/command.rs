@@ -2,22 +2,6 @@
 
 use crate::crash::service::DataDir;
 
-/// Standard output of a command that ends with this code.
-#[track_caller]
-fn said(data: &DataDir, arguments: &[&str], code: i32) -> String {
-    let output = data.run(arguments);
-    let (out, err) = (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    );
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "{arguments:?}: {out}{err}"
-    );
-    out
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_repairs_beside_a_running_service() {
     let data = DataDir::new();
@@ -34,11 +18,11 @@ async fn the_command_repairs_beside_a_running_service() {
             "--url",
             &url,
         ];
-        assert!(said(&data, &send, 0).contains("recorded"));
+        assert!(data.said(&send, 0).contains("recorded"));
     }
     assert_eq!(service.balance("user_1").await, 0);
 
-    let planned = said(&data, &["recover", "--dry-run", "--limit", "2"], 0);
+    let planned = data.said(&["recover", "--dry-run", "--limit", "2"], 0);
     assert_eq!(
         planned,
         "no_bonus user_1: grant_bonus planned (20)\n\
@@ -49,7 +33,7 @@ async fn the_command_repairs_beside_a_running_service() {
     );
     assert_eq!(service.balance("user_1").await, 0);
 
-    let done = said(&data, &["recover", "--reason", "the sign-ups were lost"], 0);
+    let done = data.said(&["recover", "--reason", "the sign-ups were lost"], 0);
     assert!(
         done.contains("no_bonus user_3: grant_bonus done (20)\n")
             && done.ends_with("3 done, 0 unchanged, 0 refused, 0 failed\n"),
@@ -64,16 +48,19 @@ async fn the_command_repairs_beside_a_running_service() {
     let caused: i64 = sql.query_one(caused, &[]).await.unwrap().get(0);
     assert_eq!(caused, 3);
 
-    let again = said(&data, &["recover", "--reason", "once more"], 0);
+    let again = data.said(&["recover", "--reason", "once more"], 0);
     assert_eq!(
         again,
         "found: 0 parked, 0 without bonus, 0 unpriced, 0 unclaimed\n\
          0 done, 0 unchanged, 0 refused, 0 failed\n"
     );
-    said(&data, &["recover"], 2);
-    said(&data, &["recover", "--reason", " "], 1);
-    said(&data, &["recover", "--dry-run", "--limit", "0"], 2);
-    assert!(said(&data, &["audit", "replay"], 0).contains("the history agrees"));
+    data.said(&["recover"], 2);
+    data.said(&["recover", "--reason", " "], 1);
+    data.said(&["recover", "--dry-run", "--limit", "0"], 2);
+    assert!(
+        data.said(&["audit", "replay"], 0)
+            .contains("the history agrees")
+    );
     // The command left the service alone.
     assert_eq!(service.balance("user_1").await, 20);
     drop(service);

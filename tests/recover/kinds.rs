@@ -7,8 +7,8 @@ use credit_ledger::provider::sample::stripe::StripeSale;
 use serde_json::{Value, json};
 
 use super::{
-    actions, ambiguous, broken, deliver, dry_run, found, hopeless, idle, known_by_an_update,
-    mended, operators_events, options, parked, pay, recover, repair, tables, texts, unclaimed,
+    actions, ambiguous, broken, deliver, dry_run, found, hopeless, known_by_an_update, mended,
+    operators_events, options, parked, pay, recover, repair, tables, texts, unclaimed,
 };
 use crate::support::deliveries::{
     captured, checkout, created, deleted, order_paid, payment, sale, told, user,
@@ -29,7 +29,7 @@ async fn assert_repaired(app: &TestApp, counts: &Value, thing: [&str; 3], detail
     let done = repair(app).await;
     done.assert_ok(&json!({"dry_run": false, "found": counts, "next_cursor": null}));
     assert_eq!(actions(&done), texts(&[[kind, id, deed, "done"]]));
-    idle(app).await;
+    app.idle().await;
 
     let before = tables(app).await;
     for again in [repair(app).await, dry_run(app).await] {
@@ -178,7 +178,7 @@ async fn every_delivery_that_led_to_a_purchase_is_read_again() {
         ..paid
     };
     deliver(&app, Source::Razorpay, &order_paid(&full)).await;
-    idle(&app).await;
+    app.idle().await;
     let database = app.database.clone();
     app.stop().await;
     let app = TestApp::start_on(database, ambiguous()).await;
@@ -251,7 +251,7 @@ async fn what_a_providers_api_answered_is_read_again() {
     app.deliver(Source::Razorpay, &captured(&bare))
         .await
         .assert_ok(&json!({"status": "duplicate"}));
-    idle(&app).await;
+    app.idle().await;
     let database = app.database.clone();
     app.stop().await;
     let app = TestApp::start_on(database, ambiguous()).await;
@@ -292,7 +292,7 @@ async fn what_can_not_be_repaired_is_shown_and_left_alone() {
     let mut odd = payment(Some("user_1"));
     odd.amount_minor += 1;
     let odd = pay(&app, &odd).await;
-    idle(&app).await;
+    app.idle().await;
     let key = app
         .sql()
         .await

@@ -136,6 +136,16 @@ impl TestApp {
         self.app.upgrade().unwrap()
     }
 
+    /// Waits until all work that commits left is done.
+    pub async fn idle(&self) {
+        let sql = self.sql().await;
+        super::eventually("the outbox is empty", async || {
+            let left = sql.query_one("select count(*) from outbox", &[]).await;
+            (left.unwrap().get::<_, i64>(0) == 0).then_some(())
+        })
+        .await;
+    }
+
     /// What the application believes the time to be.
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now() + *self.time.lock().unwrap()

@@ -5,7 +5,7 @@ use credit_ledger::provider::sample::{self, SamplePayment, SampleUser};
 use credit_ledger::upkeep::matching::{self, Candidate, Look};
 use serde_json::{Value, json};
 
-use super::{idle, only_told, operator, restart, restless, until};
+use super::{only_told, operator, restart, restless, until};
 use crate::support::TestApp;
 use crate::support::deliveries::{
     captured, clerk, created, deleted, payment, unique, updated, user,
@@ -55,14 +55,14 @@ async fn user_of(app: &TestApp, paid: &SamplePayment) -> Option<String> {
 }
 
 async fn assert_unclaimed(app: &TestApp, paid: &SamplePayment) {
-    idle(app).await;
+    app.idle().await;
     assert_eq!(user_of(app, paid).await, None);
     let events = app.events("purchase", purchase_id(paid).as_str()).await;
     assert_eq!(events, ["PaymentCaptured"]);
 }
 
 async fn assert_claimed(app: &TestApp, paid: &SamplePayment, user_id: &str) {
-    idle(app).await;
+    app.idle().await;
     assert_eq!(user_of(app, paid).await.as_deref(), Some(user_id));
     let events = app.events("purchase", purchase_id(paid).as_str()).await;
     assert_eq!(events, ["PaymentCaptured", "PurchaseClaimed"]);
@@ -136,7 +136,7 @@ async fn a_capture_and_a_proven_address_that_race_never_miss_each_other() {
         };
         tokio::join!(pay(paying, &paid), sign_up(signing_up, &who));
     }
-    idle(&one).await;
+    one.idle().await;
     let claimed = "select count(*) from events where event_type = 'PurchaseClaimed'";
     assert_eq!(one.count(claimed).await, i64::try_from(ROUNDS).unwrap());
     let right = "select count(*) from purchases p join users u on u.user_id = p.user_id and p.payer_email is null
@@ -202,9 +202,9 @@ async fn one_proven_address_claims_every_purchase_that_was_paid_with_it() {
         .map(|_| (Source::Razorpay, captured(&paid_by(ASHA))))
         .collect();
     tally(&deliver_all(&[&app], &sent, 16).await);
-    idle(&app).await;
+    app.idle().await;
     sign_up(&app, &owner("user_1", ASHA)).await;
-    idle(&app).await;
+    app.idle().await;
     let balance = 20 + 500 * i64::try_from(PURCHASES).unwrap();
     assert_eq!(app.balance("user_1").await, balance);
     assert_log_is_whole(&app).await;
@@ -310,7 +310,7 @@ async fn an_operator_may_look_again() {
     let id = purchase_id(&paid);
     pay(&app, &paid).await;
     sign_up(&app, &owner("user_1", ASHA)).await;
-    idle(&app).await;
+    app.idle().await;
     let paid = paid_by(ASHA);
     let second = purchase_id(&paid);
     sign_up(&app, &owner("user_2", ASHA)).await;

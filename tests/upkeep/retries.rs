@@ -12,7 +12,7 @@ use credit_ledger::upkeep::{UpkeepError, retry};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{idle, only_told, operator, restless, until};
+use super::{only_told, operator, restless, until};
 use crate::support::deliveries::{
     captured, created, order_paid, payment, razorpay, some_time, unique, user,
 };
@@ -229,7 +229,7 @@ async fn what_a_delivery_waits_for_makes_it_due_at_once() {
     let row_of_waiting = until_attempts(&app, &waiting, 2).await;
     assert_eq!(row_of_waiting.outcome, "recorded");
     assert_eq!(row_of_waiting.waits_for, None);
-    idle(&app).await;
+    app.idle().await;
     let row_of_other = row(&app, &other).await;
     assert_eq!(
         (row_of_other.attempts, row_of_other.outcome.as_str()),

@@ -8,7 +8,7 @@ use credit_ledger::provider::Catalog;
 use credit_ledger::provider::sample::stripe::StripeSale;
 use serde_json::json;
 
-use super::{idle, only_told, until};
+use super::{only_told, until};
 use crate::support::deliveries::{created, sale, told, user};
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::{Options, TestApp};
@@ -61,14 +61,14 @@ async fn a_subscription_that_comes_before_its_payment_waits_for_whoever_pays() {
             .await
             .assert_ok(&json!({"status": "parked"}));
     }
-    idle(&app).await;
+    app.idle().await;
     until_plan(&app, "user_1", "free").await;
     let paid = paid_for_by(&one, "user_1");
     app.deliver(Source::Stripe, &told("invoice.paid", &paid))
         .await
         .assert_ok(&json!({"status": "recorded"}));
     until_plan(&app, "user_1", "pro").await;
-    idle(&app).await;
+    app.idle().await;
     let rows = "select outcome, attempts, reason, waits_for from inbox
                  where convert_from(body, 'UTF8') like '%customer.subscription.created%' order by outcome";
     let rows = app.sql().await.query(rows, &[]).await.unwrap();
@@ -120,11 +120,11 @@ async fn a_subscription_waits_for_a_payment_that_waits_for_its_user() {
     app.deliver(Source::Stripe, &told("invoice.paid", &subscription))
         .await
         .assert_ok(&json!({"status": "recorded"}));
-    idle(&app).await;
+    app.idle().await;
     app.deliver(Source::Clerk, &created(&user("user_1"))).await;
     until_plan(&app, "user_1", "pro").await;
     assert_eq!(app.balance("user_1").await, 1020);
-    idle(&app).await;
+    app.idle().await;
     assert_eq!(
         app.count("select count(*) from inbox where outcome = 'parked'")
             .await,

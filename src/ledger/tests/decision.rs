@@ -65,7 +65,13 @@ fn capture(user_id: Option<&str>, priced: bool) -> Command {
             expires_at_s: None,
         }),
         paid_at_s: 1,
-        payer: Some(Personal::new(&Profile::default(), Salt([3; 16]))),
+        payer: Some(Personal::new(
+            &Profile {
+                email: Some("a@example.com".to_owned()),
+                ..Profile::default()
+            },
+            Salt([3; 16]),
+        )),
         merges: None,
         refunded_total_minor: 0,
         subscription_id: None,
@@ -86,7 +92,13 @@ fn a_capture_credits_the_user_in_the_same_decision() {
         Known::types(&emitted),
         ["PaymentCaptured", "CreditsPurchased"]
     );
-    assert!(emitted[0].personal.is_some() && emitted[1].personal.is_none());
+    assert!(emitted.iter().all(|one| one.personal.is_none()));
+}
+
+#[test]
+fn who_paid_is_kept_only_while_nobody_knows_whose_it_is() {
+    let emitted = decide(&capture(None, true), &known(&[])).unwrap();
+    assert!(emitted[0].personal.is_some() && emitted[0].matchable);
 }
 
 #[test]
