@@ -19,6 +19,7 @@ use crate::support::{Options, TestApp, integrity};
 /// Looks, repairs, looks again: a dry run plans exactly this one thing, a run does it, and then nothing is left.
 async fn assert_repaired(app: &TestApp, counts: &Value, thing: [&str; 3], detail: &Value) {
     let [kind, id, deed] = thing;
+    app.idle().await;
     let before = tables(app).await;
     let planned = dry_run(app).await;
     planned.assert_ok(&json!({"dry_run": true, "found": counts, "next_cursor": null}));
