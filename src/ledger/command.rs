@@ -3,7 +3,7 @@
 
 use super::event::{ClaimedBy, DisputeStage, PlanVersion, Price, ProfileVersion};
 use super::personal::Personal;
-use super::value::{Credits, Money, PurchaseId, StreamId, UserId};
+use super::value::{Credits, Currency, Money, PurchaseId, StreamId, UserId};
 
 /// One wish, decided whole: all of its events are recorded or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +159,9 @@ pub struct DisputePayment {
     pub stage: DisputeStage,
     /// What that means for the money.
     pub standing: DisputeStanding,
+    /// The currency of its amount, where the payload says it and the payment's is not at hand. If it is not that of the
+    /// payment, the dispute is about the whole payment: no rate is ours to guess.
+    pub currency: Option<Currency>,
 }
 
 /// What a dispute means for the money of its payment, minor units of the payment's currency.

@@ -366,7 +366,8 @@ impl Purchase {
 
     /// What follows from how a dispute stands; it can not be refused. Of one dispute the highest stage counts.
     fn dispute(&self, dispute: &DisputePayment) -> Vec<PurchaseEvent> {
-        let minor = match dispute.standing {
+        let standing = self.in_own_currency(dispute);
+        let minor = match standing {
             DisputeStanding::Open { amount_minor } | DisputeStanding::Lost { amount_minor } => {
                 amount_minor
             }
@@ -379,7 +380,7 @@ impl Purchase {
         }
         let (dispute_id, stage) = (dispute.dispute_id.clone(), dispute.stage);
         let mut draft = Draft::of(self);
-        draft.push_standing(|after| match dispute.standing {
+        draft.push_standing(|after| match standing {
             DisputeStanding::Open { amount_minor } => PurchaseEvent::PaymentDisputed {
                 dispute_id: dispute_id.clone(),
                 stage,
@@ -399,6 +400,22 @@ impl Purchase {
             },
         });
         draft.events
+    }
+
+    /// A dispute in another currency than the payment is about all of it; nothing lost is nothing in any currency.
+    fn in_own_currency(&self, dispute: &DisputePayment) -> DisputeStanding {
+        let same = dispute
+            .currency
+            .zip(self.currency)
+            .is_none_or(|(theirs, own)| theirs == own);
+        let amount_minor = self.amount_minor;
+        match dispute.standing {
+            DisputeStanding::Open { .. } if !same => DisputeStanding::Open { amount_minor },
+            DisputeStanding::Lost { amount_minor: lost } if !same && lost > 0 => {
+                DisputeStanding::Lost { amount_minor }
+            }
+            standing => standing,
+        }
     }
 
     /// What follows for the part when two ids are the same money.

@@ -1,7 +1,9 @@
 //! Each kind by itself, and all at once.
 
 use credit_ledger::ledger::Source;
+use credit_ledger::provider::Catalog;
 use credit_ledger::provider::sample::SamplePayment;
+use credit_ledger::provider::sample::stripe::StripeSale;
 use serde_json::{Value, json};
 
 use super::{
@@ -17,6 +19,7 @@ use crate::support::{Options, TestApp, integrity};
 /// Looks, repairs, looks again: a dry run plans exactly this one thing, a run does it, and then nothing is left.
 async fn assert_repaired(app: &TestApp, counts: &Value, thing: [&str; 3], detail: &Value) {
     let [kind, id, deed] = thing;
+    app.idle().await;
     let before = tables(app).await;
     let planned = dry_run(app).await;
     planned.assert_ok(&json!({"dry_run": true, "found": counts, "next_cursor": null}));
@@ -92,6 +95,35 @@ async fn a_user_gets_the_signup_bonus_that_never_came() {
     .await;
     assert_eq!(app.balance("user_1").await, 20);
     assert_operator_caused(&app, &[("SignupBonusGranted", "admin")]).await;
+    app.stop().await;
+}
+
+/// A subscription names its user, who never signed up.
+#[tokio::test]
+async fn a_plan_alone_is_no_sign_up() {
+    let app = TestApp::start_with(options(|config| {
+        let pack = json!({
+            "sku": "pro", "credits": 1, "prices": [{ "currency": "USD", "amount_minor": 2000 }],
+            "plan": "pro", "stripe_price_ids": ["price_pro"],
+        });
+        let pack = serde_json::from_value(pack).unwrap();
+        config.rules.catalog = Catalog::new(vec![pack]).unwrap();
+    }))
+    .await;
+    let subscribed = StripeSale {
+        price_id: Some("price_pro".to_owned()),
+        ..sale(Some("user_1"))
+    };
+    let subscribed = told("customer.subscription.created", &subscribed);
+    deliver(&app, Source::Stripe, &subscribed).await;
+    assert_eq!(
+        app.count("select count(*) from users where plan = 'pro'")
+            .await,
+        1
+    );
+    dry_run(&app)
+        .await
+        .assert_ok(&json!({"found": found(0, 0, 0, 0), "actions": []}));
     app.stop().await;
 }
 

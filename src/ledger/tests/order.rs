@@ -148,6 +148,7 @@ pub(super) fn dispute(
         dispute_id: dispute_id.to_owned(),
         stage: DisputeStage(stage),
         standing,
+        currency: None,
     })
 }
 

@@ -3,7 +3,7 @@
 use super::order::{Ledger, capture as payment, dispute, purchase_id, refund, refunded_total};
 use crate::ledger::command::{ChangeSubscription, DisputeStanding, MatchPurchase, RegisterUser};
 use crate::ledger::event::{ClaimedBy, PlanVersion, Price, ProfileVersion};
-use crate::ledger::{Command, Credits, LedgerError, Personal, Profile, Salt, UserId};
+use crate::ledger::{Command, Credits, Currency, LedgerError, Personal, Profile, Salt, UserId};
 
 const PI: &str = "stripe:pi_1";
 const IN: &str = "stripe:in_1";
@@ -410,4 +410,34 @@ fn of_a_subscription_the_newest_counts_and_rank_decides_within_a_second() {
     assert_eq!(ledger.plan(U).as_deref(), Some("pro"));
     ledger.run(&news[2]).unwrap();
     assert_eq!(ledger.plan(U).as_deref(), Some("free"));
+}
+
+#[test]
+fn a_dispute_in_another_currency_is_about_the_whole_payment() {
+    let in_currency = |code: &str, stage, standing| {
+        let Command::DisputePayment(mut dispute) = dispute(PI, "du_1", stage, standing) else {
+            panic!("not a dispute");
+        };
+        dispute.currency = Some(Currency::parse(code).unwrap());
+        Command::DisputePayment(dispute)
+    };
+    let (open, lost) = (
+        DisputeStanding::Open { amount_minor: 300 },
+        DisputeStanding::Lost { amount_minor: 300 },
+    );
+    for (code, held, left) in [("usd", 100, 200), ("eur", 300, 0)] {
+        steps(
+            &mut bought(),
+            &[
+                (in_currency(code, 0, open), (300, held, 0)),
+                (in_currency(code, 0, open), (300, held, 0)),
+                (in_currency(code, 1, lost), (left, 0, 0)),
+            ],
+        );
+    }
+    let nothing = DisputeStanding::Lost { amount_minor: 0 };
+    steps(
+        &mut bought(),
+        &[(in_currency("eur", 1, nothing), (300, 0, 0))],
+    );
 }

@@ -78,6 +78,8 @@ pub(super) fn read(payload: &Payload<'_>, step: &str) -> Result<Option<Translate
         dispute_id,
         stage: DisputeStage(phase_rank * STAGES_PER_PHASE + status.rank()),
         standing: standing(status, &dispute, payment.as_ref())?,
+        // Already in the payment's.
+        currency: None,
     };
     Ok(Some(Translated::Apply(Command::DisputePayment(command))))
 }

@@ -7,7 +7,7 @@
 //!
 //! Must never take an inquiry for a dispute: `charge.dispute.created` comes for both, and no money has moved.
 
-use super::fields::{Context, Missing, amount, id, payment_of, purchase};
+use super::fields::{Context, Missing, amount, currency, id, payment_of, purchase};
 use super::{ignore, shown};
 use crate::ledger::Command;
 use crate::ledger::command::{DisputePayment, DisputeStanding};
@@ -55,6 +55,7 @@ pub(super) fn read(dispute: &Object<'_>, _: &Context<'_>) -> Result<Translated, 
         dispute_id: id(dispute)?,
         stage: DisputeStage(decided * 1000 + movements.count * 10 + rank),
         standing,
+        currency: currency(dispute).ok(),
     })))
 }
 
@@ -73,18 +74,24 @@ fn is_inquiry(dispute: &Object<'_>, status: &str, movements: &Movements) -> bool
 /// dispute: good for a proportion only.
 struct Movements {
     count: u32,
+    /// All that was taken.
     withdrawn: i128,
+    /// All that was given back.
     returned: i128,
+    /// The most that was taken at once: what the whole dispute is worth. Once it was won and then lost after all, the
+    /// same money was taken twice.
+    whole: i128,
 }
 
 impl Movements {
     fn of(dispute: &Object<'_>) -> Self {
         let all = dispute.objects("balance_transactions");
         let amounts = all.iter().filter_map(|one| one.integer("amount"));
-        let (mut withdrawn, mut returned) = (0_i128, 0_i128);
+        let (mut withdrawn, mut returned, mut whole) = (0_i128, 0_i128, 0_i128);
         for amount in amounts.map(i128::from) {
             if amount < 0 {
                 withdrawn -= amount;
+                whole = whole.max(-amount);
             } else {
                 returned += amount;
             }
@@ -93,17 +100,18 @@ impl Movements {
             count: u32::try_from(all.len().min(MOVEMENTS_MAX)).unwrap_or(0),
             withdrawn,
             returned,
+            whole,
         }
     }
 
     /// How much of the disputed amount is lost: a part may have been given back, whatever the status says. All of it
     /// where no movement is known. Rounds down.
     fn net(&self, amount_minor: i64) -> i64 {
-        if self.withdrawn == 0 {
+        if self.whole == 0 {
             return amount_minor;
         }
-        let lost = (self.withdrawn - self.returned).max(0);
-        let net = i128::from(amount_minor) * lost / self.withdrawn;
+        let lost = (self.withdrawn - self.returned).clamp(0, self.whole);
+        let net = i128::from(amount_minor) * lost / self.whole;
         // At most the amount, which fits.
         i64::try_from(net).unwrap_or(amount_minor)
     }

@@ -299,6 +299,7 @@ fn outcome(translated: Translated) -> Want {
             dispute_id,
             stage,
             standing,
+            currency: _,
         })) => Want::Dispute(purchase_id.to_string(), dispute_id, stage.0, standing),
         Translated::Ignore(reason) => Want::Ignore(reason),
         other => panic!("unexpected: {other:?}"),

@@ -390,6 +390,7 @@ fn the_samples_are_read_like_the_real_ones() {
             dispute_id: "disp_1".to_owned(),
             stage: crate::ledger::event::DisputeStage(stage),
             standing,
+            currency: None,
         };
         assert_eq!(
             razorpay_says(&sample::razorpay_dispute(&event_type, &payment, &dispute)),

@@ -76,7 +76,10 @@ fn of_a_lost_dispute_what_was_given_back_is_not_lost() {
         (vec![-300, 100], 3266),
         (vec![-300, 299], 16),
         (vec![-1, 1], 0),
-        (vec![-4900, 4900, -4900], 2450),
+        // Won, and lost after all.
+        (vec![-4900, 4900, -4900], 4900),
+        (vec![-4900, 1500, 3400, -4900], 4900),
+        (vec![-300, 300, -300, 100], 3266),
         // More than was taken.
         (vec![-4900, 5000], 0),
         (vec![5000], 4900),
@@ -124,6 +127,16 @@ fn a_dispute_of_a_part_contests_that_part() {
     assert_eq!(read(&part), "dispute stripe:pi_1 du_1 10 open 1500");
     let of_charge = with(part, "payment_intent", json!(null));
     assert_eq!(read(&of_charge), "dispute stripe:ch_1 du_1 10 open 1500");
+}
+
+#[test]
+fn a_dispute_says_its_currency() {
+    let eur = with(dispute("lost", &[]), "currency", json!("eur"));
+    let read = says("charge.dispute.closed", &eur);
+    let Translated::Apply(Command::DisputePayment(dispute)) = read else {
+        panic!("{read:?}");
+    };
+    assert_eq!(dispute.currency, Currency::parse("EUR").ok());
 }
 
 #[test]
