@@ -34,7 +34,7 @@ pub struct Emitted {
     pub event: Event,
     /// The personal data whose digest the event carries.
     pub personal: Option<Personal>,
-    /// Whether a purchase that names nobody may now be matched with a user by the address in `personal`.
+    /// Whether a purchase that names nobody may now be matched with a user by an e-mail address.
     pub matchable: bool,
     /// The provider's subscription whose user became known by this.
     pub subscriber: Option<String>,
@@ -165,9 +165,12 @@ impl<'a, S: States> Draft<'a, S> {
 
     /// A match found in the read models holds only if it still does: the purchase is nobody's, and the user is there
     /// with the very profile that was found. Whatever changed either of them is looked at on its own.
+    ///
+    /// Until it is known what a purchase buys nothing is matched: no credits wait for it, and of the events of one payment
+    /// those that say what it buys are those that name the buyer, who may have paid with another's address.
     fn match_purchase(&mut self, found: &MatchPurchase) -> Result<(), Rejection> {
         let id = self.canonical(&found.purchase_id)?;
-        let unclaimed = self.purchase(&id)?.is_unclaimed();
+        let unclaimed = self.purchase(&id)?.is_matchable();
         let user = self.user(&found.user_id)?;
         let same = !user.deleted && user.profile.as_ref() == Some(&found.profile_version);
         if unclaimed && same {
@@ -265,8 +268,7 @@ impl<'a, S: States> Draft<'a, S> {
         for event in events {
             let personal = payer.filter(|_| carries_payer(&event)).cloned();
             self.emitted.push(Emitted {
-                matchable: after.is_unclaimed()
-                    && personal.as_ref().is_some_and(Personal::has_email),
+                matchable: after.is_matchable() && may_match(&event),
                 personal,
                 stream: StreamId::Purchase(id.clone()),
                 subscriber: subscriber(id, &event, &after),
@@ -364,6 +366,16 @@ const fn carries_payer(event: &PurchaseEvent) -> bool {
     matches!(
         event,
         PurchaseEvent::PaymentCaptured { payer: Some(_), .. } | PurchaseEvent::PayerNamed { .. }
+    )
+}
+
+/// Whether an event may be the last thing that a match by e-mail was waiting for.
+const fn may_match(event: &PurchaseEvent) -> bool {
+    matches!(
+        event,
+        PurchaseEvent::PaymentCaptured { .. }
+            | PurchaseEvent::PayerNamed { .. }
+            | PurchaseEvent::PurchasePriced { .. }
     )
 }
 

@@ -36,7 +36,7 @@ pub struct Purchase {
     /// What it buys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
-    /// It is known who paid.
+    /// It is known who paid, here or where a part of it is known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub payer: bool,
     /// The subscription that it pays a period of.
@@ -211,6 +211,11 @@ impl Purchase {
     /// Nobody knows whose it is.
     pub const fn is_unclaimed(&self) -> bool {
         self.captured && self.user_id.is_none() && self.part_of.is_none()
+    }
+
+    /// Nobody knows whose it is, credits wait for somebody, and it is known who paid.
+    pub const fn is_matchable(&self) -> bool {
+        self.is_unclaimed() && self.price.is_some() && self.payer
     }
 
     /// How its money stands. What went back by refunds is what is known of live ones by their ids, and on top of that
@@ -523,8 +528,9 @@ impl Purchase {
         self.disputes.insert(id.clone(), known);
     }
 
-    /// The union of what went back of both.
+    /// The union of who paid, and of what went back, of both.
     fn take_over(&mut self, other: &Self) {
+        self.payer |= other.payer;
         for (id, refund) in &other.refunds {
             self.know_refund(id, refund.amount_minor, refund.failed);
         }

@@ -21,9 +21,6 @@ const MAX_SECONDS: i64 = 100_000_000_000;
 #[derive(Default)]
 pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-/// How many members are made room for. Payment entities have about 35.
-const MEMBERS: usize = 40;
-
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
@@ -36,7 +33,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Object<'de>, M::Error> {
-                let mut members = Vec::with_capacity(MEMBERS);
+                let mut members = Vec::new();
                 while let Some((Name(name), value)) = map.next_entry()? {
                     members.push((name, value));
                 }

@@ -1,4 +1,4 @@
-//! Matching by e-mail: a purchase that names nobody belongs to the one active user who has proven to own the payer's
+//! Matching by e-mail: a purchase that names nobody, of which it is known what it buys, belongs to the one active user who has proven to own the payer's
 //! address.
 //!
 //! A capture without a user and a newly proven address each leave a row in the outbox, in their own transaction, and each
@@ -69,13 +69,15 @@ pub async fn look(
 
 /// Does what a row of the outbox calls for.
 pub(super) async fn follow(app: &App, stream: &StreamId, sequence: i64) -> Result<(), UpkeepError> {
-    let Some(address) = app.backlog.address(stream, sequence).await? else {
-        return Ok(());
-    };
-    let addresses = [address];
     match stream {
-        StreamId::Purchase(id) => claim(app, id, &addresses, Origin::System).await.map(drop),
-        StreamId::User(_) => claim_all(app, &addresses).await,
+        StreamId::Purchase(id) => {
+            let addresses = app.backlog.payer_addresses(id).await?;
+            claim(app, id, &addresses, Origin::System).await.map(drop)
+        }
+        StreamId::User(_) => match app.backlog.address(stream, sequence).await? {
+            Some(address) => claim_all(app, &[address]).await,
+            None => Ok(()),
+        },
     }
 }
 

@@ -275,12 +275,32 @@ fn found(profile_version: ProfileVersion) -> Command {
     })
 }
 
+/// Names nobody, and tells who paid.
+fn unnamed(id: &str, credits: Option<i64>) -> Command {
+    let mut unnamed = payment(id, None, credits);
+    unnamed.payer = Some(profile(false));
+    Command::CapturePayment(Box::new(unnamed))
+}
+
+/// The payer's address may be another's. Of one payment the event that says what it buys is the one that names the buyer.
+#[test]
+fn nothing_is_matched_before_it_is_known_what_was_bought() {
+    let mut ledger = Ledger::default();
+    ledger.run(&register()).unwrap();
+    ledger.run(&unnamed(PI, None)).unwrap();
+    assert!(ledger.run(&found(version(1))).unwrap().is_empty());
+    ledger.run(&capture(PI, Some("user_2"), Some(300))).unwrap();
+    assert!(ledger.run(&found(version(1))).unwrap().is_empty());
+    assert_eq!(account(&ledger), (20, 0, 0));
+    assert_eq!(ledger.account("user_2").balance.get(), 300);
+}
+
 #[test]
 fn a_match_by_email_holds_only_while_it_is_true() {
     let mut ledger = Ledger::default();
     ledger.run(&register()).unwrap();
     assert!(ledger.run(&found(version(1))).unwrap().is_empty());
-    ledger.run(&capture(PI, None, Some(300))).unwrap();
+    ledger.run(&unnamed(PI, Some(300))).unwrap();
     assert!(ledger.run(&found(version(0))).unwrap().is_empty());
     let types = ledger.run(&found(version(1))).unwrap();
     assert_eq!(types, ["PurchaseClaimed", "CreditsPurchased"]);
@@ -303,7 +323,7 @@ fn nothing_is_matched_with_a_user_who_is_gone() {
 fn a_match_of_a_part_claims_the_whole() {
     let mut ledger = Ledger::default();
     ledger.run(&register()).unwrap();
-    ledger.run(&capture(PI, None, None)).unwrap();
+    ledger.run(&unnamed(PI, None)).unwrap();
     ledger.run(&capture(IN, None, Some(300))).unwrap();
     ledger
         .run(&Command::MergePayments {

@@ -12,7 +12,8 @@ use crate::ledger::event::PlanVersion;
 use crate::provider::json::Object;
 use crate::provider::{Translated, UnownedSubscription};
 
-/// The rank of what has ended.
+/// The ranks of what has ended.
+const INCOMPLETE_EXPIRED: u8 = 5;
 const CANCELED: u8 = 6;
 
 /// Reads every `customer.subscription.*`.
@@ -38,7 +39,10 @@ pub(super) fn read(
         .previous
         .as_ref()
         .and_then(|previous| self::plan(previous, context));
-    if plan.is_none() && gave.is_none() {
+    let user_id = Metadata::of([subscription]).user_id();
+    // One that ended may have given its user a plan whose price has left the catalog since.
+    let may_end_one = rank >= INCOMPLETE_EXPIRED && user_id.is_some();
+    if plan.is_none() && gave.is_none() && !may_end_one {
         return Ok(ignore("subscription to no plan of the catalog"));
     }
     let change = UnownedSubscription {
@@ -51,7 +55,7 @@ pub(super) fn read(
         },
         base_plan: context.rules.signup.plan.clone(),
     };
-    Ok(match Metadata::of([subscription]).user_id() {
+    Ok(match user_id {
         Some(user_id) => Translated::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
         None => Translated::AwaitSubscriber {
             change: Box::new(change),
@@ -67,7 +71,7 @@ fn standing(status: &str) -> Option<(u8, bool)> {
         "active" => (2, true),
         "past_due" => (3, true),
         "unpaid" | "paused" => (4, false),
-        "incomplete_expired" => (5, false),
+        "incomplete_expired" => (INCOMPLETE_EXPIRED, false),
         "canceled" => (CANCELED, false),
         _ => return None,
     })

@@ -133,6 +133,23 @@ fn a_change_to_a_foreign_price_ends_the_plan() {
     );
 }
 
+/// The price may have left the catalog since the plan was given.
+#[test]
+fn an_end_is_an_end_whatever_the_catalog_says_now() {
+    let foreign = json!({"data": [{"price": {"id": "price_other"}}]});
+    let ended = with(subscription("canceled"), "items", foreign);
+    let deleted = "customer.subscription.deleted";
+    assert_eq!(
+        shown(says(deleted, &ended)),
+        format!("subscription sub_1 user_1 {AT_S}/6")
+    );
+    let nobodys = with(ended, "metadata", json!({}));
+    assert_eq!(
+        shown(says(deleted, &nobodys)),
+        "ignore subscription to no plan of the catalog"
+    );
+}
+
 #[test]
 fn subscriptions_that_can_not_be_read_are_parked() {
     for name in ["id", "status"] {
