@@ -65,6 +65,8 @@ pub struct App {
     pub stripe_api: Option<StripeApi>,
     /// Whether Stripe's live mode or test mode is taken; `None`: both.
     pub stripe_livemode: Option<bool>,
+    /// How long after a payment that names nobody its payer's address is looked at.
+    pub match_after: Duration,
     /// How long verify-payment waits for the webhook.
     pub verify_wait: Duration,
     /// What time it is.
@@ -158,6 +160,7 @@ impl App {
             razorpay_key_secret: config.razorpay_api.key_secret.clone(),
             stripe_api: parts.stripe_api,
             stripe_livemode: config.stripe_livemode,
+            match_after: config.match_after,
             verify_wait: config.verify_wait,
             clock,
             stopping: AtomicBool::new(false),

@@ -56,6 +56,9 @@ pub struct Config {
     pub rules: Rules,
     /// `VERIFY_WAIT_MS`: how long verify-payment waits for the webhook, 0 to 30,000 ms.
     pub verify_wait: Duration,
+    /// `MATCH_AFTER_MS`: how long after a payment that names nobody its payer's e-mail address is looked at, 0 to
+    /// 3,600,000 ms. Another event of the same payment may name the buyer meanwhile.
+    pub match_after: Duration,
     /// `UPKEEP_EVERY_MS`: how often work that was left behind is looked for, 100 to 3,600,000 ms. What this instance
     /// leaves itself is seen at once.
     pub upkeep_every: Duration,
@@ -111,7 +114,7 @@ struct SignupTable {
 }
 
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 27] = [
+pub const NAMES: [&str; 28] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -135,6 +138,7 @@ pub const NAMES: [&str; 27] = [
     "SERVICE_API_KEY",
     "AUDIT_API_KEY",
     "VERIFY_WAIT_MS",
+    "MATCH_AFTER_MS",
     "UPKEEP_EVERY_MS",
     "LANES",
     "QUEUE",
@@ -202,6 +206,11 @@ impl Config {
                 settings
                     .number("VERIFY_WAIT_MS", 0, 30_000, "must be 0 to 30000")?
                     .unwrap_or(3000),
+            ),
+            match_after: Duration::from_millis(
+                settings
+                    .number("MATCH_AFTER_MS", 0, 3_600_000, "must be 0 to 3600000")?
+                    .unwrap_or(10_000),
             ),
             upkeep_every: Duration::from_millis(
                 settings

@@ -83,14 +83,18 @@ impl Backlog {
         Self { pool }
     }
 
-    /// Rows of the outbox after an id, oldest first.
+    /// Rows of the outbox after an id, oldest first; of purchases that are to be matched, those since before a time.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer, or holds what can not be read. So for all of these.
-    pub async fn left(&self, after: i64, limit: i64) -> Result<Vec<Left>, StoreError> {
-        let rows = self
-            .query(include_str!("sql/select_outbox.sql"), &[&after, &limit])
-            .await?;
+    pub async fn left(
+        &self,
+        after: i64,
+        limit: i64,
+        matched_before: DateTime<Utc>,
+    ) -> Result<Vec<Left>, StoreError> {
+        let sql = include_str!("sql/select_outbox.sql");
+        let rows = self.query(sql, &[&after, &limit, &matched_before]).await?;
         rows.iter().map(left).collect()
     }
 

@@ -6,6 +6,9 @@
 //! which both miss. What is found here may have changed by the time it is decided; the command carries what it stands on,
 //! and the rule says no if that no longer holds. Whatever changed it left a row of its own.
 //!
+//! A payment that names nobody is left alone for a moment: another event of it may name the buyer, who may have paid with
+//! another's address. A newly proven address is looked at at once.
+//!
 //! An address that two active users have proven is nobody's. Addresses are compared without regard to case.
 
 use crate::app::App;

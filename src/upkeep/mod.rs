@@ -97,8 +97,9 @@ async fn run(app: &App, every: Duration) {
 /// Does what the outbox calls for, all of it once. False when something could not be done.
 async fn follow_up(app: &App) -> bool {
     let (mut after, mut clean) = (0, true);
+    let settled = app.now() - app.match_after;
     loop {
-        let page = match app.backlog.left(after, PAGE).await {
+        let page = match app.backlog.left(after, PAGE, settled).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(%error, "the outbox can not be read");

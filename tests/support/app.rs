@@ -378,6 +378,7 @@ pub fn config(database: &str, options: &Options) -> Config {
         audit: Some(AUDIT_KEY.into()),
     };
     config.verify_wait = options.verify_wait;
+    config.match_after = Duration::ZERO;
     config.workers = 1;
     (options.configure)(&mut config);
     config

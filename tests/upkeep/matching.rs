@@ -1,17 +1,21 @@
 //! Purchases that name nobody, matched by the payer's e-mail address.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use credit_ledger::ledger::{PurchaseId, Source, UserId};
 use credit_ledger::provider::sample::{self, SamplePayment, SampleUser};
 use credit_ledger::upkeep::matching::{self, Candidate, Look};
 use serde_json::{Value, json};
 
 use super::{only_told, operator, restart, restless, until};
-use crate::support::TestApp;
 use crate::support::deliveries::{
-    captured, clerk, created, deleted, payment, unique, updated, user,
+    captured, clerk, created, deleted, order_paid, payment, unique, updated, user,
 };
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::load::{deliver_all, tally};
+use crate::support::{Options, TestApp};
 
 const ASHA: &str = "asha@example.com";
 
@@ -348,5 +352,36 @@ async fn an_operator_may_look_again() {
         json!({"actor": "ops@example.com", "reason": "ticket 7"})
     );
     drop(shared);
+    app.stop().await;
+}
+
+/// The buyer paid with the address of another user; of Razorpay's two events the second one names the buyer.
+#[tokio::test]
+async fn a_payment_waits_a_moment_for_the_event_that_names_its_buyer() {
+    let app = TestApp::start_with(Options {
+        configure: Arc::new(|config| {
+            config.match_after = Duration::from_mins(1);
+            config.upkeep_every = Duration::from_millis(20);
+        }),
+        ..Options::default()
+    })
+    .await;
+    sign_up(&app, &owner("user_1", ASHA)).await;
+    app.idle().await;
+    let (paid, other) = (paid_by(ASHA), paid_by(ASHA));
+    pay(&app, &paid).await;
+    pay(&app, &other).await;
+    let named = SamplePayment {
+        user_id: Some("user_2".to_owned()),
+        ..paid.clone()
+    };
+    app.deliver(Source::Razorpay, &order_paid(&named))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    assert_eq!(user_of(&app, &paid).await.as_deref(), Some("user_2"));
+    assert_eq!(user_of(&app, &other).await, None);
+    app.move_clock(TimeDelta::minutes(2));
+    assert_claimed(&app, &other, "user_1").await;
+    assert_eq!(app.balance("user_2").await, 500);
     app.stop().await;
 }
