@@ -34,7 +34,12 @@ pub async fn work(
 ) -> Result<Work, IntakeError> {
     Ok(
         match provider.translate(verified, &app.rules, app.salt()?) {
-            Translated::Apply(command) => Work::Apply(command),
+            Translated::Apply(mut command) => {
+                if let Command::CapturePayment(capture) = &mut command {
+                    find_payer_of_subscription(app, verified.source(), capture).await?;
+                }
+                Work::Apply(command)
+            }
             Translated::Ignore(reason) => Work::Ignore { reason },
             Translated::AwaitSubscriber { change } => {
                 find_subscriber(app, verified.source(), *change).await?
@@ -95,6 +100,22 @@ async fn find_subscriber(
             subscription_id: change.subscription_id,
         }),
     })
+}
+
+/// A period of a subscription that names nobody is paid by whoever paid for the first one: later payloads often name
+/// nobody, since only the first checkout did.
+async fn find_payer_of_subscription(
+    app: &App,
+    source: Source,
+    capture: &mut CapturePayment,
+) -> Result<(), IntakeError> {
+    if capture.user_id.is_none()
+        && let Some(subscription_id) = &capture.subscription_id
+    {
+        let found = app.reads.subscriber(source.as_str(), subscription_id);
+        capture.subscriber = found.await?.and_then(|id| UserId::parse(id).ok());
+    }
+    Ok(())
 }
 
 /// What it waits for is named as the append names it that makes it known.

@@ -112,6 +112,8 @@ pub struct CapturePayment {
     pub refunded_total_minor: i64,
     /// The provider's subscription that it pays a period of.
     pub subscription_id: Option<String>,
+    /// Who paid for the same subscription before. Gets the purchase if it names nobody.
+    pub subscriber: Option<UserId>,
 }
 
 /// See [`Command::MatchPurchase`].
@@ -209,6 +211,7 @@ impl Command {
             | Self::DeleteUser { user_id } => vec![user(user_id)],
             Self::CapturePayment(capture) => {
                 let named = capture.user_id.as_ref().or(capture.claimant.as_ref());
+                let named = named.or(capture.subscriber.as_ref());
                 std::iter::once(purchase(&capture.purchase_id))
                     .chain(capture.merges.as_ref().map(purchase))
                     .chain(named.map(user))

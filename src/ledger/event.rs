@@ -298,6 +298,8 @@ pub enum ClaimedBy {
     CheckoutSignature,
     /// The one active user who has proven to own the payer's e-mail address.
     VerifiedEmail,
+    /// The user has paid for the same subscription before.
+    Subscription,
     /// Another id of the same money named the user.
     SamePayment,
     /// An operator said so.

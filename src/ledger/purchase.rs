@@ -270,7 +270,8 @@ impl Purchase {
         let mut draft = Draft::of(self);
         let owned = draft.after.user_id.is_some()
             || capture.user_id.is_some()
-            || capture.claimant.is_some();
+            || capture.claimant.is_some()
+            || capture.subscriber.is_some();
         if !self.captured {
             // Who paid is kept only to find out whose the purchase is.
             let payer = capture.payer.as_ref().filter(|_| !owned);
@@ -296,8 +297,12 @@ impl Purchase {
             .claimant
             .as_ref()
             .map(|id| (id, ClaimedBy::CheckoutSignature));
+        let subscriber = capture
+            .subscriber
+            .as_ref()
+            .map(|id| (id, ClaimedBy::Subscription));
         if draft.after.user_id.is_none()
-            && let Some((user_id, by)) = named.or(claimant)
+            && let Some((user_id, by)) = named.or(claimant).or(subscriber)
         {
             let user_id = user_id.clone();
             draft.push(PurchaseEvent::PurchaseClaimed { user_id, by });

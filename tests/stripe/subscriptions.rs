@@ -137,3 +137,24 @@ async fn a_subscription_that_names_nobody_waits_for_who_pays() {
     app.assert_audit_is_clean().await;
     app.stop().await;
 }
+
+/// Only the first checkout named the user, and nobody has the address that the invoices are sent to.
+#[tokio::test]
+async fn a_renewal_that_names_nobody_is_paid_by_who_paid_the_first_period() {
+    let app = TestApp::start_with(with_plan(Options::default())).await;
+    let (first, second) = (period(Some("user_1")), period(None));
+    comes_to(&app, &told("invoice.paid", &first), "recorded").await;
+    let mut renewal = sample::invoice(&second);
+    let of_first = sample::invoice(&first);
+    let details = &of_first["parent"]["subscription_details"]["subscription"];
+    renewal["parent"]["subscription_details"]["subscription"] = details.clone();
+    comes_to(&app, &stripe_event("invoice.paid", &renewal), "recorded").await;
+    assert_eq!(account(&app, "user_1").await, json!([2000, 0, 0]));
+    let id = format!("stripe:in_{}", second.tail);
+    assert_eq!(
+        app.events("purchase", &id).await,
+        ["PaymentCaptured", "PurchaseClaimed"]
+    );
+    app.assert_audit_is_clean().await;
+    app.stop().await;
+}

@@ -220,6 +220,7 @@ async fn what_a_delivery_waits_for_makes_it_due_at_once() {
         merges: None,
         refunded_total_minor: 0,
         subscription_id: Some("sub_1".to_owned()),
+        subscriber: None,
     };
     let unit = Unit {
         origin: Origin::System,

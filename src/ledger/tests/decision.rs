@@ -75,6 +75,7 @@ fn capture(user_id: Option<&str>, priced: bool) -> Command {
         merges: None,
         refunded_total_minor: 0,
         subscription_id: None,
+        subscriber: None,
     }))
 }
 

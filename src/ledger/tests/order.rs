@@ -114,6 +114,7 @@ pub(super) fn capture(id: &str, user: Option<&str>, credits: Option<i64>) -> Cap
         merges: None,
         refunded_total_minor: 0,
         subscription_id: None,
+        subscriber: None,
     }
 }
 

@@ -36,6 +36,7 @@ fn capture(user_id: Option<&str>, claimant: Option<&str>, price: Option<Price>) 
         merges: None,
         refunded_total_minor: 0,
         subscription_id: None,
+        subscriber: None,
     }))
 }
 

@@ -114,6 +114,7 @@ pub(super) fn capture(
         merges: None,
         refunded_total_minor: refunded_total_minor(payment),
         subscription_id: context.subscription_id,
+        subscriber: None,
     })
 }
 

@@ -164,6 +164,7 @@ pub(super) fn captured(
         merges: None,
         refunded_total_minor: 0,
         subscription_id: None,
+        subscriber: None,
     }
 }
 
