@@ -115,6 +115,36 @@ fn person(ways: usize) -> impl Strategy<Value = Person> {
         })
 }
 
+/// A purchase as a provider tells of it.
+struct Payment<'a> {
+    life: &'a Life,
+    /// What its ids end in.
+    key: String,
+    /// Whom its events name.
+    user_id: Option<String>,
+    /// Who paid.
+    email: &'a str,
+}
+
+impl<'a> Payment<'a> {
+    fn of(number: usize, nth: usize, life: &'a Life, email: &'a str) -> Self {
+        Self {
+            life,
+            key: format!("{number}x{nth}"),
+            user_id: life.named.then(|| format!("user_{number}")),
+            email,
+        }
+    }
+
+    fn id(&self, prefix: &str) -> String {
+        format!("{prefix}_{}", self.key)
+    }
+
+    fn told(&self, bit: u8) -> bool {
+        self.life.told & (1 << bit) != 0
+    }
+}
+
 /// A part of an amount.
 fn part(amount_minor: i64, thousandths: i64) -> i64 {
     (amount_minor * thousandths / 1000).max(1)

@@ -3,7 +3,7 @@
 use credit_ledger::ledger::Source;
 use serde_json::{Value, json};
 
-use super::{End, Life, Pack, Plan, Teller, part, run};
+use super::{End, Life, Pack, Payment, Plan, Teller, part, run};
 use crate::support::deliveries::razorpay;
 use crate::support::load::Sent;
 
@@ -14,22 +14,7 @@ const PACK: Pack = Pack {
     refundable: true,
 };
 
-struct Payment<'a> {
-    life: &'a Life,
-    key: String,
-    user_id: Option<String>,
-    email: &'a str,
-}
-
 impl Payment<'_> {
-    fn id(&self, prefix: &str) -> String {
-        format!("{prefix}_{}", self.key)
-    }
-
-    fn told(&self, bit: u8) -> bool {
-        self.life.told & (1 << bit) != 0
-    }
-
     /// `[]` when they say nothing, as Razorpay writes it.
     fn notes(&self, named: bool) -> Value {
         match &self.user_id {
@@ -101,7 +86,7 @@ impl Payment<'_> {
         sent
     }
 
-    fn refunds(&self) -> Vec<Sent> {
+    fn given_back(&self) -> Vec<Sent> {
         let mut sent = Vec::new();
         let mut total = 0;
         for (nth, refund) in self.life.refunds.iter().enumerate() {
@@ -127,7 +112,7 @@ impl Payment<'_> {
         sent
     }
 
-    fn disputes(&self) -> Vec<Sent> {
+    fn contested(&self) -> Vec<Sent> {
         let mut sent = Vec::new();
         for (nth, (thousandths, end)) in self.life.disputes.iter().enumerate() {
             let amount = part(PACK.amount_minor, *thousandths);
@@ -165,13 +150,8 @@ impl Payment<'_> {
 }
 
 fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Sent> {
-    let payment = Payment {
-        life,
-        key: format!("{number}x{nth}"),
-        user_id: life.named.then(|| format!("user_{number}")),
-        email,
-    };
-    [payment.paid(), payment.refunds(), payment.disputes()].concat()
+    let payment = Payment::of(number, nth, life, email);
+    [payment.paid(), payment.given_back(), payment.contested()].concat()
 }
 
 #[test]

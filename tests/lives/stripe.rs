@@ -7,7 +7,7 @@ use credit_ledger::provider::sign;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::{End, Life, Pack, Plan, Teller, part, run};
+use super::{End, Life, Pack, Payment, Plan, Teller, part, run};
 use crate::support::app::STRIPE_SECRET;
 use crate::support::load::Sent;
 
@@ -58,27 +58,12 @@ fn event(event_type: &str, about: &str, created_s: i64, object: &Value) -> Sent 
     (Source::Stripe, delivery)
 }
 
-struct Payment<'a> {
-    life: &'a Life,
-    key: String,
-    user_id: Option<String>,
-    email: &'a str,
-}
-
 impl Payment<'_> {
-    fn id(&self, prefix: &str) -> String {
-        format!("{prefix}_{}", self.key)
-    }
-
     fn metadata(&self) -> Value {
         match &self.user_id {
             Some(user_id) => json!({ "user_id": user_id }),
             None => json!({}),
         }
-    }
-
-    fn told(&self, bit: u8) -> bool {
-        self.life.told & (1 << bit) != 0
     }
 
     fn session(&self, payment_status: &str) -> Value {
@@ -273,12 +258,7 @@ impl Payment<'_> {
 }
 
 fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Sent> {
-    let payment = Payment {
-        life,
-        key: format!("{number}x{nth}"),
-        user_id: life.named.then(|| format!("user_{number}")),
-        email,
-    };
+    let payment = Payment::of(number, nth, life, email);
     let mut sent = match life.way {
         0 | 1 => payment.once(),
         2 => {
