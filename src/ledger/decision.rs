@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use super::LedgerError;
 use super::command::{
-    CapturePayment, ChangeProfile, ChangeSubscription, Command, MatchPurchase, RegisterUser,
+    CapturePayment, ChangeProfile, ChangeSubscription, Command, MatchPurchase, RefundPayment,
+    RegisterUser,
 };
 use super::event::{ClaimedBy, Event, PurchaseEvent, UserEvent};
 use super::personal::Personal;
@@ -154,8 +155,35 @@ impl<'a, S: States> Draft<'a, S> {
         if let Some(part) = &capture.merges {
             self.merge(part, &capture.purchase_id)?;
         }
+        let whole = self.canonical(&capture.purchase_id)?;
+        let credits = capture.user_id.is_some() && capture.price.is_some();
+        if whole != capture.purchase_id && !credits && !self.purchase(&whole)?.captured {
+            return self.capture_part(capture, &whole);
+        }
         let ask = PurchaseCommand::Capture(Box::new(capture.clone()));
         self.ask_purchase(&capture.purchase_id, &ask, capture.payer.as_ref())
+    }
+
+    /// Records the payment of a part whose whole is not captured yet. The whole has a capture of its own, with its own
+    /// amount; what went back of the part went back of the whole.
+    fn capture_part(
+        &mut self,
+        capture: &CapturePayment,
+        whole: &PurchaseId,
+    ) -> Result<(), Rejection> {
+        let own = CapturePayment {
+            refunded_total_minor: 0,
+            ..capture.clone()
+        };
+        let part = self.purchase(&capture.purchase_id)?;
+        let events = part.decide(&PurchaseCommand::Capture(Box::new(own)))?;
+        self.record(&capture.purchase_id, events, capture.payer.as_ref())?;
+        let refund = PurchaseCommand::Refund(RefundPayment {
+            purchase_id: whole.clone(),
+            refund: None,
+            refunded_total_minor: capture.refunded_total_minor,
+        });
+        self.ask_purchase(whole, &refund, None)
     }
 
     fn claim(&mut self, id: &PurchaseId, user_id: &UserId, by: ClaimedBy) -> Result<(), Rejection> {

@@ -446,8 +446,10 @@ impl Purchase {
         });
         let user_id = known.user_id.clone().filter(|_| self.user_id.is_none());
         let price = known.price.clone().filter(|_| self.price.is_none());
+        // The whole has a capture of its own, with its own amount: an invoice may be paid in several parts. Only a part that
+        // had given credits stands in for it, so that they are not gone until then.
         if !self.captured
-            && let (true, Some(currency)) = (known.captured, known.currency)
+            && let (Some(_), Some(currency)) = (known.credited(), known.currency)
         {
             draft.push(PurchaseEvent::PaymentCaptured {
                 amount_minor: known.amount_minor,

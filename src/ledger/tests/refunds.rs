@@ -208,6 +208,30 @@ fn a_payment_of_an_invoice_that_is_not_known_yet_keeps_its_user_and_price() {
     assert_eq!(account(&ledger), (300, 0, 0));
 }
 
+/// Of the two payments that an invoice has, the first is known before the invoice.
+#[test]
+fn a_refund_of_a_part_of_an_invoice_takes_its_share_of_the_whole() {
+    let mut part = payment(PI, None, None);
+    part.money.amount_minor = 300;
+    let merge = Command::MergePayments {
+        payment_id: purchase_id(PI),
+        into: purchase_id(IN),
+    };
+    let steps = [
+        Command::CapturePayment(Box::new(part)),
+        merge,
+        capture(IN, Some(U), Some(300)),
+        refund(PI, "re_1", 300, false),
+    ];
+    for order in [[0, 1, 2, 3], [2, 0, 1, 3], [0, 2, 3, 1], [3, 1, 0, 2]] {
+        let mut ledger = Ledger::default();
+        for step in order {
+            ledger.run(&steps[step]).unwrap();
+        }
+        assert_eq!(account(&ledger), (200, 0, 0), "{order:?}");
+    }
+}
+
 #[test]
 fn an_invoice_that_its_payment_made_known_still_learns_its_subscription() {
     let mut ledger = bought();
