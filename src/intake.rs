@@ -89,17 +89,15 @@ async fn find_subscriber(
     source: Source,
     change: UnownedSubscription,
 ) -> Result<Work, IntakeError> {
-    let user_id = app
-        .reads
-        .subscriber(source.as_str(), &change.subscription_id)
-        .await?;
-    Ok(match user_id.and_then(|id| UserId::parse(id).ok()) {
-        Some(user_id) => Work::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
-        None => park(&ParkReason::NoUser {
-            source,
-            subscription_id: change.subscription_id,
-        }),
-    })
+    Ok(
+        match subscriber(app, source, &change.subscription_id).await? {
+            Some(user_id) => Work::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
+            None => park(&ParkReason::NoUser {
+                source,
+                subscription_id: change.subscription_id,
+            }),
+        },
+    )
 }
 
 /// A period of a subscription that names nobody is paid by whoever paid for the first one: later payloads often name
@@ -112,10 +110,19 @@ async fn find_payer_of_subscription(
     if capture.user_id.is_none()
         && let Some(subscription_id) = &capture.subscription_id
     {
-        let found = app.reads.subscriber(source.as_str(), subscription_id);
-        capture.subscriber = found.await?.and_then(|id| UserId::parse(id).ok());
+        capture.subscriber = subscriber(app, source, subscription_id).await?;
     }
     Ok(())
+}
+
+/// Who paid for a subscription first.
+async fn subscriber(
+    app: &App,
+    source: Source,
+    subscription_id: &str,
+) -> Result<Option<UserId>, IntakeError> {
+    let found = app.reads.subscriber(source.as_str(), subscription_id);
+    Ok(found.await?.and_then(|id| UserId::parse(id).ok()))
 }
 
 /// What it waits for is named as the append names it that makes it known.

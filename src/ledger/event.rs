@@ -233,8 +233,9 @@ pub struct Standing {
     pub lost_minor: i64,
 }
 
+/// Leaves a 0 out of stored JSON.
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-const fn is_zero(n: &i64) -> bool {
+pub(super) const fn is_zero(n: &i64) -> bool {
     *n == 0
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
 use super::command::{CapturePayment, DisputePayment, DisputeStanding, RefundPayment};
-use super::event::{ClaimedBy, DisputeStage, Price, PurchaseEvent, Standing};
+use super::event::{ClaimedBy, DisputeStage, Price, PurchaseEvent, Standing, is_zero};
 use super::value::{Credits, Currency, PurchaseId, UserId};
 
 /// What the rules need to remember of a purchase. Stored beside the stream, always equal to its fold.
@@ -122,9 +122,11 @@ pub enum PurchaseCommand {
     },
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-const fn is_zero(n: &i64) -> bool {
-    *n == 0
+impl KnownDispute {
+    /// Of what is known of one dispute the highest counts.
+    const fn rank(&self) -> (DisputeStage, i64) {
+        (self.stage, self.open_minor + self.lost_minor)
+    }
 }
 
 impl Purchase {
@@ -385,7 +387,7 @@ impl Purchase {
         };
         let news = (dispute.stage, minor);
         let known = self.disputes.get(&dispute.dispute_id);
-        if known.is_some_and(|known| news <= (known.stage, known.open_minor + known.lost_minor)) {
+        if known.is_some_and(|known| news <= known.rank()) {
             return vec![];
         }
         let (dispute_id, stage) = (dispute.dispute_id.clone(), dispute.stage);
@@ -543,9 +545,8 @@ impl Purchase {
         }
         self.know_refunded_total(other.refunded_total_minor);
         for (id, theirs) in &other.disputes {
-            let rank = |d: &KnownDispute| (d.stage, d.open_minor + d.lost_minor);
             let own = self.disputes.get(id);
-            if own.is_none_or(|own| rank(own) < rank(theirs)) {
+            if own.is_none_or(|own| own.rank() < theirs.rank()) {
                 self.disputes.insert(id.clone(), *theirs);
             }
         }
