@@ -5,6 +5,7 @@
 mod audit;
 mod demo;
 mod migrate;
+mod openapi;
 mod rebuild;
 mod recover;
 mod send;
@@ -49,6 +50,8 @@ enum Command {
     Recover(recover::Arguments),
     /// Check the history.
     Audit(audit::Arguments),
+    /// Print the description of the HTTP API, OpenAPI 3.1.
+    Openapi,
 }
 
 /// Parses the arguments, runs the command, says what went wrong.
@@ -83,6 +86,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rebuild(arguments) => rebuild::run(arguments, load()?).await,
         Command::Recover(arguments) => recover::run(arguments, load()?).await,
         Command::Audit(arguments) => audit::run(arguments, load()?).await,
+        Command::Openapi => Ok(openapi::run()),
     }
 }
 

@@ -1,61 +1,133 @@
 //! How users, accounts, movements and purchases are shown. One shape for the user's own view and for the backend's.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::page::Page;
+use super::page::{List, Page};
 use super::problem::Problem;
 use crate::app::App;
 use crate::ledger::PurchaseId;
 use crate::reads::{BalanceRow, EntryRow, LATEST, PurchaseRow, UserRow};
 
 /// A user with the account.
-pub fn user(user_id: &str, row: &UserRow) -> Value {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct User {
+    /// The subject of the identity provider.
+    user_id: String,
+    /// Whether the identity provider said that the user signed up.
+    registered: bool,
+    /// The primary e-mail address.
+    #[schema(required)]
+    email: Option<String>,
+    /// Given name.
+    #[schema(required)]
+    first_name: Option<String>,
+    /// Family name.
+    #[schema(required)]
+    last_name: Option<String>,
+    /// The plan.
+    #[schema(required)]
+    plan: Option<String>,
+    /// Credits that are the user's, those set aside included.
+    balance: i64,
+    /// Credits set aside.
+    held: i64,
+    /// Credits that can be spent: `balance - held`.
+    available: i64,
+    /// Credits owed. More than 0 only while nothing is available.
+    debt: i64,
+}
+
+/// A user with the account.
+pub fn user(user_id: &str, row: UserRow) -> User {
     let account = row.balance;
-    json!({
-        "user_id": user_id,
-        "registered": row.registered,
-        "email": row.email,
-        "first_name": row.first_name,
-        "last_name": row.last_name,
-        "plan": row.plan,
-        "balance": account.balance,
-        "held": account.held,
-        "available": account.balance - account.held,
-        "debt": account.debt,
-    })
+    User {
+        user_id: user_id.to_owned(),
+        registered: row.registered,
+        email: row.email,
+        first_name: row.first_name,
+        last_name: row.last_name,
+        plan: row.plan,
+        balance: account.balance,
+        held: account.held,
+        available: account.balance - account.held,
+        debt: account.debt,
+    }
 }
 
-/// An account. `version` is the place in the user's stream of the event that changed it last.
-pub fn balance(user_id: &str, row: &BalanceRow) -> Value {
-    json!({
-        "user_id": user_id,
-        "balance": row.balance,
-        "held": row.held,
-        "available": row.balance - row.held,
-        "debt": row.debt,
-        "version": row.version,
-    })
+/// An account.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Balance {
+    /// Whose.
+    user_id: String,
+    /// Credits that are the user's, those set aside included.
+    balance: i64,
+    /// Credits set aside.
+    held: i64,
+    /// Credits that can be spent: `balance - held`.
+    available: i64,
+    /// Credits owed. More than 0 only while nothing is available.
+    debt: i64,
+    /// The place in the user's history of the event that changed it last; 0: none did.
+    version: i64,
 }
 
-/// A page of a user's movements. An entry's id is its place in the log: `<shard>-<position>`.
-pub async fn entries(app: &App, user_id: &str, page: &Page<i64>) -> Result<Value, Problem> {
+/// An account.
+pub fn balance(user_id: &str, row: &BalanceRow) -> Balance {
+    Balance {
+        user_id: user_id.to_owned(),
+        balance: row.balance,
+        held: row.held,
+        available: row.balance - row.held,
+        debt: row.debt,
+        version: row.version,
+    }
+}
+
+/// A movement of credits.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Entry {
+    /// Its place in the log: `<shard>-<position>`.
+    entry_id: String,
+    /// The type of the event, for example `CreditsPurchased`. There may be more types one day.
+    r#type: String,
+    /// How the balance changed.
+    delta: i64,
+    /// The balance after it.
+    balance: i64,
+    /// The purchase that it is about.
+    #[schema(required)]
+    purchase_id: Option<String>,
+    /// Who caused it.
+    #[schema(schema_with = super::openapi::source)]
+    source: String,
+    /// The provider's event behind it.
+    #[schema(required)]
+    provider_event_id: Option<String>,
+    /// When it was recorded.
+    #[schema(format = DateTime)]
+    recorded_at: String,
+}
+
+/// A page of a user's movements.
+pub async fn entries(app: &App, user_id: &str, page: &Page<i64>) -> Result<List<Entry>, Problem> {
     let before = page.cursor.unwrap_or(i64::MAX);
     let rows = app.reads.entries(user_id, before, page.fetch()).await?;
     Ok(page.answer(rows, entry, |row| row.sequence))
 }
 
-fn entry(row: &EntryRow) -> Value {
-    json!({
-        "entry_id": format!("{}-{}", row.shard, row.position),
-        "type": row.event_type,
-        "delta": row.delta,
-        "balance": row.balance,
-        "purchase_id": row.purchase_id,
-        "source": row.source,
-        "provider_event_id": row.provider_event_id,
-        "recorded_at": time(row.recorded_at),
-    })
+fn entry(row: EntryRow) -> Entry {
+    Entry {
+        entry_id: format!("{}-{}", row.shard, row.position),
+        r#type: row.event_type,
+        delta: row.delta,
+        balance: row.balance,
+        purchase_id: row.purchase_id,
+        source: row.source,
+        provider_event_id: row.provider_event_id,
+        recorded_at: time(row.recorded_at),
+    }
 }
 
 /// Where a page of purchases ends: microseconds since 1970, and the purchase id.
@@ -66,7 +138,7 @@ pub async fn purchases(
     app: &App,
     user_id: &str,
     page: &Page<PurchaseCursor>,
-) -> Result<Value, Problem> {
+) -> Result<List<Purchase>, Problem> {
     let before = before(page)?;
     let rows = app.reads.purchases(user_id, before, page.fetch()).await?;
     Ok(page.answer(rows, purchase, purchase_cursor))
@@ -104,18 +176,46 @@ pub fn not_given_out() -> Problem {
 }
 
 /// A purchase, as its user sees it.
-pub fn purchase(row: &PurchaseRow) -> Value {
-    json!({
-        "purchase_id": row.purchase_id,
-        "status": row.status,
-        "amount_minor": row.amount_minor,
-        "currency": row.currency,
-        "order_id": row.order_id,
-        "sku": row.sku,
-        "credits": row.credits,
-        "paid_at": time(row.paid_at),
-        "recorded_at": time(row.recorded_at),
-    })
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Purchase {
+    /// `<provider>:<payment id>`.
+    purchase_id: String,
+    /// What has become of the payment.
+    #[schema(schema_with = super::openapi::purchase_status)]
+    status: String,
+    /// What was charged, in minor units of the currency.
+    amount_minor: i64,
+    /// The currency charged, ISO 4217.
+    currency: String,
+    /// The provider's order.
+    #[schema(required)]
+    order_id: Option<String>,
+    /// What was bought; `null`: it fits nothing in the catalog.
+    #[schema(required)]
+    sku: Option<String>,
+    /// The credits that it gives.
+    credits: i64,
+    /// When it was paid.
+    #[schema(format = DateTime)]
+    paid_at: String,
+    /// When it was recorded.
+    #[schema(format = DateTime)]
+    recorded_at: String,
+}
+
+/// A purchase, as its user sees it.
+pub fn purchase(row: PurchaseRow) -> Purchase {
+    Purchase {
+        purchase_id: row.purchase_id,
+        status: row.status,
+        amount_minor: row.amount_minor,
+        currency: row.currency,
+        order_id: row.order_id,
+        sku: row.sku,
+        credits: row.credits,
+        paid_at: time(row.paid_at),
+        recorded_at: time(row.recorded_at),
+    }
 }
 
 /// How times are shown: RFC 3339, UTC, microseconds.

@@ -9,6 +9,7 @@ mod body;
 mod health;
 mod identity;
 mod me;
+pub mod openapi;
 mod page;
 mod payments;
 pub mod problem;
@@ -82,7 +83,7 @@ const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Ent
 }
 
 /// The whole URL map.
-pub const ROUTES: [Entry; 18] = [
+pub const ROUTES: [Entry; 19] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -119,6 +120,7 @@ pub const ROUTES: [Entry; 18] = [
     }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
+    get("/openapi.json", Access::Open, || read().to(openapi::serve)),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);

@@ -106,6 +106,11 @@ impl Code {
         self.facts().0
     }
 
+    /// What it means, for people.
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {

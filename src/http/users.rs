@@ -2,7 +2,8 @@
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account;
 use super::identity::backend;
@@ -12,6 +13,22 @@ use crate::access::Scope;
 use crate::app::App;
 use crate::ledger::UserId;
 use crate::reads::UserRow;
+
+/// A user, as the backend sees one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KnownUser {
+    #[serde(flatten)]
+    user: account::User,
+    /// Whether the user was deleted.
+    deleted: bool,
+}
+
+fn shown(user_id: &str, row: UserRow) -> KnownUser {
+    KnownUser {
+        deleted: row.deleted,
+        user: account::user(user_id, row),
+    }
+}
 
 /// `GET /v1/users/{user_id}`
 ///
@@ -24,9 +41,7 @@ pub async fn user(
 ) -> Result<HttpResponse, Problem> {
     let (user_id, user) = known(&app, &path, &request).await?;
     no_query(&request)?;
-    let mut shown = account::user(&user_id, &user);
-    shown["deleted"] = json!(user.deleted);
-    Ok(HttpResponse::Ok().json(shown))
+    Ok(HttpResponse::Ok().json(shown(&user_id, user)))
 }
 
 /// `GET /v1/users/{user_id}/balance`
