@@ -15,6 +15,7 @@ mod crash;
 mod exactly_once;
 mod fuzz;
 mod lives;
+mod openapi;
 mod projections;
 mod recover;
 mod replay;

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::operation::{Operation, get, post};
-use super::{credits, delivery_status};
+use super::{NO_BLANKS, credits, delivery_status};
 use crate::http::problem::Code;
 use crate::http::{account, admin, health, payments, users, webhooks};
 use crate::recover;
@@ -200,6 +200,8 @@ fn act(mut members: Value, required: &[&str]) -> Value {
     members["reason"] = json!({
         "type": "string",
         "minLength": 1,
+        "maxLength": 500,
+        "pattern": r"\S",
         "description": "Why. It goes into the history with the key's name, for ever: no secrets, no personal data. \
                         Needed for whatever changes something.",
     });
@@ -213,7 +215,13 @@ fn act(mut members: Value, required: &[&str]) -> Value {
 
 fn resolution() -> Value {
     json!({
-        "user_id": { "type": ["string", "null"], "description": "Whose it is." },
+        "user_id": {
+            "type": ["string", "null"],
+            "minLength": 1,
+            "maxLength": 255,
+            "pattern": NO_BLANKS,
+            "description": "Whose it is.",
+        },
         "sku": {
             "type": ["string", "null"],
             "description": "A pack of the catalog, whatever was paid. Not beside `credits`.",
