@@ -21,8 +21,8 @@ use super::statements::StatementError;
 use super::unit::{Answer, Origin, Outcome, Recorded, Unit, Work};
 use crate::ledger::event::EVENT_VERSION;
 use crate::ledger::{
-    self, Emitted, Event, LedgerError, Purchase, PurchaseId, Rejection, States, StreamId, User,
-    UserId,
+    self, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection, Settlement, States,
+    StreamId, User, UserId,
 };
 
 /// What a batch comes to.
@@ -81,6 +81,12 @@ impl States for Working {
     }
     fn purchase(&self, id: &PurchaseId) -> Option<&Purchase> {
         self.purchases.get(id).map(|slot| &slot.state)
+    }
+    fn settlement(&self, _: Place) -> Option<Settlement> {
+        None
+    }
+    fn at_s(&self) -> i64 {
+        self.now.timestamp()
     }
 }
 
@@ -143,6 +149,7 @@ impl Working {
             Work::Apply(command) => match ledger::decide(command, self) {
                 Ok(emitted) => self.record(unit, emitted)?,
                 Err(Rejection::Refused(error)) => self.refuse(unit, error),
+                Err(Rejection::NeedsRows(..)) => return Ok(None),
                 Err(Rejection::Needs(stream)) => {
                     let home = match &stream {
                         StreamId::Purchase(id) => self.homes.get(id).copied(),
