@@ -89,6 +89,14 @@ pub struct EntryRow {
     pub provider_event_id: Option<String>,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
+    /// The lots that it took from or gave back to, JSON.
+    pub slices: Option<String>,
+    /// The entry that it reverses, or the hold that it ends.
+    pub about: Option<String>,
+    /// What the caller said of it.
+    pub reason: Option<String>,
+    /// The caller's own id of it.
+    pub reference: Option<String>,
 }
 
 /// A purchase.
@@ -289,6 +297,10 @@ fn entry(row: &Row) -> Result<EntryRow, ReadError> {
         source: row.try_get("source")?,
         provider_event_id: row.try_get("provider_event_id")?,
         recorded_at: row.try_get("recorded_at")?,
+        slices: row.try_get("slices")?,
+        about: row.try_get("about")?,
+        reason: row.try_get("reason")?,
+        reference: row.try_get("reference")?,
     })
 }
 

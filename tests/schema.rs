@@ -99,9 +99,10 @@ async fn the_service_may_only_add_to_the_log_and_the_auditor_only_read() {
         let (table, privilege): (String, String) = (row.get("table_name"), row.get("privilege"));
         let app = match table.as_str() {
             "ledger" | "read_models" | "refinery_schema_history" => "SELECT",
-            "events" | "homes" | "requests" => "SELECT INSERT",
+            "events" | "homes" | "requests" | "settlements" => "SELECT INSERT",
             "heads" => "SELECT UPDATE",
-            "personal" | "outbox" => "SELECT INSERT DELETE",
+            "personal" | "outbox" | "holds" => "SELECT INSERT DELETE",
+            "lots" => "SELECT INSERT UPDATE DELETE",
             "inbox" | "streams" | "balance" | "entries" | "purchases" | "users" => {
                 "SELECT INSERT UPDATE"
             }
