@@ -9,7 +9,9 @@ use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE}
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
-use crate::access::{Scope, SessionError};
+use super::methods::Methods;
+use crate::access::rate_limit::TooOften;
+use crate::access::{KeysUnavailable, Scope, SessionError};
 use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::provider::Rejected;
@@ -57,11 +59,13 @@ pub enum Code {
     /// It is known what the purchase buys, and it is not what it shall buy.
     AlreadyPriced,
     /// The route has no such method. Holds those that it has.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Methods),
     /// The body did not come in time.
     RequestTimeout,
     /// The body is larger than is taken.
     PayloadTooLarge,
+    /// Too many requests of this caller. Holds the seconds after which one is taken again.
+    RateLimited(u32),
     /// The provider's secrets are not set.
     ProviderNotConfigured,
     /// The service can not do it now.
@@ -72,7 +76,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidSignature,
         Self::Malformed,
         Self::InvalidRequest,
@@ -88,9 +92,10 @@ impl Code {
         Self::PurchaseNotFound,
         Self::AlreadyClaimed,
         Self::AlreadyPriced,
-        Self::MethodNotAllowed("GET, HEAD"),
+        Self::MethodNotAllowed(Methods::READ),
         Self::RequestTimeout,
         Self::PayloadTooLarge,
+        Self::RateLimited(1),
         Self::ProviderNotConfigured,
         Self::Unavailable,
         Self::Internal,
@@ -179,6 +184,11 @@ impl Code {
                 "payload_too_large",
                 "The body is too large",
             ),
+            Self::RateLimited(_) => (
+                S::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests, wait a little",
+            ),
             Self::ProviderNotConfigured => (
                 S::SERVICE_UNAVAILABLE,
                 "provider_not_configured",
@@ -211,6 +221,7 @@ impl Problem {
 
     fn retry_after_s(&self) -> Option<u32> {
         match self.0 {
+            Code::RateLimited(seconds) => Some(seconds),
             Code::Unavailable => Some(1),
             Code::ProviderNotConfigured => Some(60),
             _ => None,
@@ -232,7 +243,7 @@ impl ResponseError for Problem {
         }
         match self.0 {
             Code::MethodNotAllowed(allowed) => {
-                response.insert_header((ALLOW, HeaderValue::from_static(allowed)));
+                response.insert_header((ALLOW, allowed.to_string()));
             }
             Code::Unauthenticated => {
                 response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
@@ -338,6 +349,18 @@ impl From<SessionError> for Problem {
                 Code::Unauthenticated.because(error.to_string())
             }
         }
+    }
+}
+
+impl From<KeysUnavailable> for Problem {
+    fn from(error: KeysUnavailable) -> Self {
+        Code::Unavailable.because(error.to_string())
+    }
+}
+
+impl From<TooOften> for Problem {
+    fn from(error: TooOften) -> Self {
+        Code::RateLimited(error.retry_after_s).because(error.to_string())
     }
 }
 
