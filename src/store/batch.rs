@@ -206,7 +206,10 @@ impl Working {
                     }
                 })
             }
-            Origin::Session { .. } | Origin::Operator(_) | Origin::System => None,
+            Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => None,
         })
     }
 
@@ -231,9 +234,11 @@ impl Working {
             Origin::Delivery(_) | Origin::Retry(_) => {
                 self.keep(unit, Outcome::Parked, Why::reason(error.to_string()))
             }
-            Origin::Request(_) | Origin::Session { .. } | Origin::Operator(_) | Origin::System => {
-                self.keep(unit, Outcome::Refused(error), Why::default())
-            }
+            Origin::Request(_)
+            | Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => self.keep(unit, Outcome::Refused(error), Why::default()),
         }
     }
 
@@ -293,7 +298,10 @@ impl Working {
                 });
                 Outcome::Answered { answer, hit: false }
             }
-            Origin::Session { .. } | Origin::Operator(_) | Origin::System => outcome,
+            Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => outcome,
         }
     }
 

@@ -249,6 +249,7 @@ fn body_bytes(unit: &Unit) -> usize {
         Origin::Retry(_)
         | Origin::Request(_)
         | Origin::Session { .. }
+        | Origin::Backend { .. }
         | Origin::Operator(_)
         | Origin::System => 0,
     }

@@ -127,7 +127,10 @@ pub(super) fn plan<'a>(units: impl Iterator<Item = &'a Planned>, shards: u16) ->
             Origin::Retry(retry) => {
                 plan.retried.insert(retry_key(retry));
             }
-            Origin::Session { .. } | Origin::Operator(_) | Origin::System => {}
+            Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => {}
         }
     }
     plan

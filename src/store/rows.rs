@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use deadpool_postgres::ClientWrapper;
 use futures_util::future::try_join4;
 use serde::Deserialize;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, GenericClient, Row, Statement};
 
 use super::statements::StatementError;
 use crate::ledger::command::Hold;
@@ -30,31 +31,33 @@ pub struct RowStatements {
 }
 
 impl RowStatements {
-    /// Prepares them.
+    /// Prepares them for a lane.
     pub async fn prepare(client: &Client) -> Result<Self, Error> {
+        Self::by(|sql| client.prepare(sql)).await
+    }
+
+    /// Takes them from the statements of a pooled connection.
+    pub async fn cached(connection: &ClientWrapper) -> Result<Self, Error> {
+        Self::by(|sql| connection.prepare_cached(sql)).await
+    }
+
+    async fn by<F>(prepare: impl Fn(&'static str) -> F) -> Result<Self, Error>
+    where
+        F: Future<Output = Result<Statement, Error>>,
+    {
         Ok(Self {
-            next: client
-                .prepare(include_str!("sql/select_next_lots.sql"))
-                .await?,
-            due: client
-                .prepare(include_str!("sql/select_due_lots.sql"))
-                .await?,
-            named: client
-                .prepare(include_str!("sql/select_named_lots.sql"))
-                .await?,
-            holds: client
-                .prepare(include_str!("sql/select_due_holds.sql"))
-                .await?,
-            settlements: client
-                .prepare(include_str!("sql/select_settlements.sql"))
-                .await?,
+            next: prepare(include_str!("sql/select_next_lots.sql")).await?,
+            due: prepare(include_str!("sql/select_due_lots.sql")).await?,
+            named: prepare(include_str!("sql/select_named_lots.sql")).await?,
+            holds: prepare(include_str!("sql/select_due_holds.sql")).await?,
+            settlements: prepare(include_str!("sql/select_settlements.sql")).await?,
         })
     }
 
     /// Reads what is wanted. Each user who wants something is in the answer.
     pub async fn read(
         &self,
-        client: &Client,
+        client: &impl GenericClient,
         wanted: &WantedRows,
     ) -> Result<HashMap<UserId, ReadRows>, StatementError> {
         let asked = Asked::of(wanted);
@@ -107,7 +110,7 @@ impl RowStatements {
     /// Which of these holds and spends are settled.
     pub async fn read_settlements(
         &self,
-        client: &Client,
+        client: &impl GenericClient,
         places: &BTreeSet<Place>,
     ) -> Result<HashMap<Place, Settlement>, StatementError> {
         let (shards, positions): (Vec<i16>, Vec<i64>) = places
@@ -128,7 +131,7 @@ impl RowStatements {
 }
 
 async fn run(
-    client: &Client,
+    client: &impl GenericClient,
     statement: &Statement,
     params: &[&(dyn ToSql + Sync)],
     nothing: bool,
@@ -261,7 +264,7 @@ fn place(row: &Row) -> Result<Place, StatementError> {
 }
 
 /// A lot as it is stored in a row.
-fn lot(row: &Row) -> Result<Lot, StatementError> {
+pub fn lot(row: &Row) -> Result<Lot, StatementError> {
     let credits = |name| -> Result<Credits, StatementError> {
         Credits::new(row.try_get(name)?).map_err(|_| unreadable())
     };

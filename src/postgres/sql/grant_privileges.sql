@@ -10,6 +10,7 @@
 --   homes, requests, settlements app: select, insert                    auditor: select
 --   personal, outbox, holds      app: select, insert, delete            auditor: select
 --   lots                         app: select, insert, update, delete    auditor: select
+--   api_keys                     app: select
 --   every other table            app: select, insert, update            auditor: select
 --   views                        app: select                            auditor: select
 --   sequences                    app: usage
@@ -35,6 +36,7 @@ begin
         rule as (
             select oid, name, grantee, privilege,
                 case
+                    when relname = 'api_keys' then grantee = 'credit_ledger_app' and privilege = 'SELECT'
                     when privilege = 'SELECT' then true
                     when grantee = 'credit_ledger_auditor' or relkind not in ('r', 'p') then false
                     when relname in ('refinery_schema_history', 'ledger', 'read_models') then false
