@@ -121,7 +121,10 @@ pub async fn delete(
         }
         Outcome::Refused(error) => return Err(error.into()),
         // None of these comes to a call without an idempotency key.
-        Outcome::Ignored | Outcome::Parked | Outcome::Answered { .. } | Outcome::KeyReused => {
+        Outcome::Ignored
+        | Outcome::Parked
+        | Outcome::Answered { .. }
+        | Outcome::KeyReused { .. } => {
             return Err(Code::Internal.because("it is not known what became of the deletion"));
         }
     }
