@@ -75,6 +75,8 @@ pub struct BalanceRow {
     pub debt: i64,
     /// The place in the user's stream of the event that changed it last; 0: none did.
     pub version: i64,
+    /// When credits may end or a hold may time out, seconds since 1970: from then on the rest of it may not be so any more.
+    pub due_at_s: Option<i64>,
 }
 
 /// A movement of credits.
@@ -100,6 +102,14 @@ pub struct EntryRow {
     pub provider_event_id: Option<String>,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
+    /// The lots that it took from or gave back to, JSON.
+    pub slices: Option<String>,
+    /// The entry that it reverses, or the hold that it ends.
+    pub about: Option<String>,
+    /// What the caller said of it.
+    pub reason: Option<String>,
+    /// The caller's own id of it.
+    pub reference: Option<String>,
 }
 
 /// A purchase.
@@ -315,6 +325,7 @@ fn balance(row: &Row) -> Result<BalanceRow, ReadError> {
         held: row.try_get("held")?,
         debt: row.try_get("debt")?,
         version: row.try_get("version")?,
+        due_at_s: row.try_get("due_at_s")?,
     })
 }
 
@@ -330,6 +341,10 @@ fn entry(row: &Row) -> Result<EntryRow, ReadError> {
         source: row.try_get("source")?,
         provider_event_id: row.try_get("provider_event_id")?,
         recorded_at: row.try_get("recorded_at")?,
+        slices: row.try_get("slices")?,
+        about: row.try_get("about")?,
+        reason: row.try_get("reason")?,
+        reference: row.try_get("reference")?,
     })
 }
 

@@ -58,6 +58,16 @@ pub enum Code {
     AlreadyClaimed,
     /// It is known what the purchase buys, and it is not what it shall buy.
     AlreadyPriced,
+    /// The user has not as many credits available.
+    InsufficientCredits,
+    /// The hold was captured, released or timed out before.
+    HoldResolved,
+    /// The spend was reversed before.
+    AlreadyReversed,
+    /// More is asked for than was held or spent.
+    AmountTooLarge,
+    /// The user was referred by somebody else before.
+    AlreadyReferred,
     /// The route has no such method. Holds those that it has.
     MethodNotAllowed(Methods),
     /// The body did not come in time.
@@ -76,7 +86,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidSignature,
         Self::Malformed,
         Self::InvalidRequest,
@@ -92,6 +102,11 @@ impl Code {
         Self::PurchaseNotFound,
         Self::AlreadyClaimed,
         Self::AlreadyPriced,
+        Self::InsufficientCredits,
+        Self::HoldResolved,
+        Self::AlreadyReversed,
+        Self::AmountTooLarge,
+        Self::AlreadyReferred,
         Self::MethodNotAllowed(Methods::READ),
         Self::RequestTimeout,
         Self::PayloadTooLarge,
@@ -168,6 +183,27 @@ impl Code {
                 S::CONFLICT,
                 "already_priced",
                 "The purchase buys something else",
+            ),
+            Self::InsufficientCredits => (
+                S::PAYMENT_REQUIRED,
+                "insufficient_credits",
+                "Not enough credits are available",
+            ),
+            Self::HoldResolved => (S::CONFLICT, "hold_resolved", "The hold was resolved before"),
+            Self::AlreadyReversed => (
+                S::CONFLICT,
+                "already_reversed",
+                "The spend was reversed before",
+            ),
+            Self::AmountTooLarge => (
+                S::CONFLICT,
+                "amount_too_large",
+                "More is asked for than there is",
+            ),
+            Self::AlreadyReferred => (
+                S::CONFLICT,
+                "already_referred",
+                "The user was referred by somebody else",
             ),
             Self::MethodNotAllowed(_) => (
                 S::METHOD_NOT_ALLOWED,
@@ -295,12 +331,20 @@ impl From<StoreError> for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::NotYourPurchase => Code::NotYourPurchase.because(error.to_string()),
-            LedgerError::UnknownPurchase => Code::PurchaseNotFound.because(error.to_string()),
-            LedgerError::AlreadyPriced => Code::AlreadyPriced.because(error.to_string()),
-            LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
-        }
+        let code = match &error {
+            LedgerError::NotYourPurchase => Code::NotYourPurchase,
+            LedgerError::UnknownPurchase => Code::PurchaseNotFound,
+            LedgerError::AlreadyPriced => Code::AlreadyPriced,
+            LedgerError::BalanceOverflow | LedgerError::SelfReferral => Code::InvalidRequest,
+            LedgerError::InsufficientCredits { .. } => Code::InsufficientCredits,
+            LedgerError::HoldSettled(_) => Code::HoldResolved,
+            LedgerError::SpendReversed => Code::AlreadyReversed,
+            LedgerError::AmountTooLarge { .. } => Code::AmountTooLarge,
+            LedgerError::AlreadyReferred => Code::AlreadyReferred,
+            LedgerError::Item { error, .. } => Self::from((**error).clone()).code(),
+            LedgerError::Unread(_) => Code::Internal,
+        };
+        code.because(error.to_string())
     }
 }
 
