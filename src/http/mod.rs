@@ -99,7 +99,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 20] = [
+pub const ROUTES: [Entry; 21] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -126,6 +126,7 @@ pub const ROUTES: [Entry; 20] = [
     get("/v1/users/{user_id}/purchases", READ, || {
         read().to(users::purchases)
     }),
+    get("/v1/users/{user_id}/lots", READ, || read().to(users::lots)),
     get("/v1/admin/overview", ADMIN, || read().to(admin::overview)),
     get("/v1/admin/inbox", ADMIN, || read().to(admin::inbox)),
     get("/v1/admin/purchases", ADMIN, || read().to(admin::purchases)),
