@@ -11,6 +11,7 @@ mod identity;
 mod limits;
 mod me;
 mod methods;
+pub mod openapi;
 mod page;
 mod payments;
 pub mod problem;
@@ -99,7 +100,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 21] = [
+pub const ROUTES: [Entry; 22] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -141,6 +142,7 @@ pub const ROUTES: [Entry; 21] = [
     }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
+    get("/openapi.json", Access::Open, || read().to(openapi::serve)),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);

@@ -126,6 +126,11 @@ impl Code {
         self.facts().0
     }
 
+    /// What it means, for people.
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
     #[expect(clippy::too_many_lines, reason = "a table with a row for each code")]
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
