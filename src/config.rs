@@ -3,6 +3,7 @@
 //! Every setting has one name. `VERIFY_WAIT_MS` in the environment is `verify_wait_ms` in the file. One that would do
 //! nothing without another is an error. Must never show a secret: errors name the setting, not its value.
 
+mod access;
 mod api;
 mod set_up;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::access::{ApiKeySettings, ClerkSettings, KeySource, SessionSettings, SupabaseSettings};
+use crate::access::{ApiKeySettings, RateLimitSettings, SessionSettings};
 use crate::ledger::Credits;
 use crate::postgres::DatabaseSettings;
 use crate::provider::{Catalog, Rules, Signup};
@@ -52,6 +53,8 @@ pub struct Config {
     pub sessions: SessionSettings,
     /// `ADMIN_API_KEY`, `SERVICE_API_KEY`, `AUDIT_API_KEY`.
     pub api_keys: ApiKeySettings,
+    /// `RATE_LIMIT_PER_KEY`, `RATE_LIMIT_PER_ADDRESS`, `RATE_LIMIT_BURST`, `TRUSTED_PROXIES`.
+    pub rate_limits: RateLimitSettings,
     /// `[signup]` and `[[catalog]]` of the file.
     pub rules: Rules,
     /// `VERIFY_WAIT_MS`: how long verify-payment waits for the webhook, 0 to 30,000 ms.
@@ -114,7 +117,7 @@ struct SignupTable {
 }
 
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 28] = [
+pub const NAMES: [&str; 32] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -137,6 +140,10 @@ pub const NAMES: [&str; 28] = [
     "ADMIN_API_KEY",
     "SERVICE_API_KEY",
     "AUDIT_API_KEY",
+    "RATE_LIMIT_PER_KEY",
+    "RATE_LIMIT_PER_ADDRESS",
+    "RATE_LIMIT_BURST",
+    "TRUSTED_PROXIES",
     "VERIFY_WAIT_MS",
     "MATCH_AFTER_MS",
     "UPKEEP_EVERY_MS",
@@ -190,6 +197,7 @@ impl Config {
                 service: settings.secret("SERVICE_API_KEY"),
                 audit: settings.secret("AUDIT_API_KEY"),
             },
+            rate_limits: settings.rate_limits()?,
             rules: Rules {
                 signup: Signup {
                     bonus_credits: signup
@@ -382,40 +390,6 @@ impl Settings<'_> {
             queue: self
                 .size("QUEUE", 65_536, "must be 1 to 65536")?
                 .unwrap_or(default.queue),
-        })
-    }
-
-    fn sessions(&self) -> Result<SessionSettings, ConfigError> {
-        let keys = match (self.text("CLERK_JWT_KEY"), self.text("CLERK_JWKS_URL")) {
-            (Some(_), Some(_)) => {
-                return Err(value(
-                    "CLERK_JWKS_URL",
-                    "must not be set beside CLERK_JWT_KEY",
-                ));
-            }
-            (Some(pem), None) => Some(KeySource::Pem(pem)),
-            (None, Some(url)) => Some(KeySource::Jwks(url)),
-            (None, None) => {
-                let rule = "needs CLERK_JWT_KEY or CLERK_JWKS_URL, too";
-                self.refuse("CLERK_ISSUER", rule)?;
-                self.refuse("CLERK_AUTHORIZED_PARTIES", rule)?;
-                None
-            }
-        };
-        let supabase_url = self.text("SUPABASE_URL");
-        if supabase_url.is_none() {
-            self.refuse("SUPABASE_JWT_SECRET", "needs SUPABASE_URL, too")?;
-        }
-        Ok(SessionSettings {
-            clerk: keys.map(|keys| ClerkSettings {
-                keys,
-                issuer: self.text("CLERK_ISSUER"),
-                authorized_parties: self.list("CLERK_AUTHORIZED_PARTIES"),
-            }),
-            supabase: supabase_url.map(|url| SupabaseSettings {
-                url,
-                jwt_secret: self.secret("SUPABASE_JWT_SECRET"),
-            }),
         })
     }
 }

@@ -53,6 +53,17 @@ pub struct UserRow {
     pub balance: BalanceRow,
 }
 
+/// A user in a list of users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedUser {
+    /// Who.
+    pub user_id: String,
+    /// When the user registered; the beginning of 1970: never so far.
+    pub listed_at: DateTime<Utc>,
+    /// The user with the account.
+    pub user: UserRow,
+}
+
 /// An account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BalanceRow {
@@ -64,6 +75,8 @@ pub struct BalanceRow {
     pub debt: i64,
     /// The place in the user's stream of the event that changed it last; 0: none did.
     pub version: i64,
+    /// When credits may end or a hold may time out, seconds since 1970: from then on the rest of it may not be so any more.
+    pub due_at_s: Option<i64>,
 }
 
 /// A movement of credits.
@@ -89,6 +102,14 @@ pub struct EntryRow {
     pub provider_event_id: Option<String>,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
+    /// The lots that it took from or gave back to, JSON.
+    pub slices: Option<String>,
+    /// The entry that it reverses, or the hold that it ends.
+    pub about: Option<String>,
+    /// What the caller said of it.
+    pub reason: Option<String>,
+    /// The caller's own id of it.
+    pub reference: Option<String>,
 }
 
 /// A purchase.
@@ -143,17 +164,26 @@ impl Reads {
         let rows = self
             .query(include_str!("../projections/users/get.sql"), &[&user_id])
             .await?;
-        let row = rows.first().ok_or_else(missing_row)?;
-        Ok(UserRow {
-            known: row.try_get("known")?,
-            registered: row.try_get("registered")?,
-            deleted: row.try_get("deleted")?,
-            plan: row.try_get("plan")?,
-            email: row.try_get("email")?,
-            first_name: row.try_get("first_name")?,
-            last_name: row.try_get("last_name")?,
-            balance: balance(row)?,
-        })
+        user(rows.first().ok_or_else(missing_row)?)
+    }
+
+    /// Users before a time of registration and an id, newest first; of an e-mail address, in any case, or all whom the
+    /// identity provider or a plan made known.
+    pub async fn users(
+        &self,
+        email: Option<&str>,
+        before: (DateTime<Utc>, &str),
+        limit: i64,
+    ) -> Result<Vec<ListedUser>, ReadError> {
+        let (time, user_id) = before;
+        let rows = if let Some(email) = email {
+            let sql = include_str!("../projections/users/page_by_email.sql");
+            self.query(sql, &[&time, &user_id, &limit, &email]).await?
+        } else {
+            let sql = include_str!("../projections/users/page.sql");
+            self.query(sql, &[&time, &user_id, &limit]).await?
+        };
+        rows.iter().map(listed_user).collect()
     }
 
     /// A user's account; `None`: the user never had credits.
@@ -261,6 +291,27 @@ fn missing_row() -> ReadError {
     ReadError::Pool(PoolError::Closed)
 }
 
+fn user(row: &Row) -> Result<UserRow, ReadError> {
+    Ok(UserRow {
+        known: row.try_get("known")?,
+        registered: row.try_get("registered")?,
+        deleted: row.try_get("deleted")?,
+        plan: row.try_get("plan")?,
+        email: row.try_get("email")?,
+        first_name: row.try_get("first_name")?,
+        last_name: row.try_get("last_name")?,
+        balance: balance(row)?,
+    })
+}
+
+fn listed_user(row: &Row) -> Result<ListedUser, ReadError> {
+    Ok(ListedUser {
+        user_id: row.try_get("user_id")?,
+        listed_at: row.try_get("listed_at")?,
+        user: user(row)?,
+    })
+}
+
 fn owner(row: &Row) -> Result<OwnerRow, ReadError> {
     Ok(OwnerRow {
         user_id: row.try_get("user_id")?,
@@ -274,6 +325,7 @@ fn balance(row: &Row) -> Result<BalanceRow, ReadError> {
         held: row.try_get("held")?,
         debt: row.try_get("debt")?,
         version: row.try_get("version")?,
+        due_at_s: row.try_get("due_at_s")?,
     })
 }
 
@@ -289,6 +341,10 @@ fn entry(row: &Row) -> Result<EntryRow, ReadError> {
         source: row.try_get("source")?,
         provider_event_id: row.try_get("provider_event_id")?,
         recorded_at: row.try_get("recorded_at")?,
+        slices: row.try_get("slices")?,
+        about: row.try_get("about")?,
+        reason: row.try_get("reason")?,
+        reference: row.try_get("reference")?,
     })
 }
 

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod access;
 mod accounts;
 mod admin;
 mod crash;
@@ -26,5 +27,6 @@ mod store;
 mod stripe;
 mod traps;
 mod upkeep;
+mod users;
 mod verify;
 mod webhooks;

@@ -4,6 +4,7 @@
 
 mod audit;
 mod demo;
+mod keys;
 mod migrate;
 mod rebuild;
 mod recover;
@@ -47,6 +48,8 @@ enum Command {
     Rebuild(rebuild::Arguments),
     /// Find what should have credits and has none, and repair it.
     Recover(recover::Arguments),
+    /// Make, list and revoke API keys.
+    Keys(keys::Arguments),
     /// Check the history.
     Audit(audit::Arguments),
 }
@@ -82,6 +85,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate::run(load()?).await,
         Command::Rebuild(arguments) => rebuild::run(arguments, load()?).await,
         Command::Recover(arguments) => recover::run(arguments, load()?).await,
+        Command::Keys(arguments) => keys::run(arguments, load()?).await,
         Command::Audit(arguments) => audit::run(arguments, load()?).await,
     }
 }

@@ -5,6 +5,7 @@
 mod repair;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -23,8 +24,8 @@ use crate::store::PARKED;
 pub use repair::{recover, resolve, retry};
 
 /// The operator who asks.
-fn operator<'a>(app: &'a App, request: &HttpRequest) -> Result<&'a Principal, Problem> {
-    backend(app, request, Scope::Admin)
+async fn operator(app: &App, request: &HttpRequest) -> Result<Arc<Principal>, Problem> {
+    backend(app, request, Scope::Admin).await
 }
 
 /// `GET /v1/admin/overview`
@@ -32,7 +33,7 @@ fn operator<'a>(app: &'a App, request: &HttpRequest) -> Result<&'a Principal, Pr
 /// # Errors
 /// `unauthenticated`, `insufficient_scope`, `invalid_request` for any query, `unavailable`.
 pub async fn overview(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    operator(&app, &request)?;
+    operator(&app, &request).await?;
     no_query(&request)?;
     let reads = &app.reads;
     let users = reads.count_users().await?;
@@ -116,7 +117,7 @@ type InboxCursor = (i64, String, String);
 /// # Errors
 /// As [`overview`]; `invalid_request` for the status and the page.
 pub async fn inbox(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    operator(&app, &request)?;
+    operator(&app, &request).await?;
     let mut query = Query::of(&request)?;
     let status = match query.take("status") {
         None => PARKED,
@@ -164,7 +165,7 @@ fn delivery(row: &InboxRow) -> Value {
 /// # Errors
 /// As [`overview`]; `invalid_request` for the status and the page.
 pub async fn purchases(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    operator(&app, &request)?;
+    operator(&app, &request).await?;
     let mut query = Query::of(&request)?;
     let status = query.take("status");
     let page: Page<PurchaseCursor> = Page::take(&mut query)?;

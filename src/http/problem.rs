@@ -9,7 +9,9 @@ use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE}
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
-use crate::access::{Scope, SessionError};
+use super::methods::Methods;
+use crate::access::rate_limit::TooOften;
+use crate::access::{KeysUnavailable, Scope, SessionError};
 use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::provider::Rejected;
@@ -67,11 +69,13 @@ pub enum Code {
     /// The user was referred by somebody else before.
     AlreadyReferred,
     /// The route has no such method. Holds those that it has.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Methods),
     /// The body did not come in time.
     RequestTimeout,
     /// The body is larger than is taken.
     PayloadTooLarge,
+    /// Too many requests of this caller. Holds the seconds after which one is taken again.
+    RateLimited(u32),
     /// The provider's secrets are not set.
     ProviderNotConfigured,
     /// The service can not do it now.
@@ -82,7 +86,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidSignature,
         Self::Malformed,
         Self::InvalidRequest,
@@ -103,9 +107,10 @@ impl Code {
         Self::AlreadyReversed,
         Self::AmountTooLarge,
         Self::AlreadyReferred,
-        Self::MethodNotAllowed("GET, HEAD"),
+        Self::MethodNotAllowed(Methods::READ),
         Self::RequestTimeout,
         Self::PayloadTooLarge,
+        Self::RateLimited(1),
         Self::ProviderNotConfigured,
         Self::Unavailable,
         Self::Internal,
@@ -215,6 +220,11 @@ impl Code {
                 "payload_too_large",
                 "The body is too large",
             ),
+            Self::RateLimited(_) => (
+                S::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests, wait a little",
+            ),
             Self::ProviderNotConfigured => (
                 S::SERVICE_UNAVAILABLE,
                 "provider_not_configured",
@@ -247,6 +257,7 @@ impl Problem {
 
     fn retry_after_s(&self) -> Option<u32> {
         match self.0 {
+            Code::RateLimited(seconds) => Some(seconds),
             Code::Unavailable => Some(1),
             Code::ProviderNotConfigured => Some(60),
             _ => None,
@@ -268,7 +279,7 @@ impl ResponseError for Problem {
         }
         match self.0 {
             Code::MethodNotAllowed(allowed) => {
-                response.insert_header((ALLOW, HeaderValue::from_static(allowed)));
+                response.insert_header((ALLOW, allowed.to_string()));
             }
             Code::Unauthenticated => {
                 response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
@@ -382,6 +393,18 @@ impl From<SessionError> for Problem {
                 Code::Unauthenticated.because(error.to_string())
             }
         }
+    }
+}
+
+impl From<KeysUnavailable> for Problem {
+    fn from(error: KeysUnavailable) -> Self {
+        Code::Unavailable.because(error.to_string())
+    }
+}
+
+impl From<TooOften> for Problem {
+    fn from(error: TooOften) -> Self {
+        Code::RateLimited(error.retry_after_s).because(error.to_string())
     }
 }
 

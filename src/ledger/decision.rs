@@ -51,8 +51,8 @@ pub struct Emitted {
 pub enum Rejection {
     /// The state of this stream is needed too.
     Needs(StreamId),
-    /// These rows of a user are needed too.
-    NeedsRows(UserId, Wanted),
+    /// These rows of users are needed too.
+    NeedsRows(Vec<(UserId, Wanted)>),
     /// A rule says no.
     Refused(LedgerError),
 }
@@ -195,14 +195,26 @@ impl<'a, S: States> Draft<'a, S> {
                 self.move_credits(user_id, &change)?;
             }
             Command::SettleUser { user_id } => self.settle_user(user_id)?,
-            Command::Together(commands) => {
-                for (index, command) in commands.iter().enumerate() {
-                    self.run(command)
-                        .map_err(|rejection| rejection.of_item(index))?;
-                }
-            }
+            Command::Together(commands) => self.run_all(commands)?,
         }
         Ok(())
+    }
+
+    /// One after another. What several of them lack is asked for at once, not one round for each.
+    fn run_all(&mut self, commands: &[Command]) -> Result<(), Rejection> {
+        let mut needed = Vec::new();
+        for (index, command) in commands.iter().enumerate() {
+            match self.run(command) {
+                Err(Rejection::NeedsRows(rows)) => needed.extend(rows),
+                Err(rejection) if needed.is_empty() => return Err(rejection.of_item(index)),
+                Err(_) | Ok(()) => {}
+            }
+        }
+        if needed.is_empty() {
+            Ok(())
+        } else {
+            Err(Rejection::NeedsRows(needed))
+        }
     }
 
     fn user(&self, id: &UserId) -> Result<&User, Rejection> {
@@ -392,7 +404,7 @@ impl<'a, S: States> Draft<'a, S> {
     ) -> Result<(), Rejection> {
         let events = match self.user(id)?.decide(command) {
             Err(LedgerError::Unread(wanted)) => {
-                return Err(Rejection::NeedsRows(id.clone(), *wanted));
+                return Err(Rejection::NeedsRows(vec![(id.clone(), *wanted)]));
             }
             decided => decided?,
         };

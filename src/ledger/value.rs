@@ -521,19 +521,23 @@ mod tests {
             (-300, 500, 0, 0, 800),
         ] {
             let credits = |n| Credits::new(n).unwrap();
-            let account = Account::of(net, credits(disputed)).unwrap();
+            let account = Account::of(net, credits(disputed), Credits::ZERO).unwrap();
             let expected = Account {
                 balance: credits(balance),
                 held: credits(held),
                 debt: credits(debt),
                 disputed: credits(disputed),
+                reserved: Credits::ZERO,
             };
             assert_eq!(account, expected, "{net} {disputed}");
             assert_eq!(account.net(), net);
             assert!(account.debt.is_zero() || account.available() == 0);
         }
-        assert_eq!(Account::of(Credits::MAX + 1, Credits::ZERO), None);
-        assert_eq!(Account::of(i64::MIN, Credits::ZERO), None);
+        assert_eq!(
+            Account::of(Credits::MAX + 1, Credits::ZERO, Credits::ZERO),
+            None
+        );
+        assert_eq!(Account::of(i64::MIN, Credits::ZERO, Credits::ZERO), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::load::{Answered, Head, Loaded, Stored, Tried};
 use super::plan::{Plan, Planned, inbox_key, request_key, retry_key};
 use super::statements::StatementError;
 use super::unit::{Answer, Came, Origin, Outcome, Recorded, Request, Unit, Work};
-use crate::ledger::event::EVENT_VERSION;
+use crate::ledger::event::{EVENT_VERSION, UserEvent};
 use crate::ledger::{
     self, Account, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection, Settlement,
     States, StreamId, User, UserId,
@@ -71,7 +71,11 @@ struct Working {
     stored: HashSet<(String, String)>,
     retried: HashMap<(String, String), Tried>,
     answered: HashMap<(String, String), Answered>,
+    settlements: HashMap<Place, Settlement>,
     now: DateTime<Utc>,
+    /// When it is in the history: never before the end of a shard of this batch, so that in each stream what is decided
+    /// later is also recorded later, whatever the clocks of instances say.
+    at: DateTime<Utc>,
     append: Append,
 }
 
@@ -92,6 +96,8 @@ impl States for Working {
 
 impl Working {
     fn new(plan: &Plan, loaded: Loaded, now: DateTime<Utc>) -> Result<Self, StatementError> {
+        let ends = loaded.heads.values().map(|head| head.recorded_at);
+        let at = ends.chain([now]).max().unwrap_or(now);
         let mut working = Self {
             users: HashMap::new(),
             purchases: HashMap::new(),
@@ -101,13 +107,16 @@ impl Working {
             stored: loaded.inbox,
             retried: loaded.retried,
             answered: loaded.requests,
+            settlements: loaded.settlements,
             now,
+            at,
             append: Append {
                 now,
                 ..Append::default()
             },
         };
         let mut streams = loaded.streams;
+        let mut rows = loaded.rows;
         for (stream, supposed) in &plan.supposed {
             let shard = match stream {
                 StreamId::Purchase(id) => working.homes.get(id).copied().unwrap_or(*supposed),
@@ -119,7 +128,13 @@ impl Working {
             let stored = streams.remove(&(stream.clone(), shard));
             match stream {
                 StreamId::User(id) => {
-                    working.users.insert(id.clone(), Slot::read(shard, stored)?);
+                    let mut slot: Slot<User> = Slot::read(shard, stored)?;
+                    if let (Some(wanted), Some(read)) = (plan.rows.get(id), rows.remove(id)) {
+                        slot.state.take_in(wanted, read);
+                        // What was read may say that nothing happens as soon as was feared.
+                        slot.changed = slot.version > 0;
+                    }
+                    working.users.insert(id.clone(), slot);
                 }
                 StreamId::Purchase(id) => {
                     working
@@ -149,7 +164,10 @@ impl Working {
             Work::Apply(command) => match ledger::decide(command, self) {
                 Ok(emitted) => self.record(unit, emitted)?,
                 Err(Rejection::Refused(error)) => self.refuse(unit, error),
-                Err(Rejection::NeedsRows(..)) => return Ok(None),
+                Err(Rejection::NeedsRows(needed)) => {
+                    planned.learn_rows(needed);
+                    return Ok(None);
+                }
                 Err(Rejection::Needs(stream)) => {
                     let home = match &stream {
                         StreamId::Purchase(id) => self.homes.get(id).copied(),
@@ -178,7 +196,10 @@ impl Working {
             Origin::Request(request) => request_key(request)
                 .and_then(|key| self.answered.get(&key))
                 .map(|answered| answered.to(request)),
-            Origin::Session { .. } | Origin::Operator(_) | Origin::System => None,
+            Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => None,
         })
     }
 
@@ -203,9 +224,11 @@ impl Working {
             Origin::Delivery(_) | Origin::Retry(_) => {
                 self.keep(unit, Outcome::Parked, Why::reason(error.to_string()))
             }
-            Origin::Request(_) | Origin::Session { .. } | Origin::Operator(_) | Origin::System => {
-                self.keep(unit, Outcome::Refused(error), Why::default())
-            }
+            Origin::Request(_)
+            | Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => self.keep(unit, Outcome::Refused(error), Why::default()),
         }
     }
 
@@ -269,7 +292,10 @@ impl Working {
                 }
                 Outcome::Answered { answer, hit: false }
             }
-            Origin::Session { .. } | Origin::Operator(_) | Origin::System => outcome,
+            Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => outcome,
         }
     }
 
@@ -309,9 +335,12 @@ impl Working {
         };
         self.leave_work(&emitted, sequence);
         let head = self.heads.get_mut(&shard).ok_or_else(not_loaded)?;
-        // A clock that jumps back does not take the shard's history with it.
-        head.recorded_at = head.recorded_at.max(self.now);
+        head.recorded_at = self.at;
         head.position += 1;
+        let place = Place {
+            shard,
+            position: head.position,
+        };
         let payload = serde_json::to_string(&emitted.event).map_err(unwritable)?;
         head.hash = chain::link(
             &head.hash,
@@ -331,6 +360,17 @@ impl Working {
             },
         );
         self.moved.insert(shard);
+        if let Event::User(event) = &emitted.event {
+            if let UserEvent::CreditsHeld(held) = event {
+                let user_id = emitted.stream.aggregate_id().to_owned();
+                let row = (place, user_id, held.times_out_at_s);
+                self.append.holds.push(row);
+            }
+            if let Some((settled, settlement)) = event.settles() {
+                self.settlements.insert(settled, settlement);
+                self.append.settlements.push((settled, settlement));
+            }
+        }
         self.append.events.push(EventRow {
             stream: emitted.stream,
             sequence,
@@ -371,11 +411,24 @@ impl Working {
     }
 
     fn into_append(mut self) -> Result<Append, StatementError> {
-        for (id, slot) in self.users {
-            slot.write(StreamId::User(id), &mut self.append.streams)?;
+        for (id, mut slot) in self.users {
+            if !slot.changed {
+                continue;
+            }
+            let due_at_s = slot.state.due_at_s();
+            let stored = slot.state.store_lots();
+            let changed = stored.changed.into_iter();
+            self.append
+                .lots
+                .extend(changed.map(|lot| (id.clone(), slot.shard, lot)));
+            let gone = stored.gone.into_iter();
+            self.append
+                .lots_gone
+                .extend(gone.map(|lot| (id.clone(), lot)));
+            slot.write(StreamId::User(id), due_at_s, &mut self.append.streams)?;
         }
         for (id, slot) in self.purchases {
-            slot.write(StreamId::Purchase(id), &mut self.append.streams)?;
+            slot.write(StreamId::Purchase(id), None, &mut self.append.streams)?;
         }
         for shard in self.moved {
             if let Some(head) = self.heads.remove(&shard) {
@@ -428,13 +481,19 @@ impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
         (self.shard, self.version)
     }
 
-    fn write(self, stream: StreamId, rows: &mut Vec<StreamRow>) -> Result<(), StatementError> {
+    fn write(
+        self,
+        stream: StreamId,
+        due_at_s: Option<i64>,
+        rows: &mut Vec<StreamRow>,
+    ) -> Result<(), StatementError> {
         if self.changed {
             rows.push(StreamRow {
                 stream,
                 shard: self.shard,
                 version: self.version,
                 new: self.new,
+                due_at_s,
                 state: serde_json::to_string(&self.state).map_err(unwritable)?,
             });
         }

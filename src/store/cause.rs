@@ -47,6 +47,11 @@ impl Caused {
                 provider_event_id: None,
                 metadata: serde_json::json!({ "session": user_id }).to_string(),
             },
+            Origin::Backend { principal } => Self {
+                source: Source::Api.as_str(),
+                provider_event_id: None,
+                metadata: serde_json::json!({ "principal": principal }).to_string(),
+            },
             Origin::Operator(Operator { actor, reason }) => Self {
                 source: Source::Admin.as_str(),
                 provider_event_id: None,
@@ -96,6 +101,14 @@ mod tests {
                 r#"{"actor":"ops","inbox":"k","reason":"ticket 7"}"#,
             ),
             (session, "api", None, r#"{"session":"user_1"}"#),
+            (
+                Origin::Backend {
+                    principal: "service".to_owned(),
+                },
+                "api",
+                None,
+                r#"{"principal":"service"}"#,
+            ),
             (
                 Origin::Operator(operator()),
                 "admin",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join3;
+use futures_util::future::{join3, join4, try_join};
 use tokio_postgres::{Client, Row};
 
 use super::chain::Hash;
@@ -11,7 +11,8 @@ use super::home::Shard;
 use super::plan::Plan;
 use super::statements::{StatementError, Statements};
 use super::unit::Answer;
-use crate::ledger::{PurchaseId, StreamId};
+use crate::ledger::user::ReadRows;
+use crate::ledger::{Place, PurchaseId, Settlement, StreamId, UserId};
 
 /// The end of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,10 @@ pub(super) struct Loaded {
     pub(super) requests: HashMap<(String, String), Answered>,
     /// Streams by where they were found.
     pub(super) streams: HashMap<(StreamId, Shard), Stored>,
+    /// Rows of users that were asked for.
+    pub(super) rows: HashMap<UserId, ReadRows>,
+    /// Of the holds and spends that were asked for, those that are settled.
+    pub(super) settlements: HashMap<Place, Settlement>,
 }
 
 /// Begins the transaction, locks, reads.
@@ -121,7 +126,7 @@ pub(super) async fn load(
                     .await
             }
         };
-        futures_util::future::try_join(inbox, requests).await
+        try_join(inbox, requests).await
     };
     let streams = async {
         if ids.is_empty() {
@@ -132,10 +137,20 @@ pub(super) async fn load(
                 .await
         }
     };
-    let (locked, guards, streams) = join3(begin_and_lock, guards, streams).await;
+    let rows = try_join(
+        statements.rows.read(client, &plan.rows),
+        statements.rows.read_settlements(client, &plan.settlements),
+    );
+    let (locked, guards, streams, rows) = join4(begin_and_lock, guards, streams, rows).await;
     let (heads, retried) = locked?;
     let (inbox, requests) = guards?;
-    read(&heads, &retried, &inbox, &requests, &streams?)
+    let loaded = read(&heads, &retried, &inbox, &requests, &streams?)?;
+    let (rows, settlements) = rows?;
+    Ok(Loaded {
+        rows,
+        settlements,
+        ..loaded
+    })
 }
 
 /// Pairs as two columns.

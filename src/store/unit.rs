@@ -30,6 +30,11 @@ pub enum Origin {
         /// The user who asked.
         user_id: String,
     },
+    /// A call of a backend without an idempotency key; guarded by the aggregates alone.
+    Backend {
+        /// The name of the API key's principal.
+        principal: String,
+    },
     /// An act of an operator; guarded by the aggregates alone.
     Operator(Operator),
     /// The program's own follow-up of what was recorded; guarded by the aggregates alone.
