@@ -4,6 +4,7 @@
 //! here may write, and no rule may depend on it.
 
 mod admin;
+mod event;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool, PoolError};
@@ -24,6 +25,9 @@ pub enum ReadError {
     /// The query failed.
     #[error("the query failed: {0}")]
     Query(#[from] tokio_postgres::Error),
+    /// The database holds what this version can not read.
+    #[error("a stored value can not be read")]
+    Unreadable,
 }
 
 /// Reads with the service's role.
