@@ -72,10 +72,16 @@ pub struct Balance {
     debt: i64,
     /// The place in the user's history of the event that changed it last; 0: none did.
     version: i64,
-    /// The time of which it is, if one was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, format = DateTime)]
-    at: Option<String>,
+}
+
+/// An account at a time that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BalanceAt {
+    #[serde(flatten)]
+    balance: Balance,
+    /// The time.
+    #[schema(format = DateTime)]
+    at: String,
 }
 
 /// An account.
@@ -87,15 +93,14 @@ pub fn balance(user_id: &str, row: &BalanceRow) -> Balance {
         available: row.balance - row.held,
         debt: row.debt,
         version: row.version,
-        at: None,
     }
 }
 
 /// An account at another time.
-pub fn balance_at(user_id: &str, row: &BalanceRow, at: DateTime<Utc>) -> Balance {
-    Balance {
-        at: Some(time(at)),
-        ..balance(user_id, row)
+pub fn balance_at(user_id: &str, row: &BalanceRow, at: DateTime<Utc>) -> BalanceAt {
+    BalanceAt {
+        balance: balance(user_id, row),
+        at: time(at),
     }
 }
 

@@ -280,7 +280,7 @@ fn problems(status: u16, codes: &BTreeMap<&str, Code>) -> Value {
 }
 
 fn problem() -> Value {
-    let codes = Code::ALL.map(Code::code);
+    let codes = Code::ALL.map(Code::code).to_vec();
     json!({
         "type": "object",
         "description": "Why something was not done: RFC 9457. Some codes bring members of their own.",

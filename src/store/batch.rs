@@ -90,7 +90,7 @@ impl States for Working {
         self.settlements.get(&of).copied()
     }
     fn at_s(&self) -> i64 {
-        self.now.timestamp()
+        self.at.timestamp()
     }
 }
 

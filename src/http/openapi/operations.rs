@@ -131,7 +131,7 @@ fn backend() -> Vec<Operation> {
             &json!({ "type": "string", "format": "date-time" }),
             "At this time: of a past one what the account was, of one to come what is known to end until then.",
         )
-        .answers::<account::Balance>(200, "The account.")
+        .answers_either::<account::Balance, account::BalanceAt>(200, "The account.")
         .refuses(&unknown),
         get(
             "/v1/users/{user_id}/entries",
