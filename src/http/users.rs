@@ -184,12 +184,12 @@ async fn balance_at(
     user_id: &UserId,
     at: DateTime<Utc>,
 ) -> Result<HttpResponse, Problem> {
-    let balance = match app.reads.balance_at(user_id.as_str(), at).await? {
-        Some(balance) => balance,
-        None => {
-            known_row(app, user_id).await?;
-            BalanceRow::default()
-        }
+    let known = app.reads.balance_at(user_id.as_str(), at).await?;
+    let balance = if let Some(balance) = known {
+        balance
+    } else {
+        known_row(app, user_id).await?;
+        BalanceRow::default()
     };
     Ok(HttpResponse::Ok().json(account::balance_at(user_id.as_str(), &balance, at)))
 }

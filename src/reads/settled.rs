@@ -187,7 +187,9 @@ pub(super) async fn settle(
         }
         match user.decide(&UserCommand::Settle { at_s }) {
             Ok(events) => {
-                events.iter().for_each(|event| user.evolve(event));
+                for event in &events {
+                    user.evolve(event);
+                }
                 return Ok(Some((user, row.try_get("version")?)));
             }
             Err(LedgerError::Unread(more)) => {
