@@ -59,16 +59,64 @@ create trigger events_refuse_truncate before truncate on events
 alter table events enable always trigger events_refuse_row_change;
 alter table events enable always trigger events_refuse_truncate;
 
--- The state of each stream after its last event: always the fold of its events.
+-- The state of each stream after its last event: always the fold of its events. `due_at_s`: when it changes by itself,
+-- since credits end or a hold times out; not later, it may be earlier.
 create table streams (
   aggregate_type text collate "C" not null,
   aggregate_id text collate "C" not null,
   shard smallint not null,
   version bigint not null,
   state json not null,
+  due_at_s bigint,
   constraint streams_pkey primary key (aggregate_id, aggregate_type, shard),
   constraint streams_version check (version > 0)
 ) with (fillfactor = 80);
+
+create index streams_due on streams (due_at_s) where due_at_s is not null;
+
+-- The part of a user's state that is too much to write each time: lots behind those that burn next, and lots of purchases
+-- that ended unspent (`expired`), of which some may count as taken back (`counted`).
+create table lots (
+  user_id text collate "C" not null,
+  lot bigint not null,
+  shard smallint not null,
+  kind text collate "C" not null,
+  priority smallint not null,
+  expires_at_s bigint,
+  purchase_id text collate "C",
+  amount bigint not null,
+  remaining bigint not null,
+  contested bigint not null,
+  expired bigint not null,
+  counted bigint not null,
+  constraint lots_pkey primary key (user_id, lot, shard),
+  constraint lots_kind check (kind in ('paid', 'bonus', 'plan', 'promo')),
+  constraint lots_amounts check (remaining >= 0 and contested between 0 and remaining
+                                 and expired >= 0 and counted between 0 and expired)
+) with (fillfactor = 80);
+create index lots_burn on lots (user_id, priority, coalesce(expires_at_s, 9223372036854775807), (kind = 'paid'), lot)
+ where remaining > 0;
+create index lots_ends on lots (user_id, expires_at_s) where remaining > contested and expires_at_s is not null;
+create index lots_purchase on lots (user_id, purchase_id) where purchase_id is not null;
+
+-- Holds that are open, by the place of the event that placed them.
+create table holds (
+  shard smallint not null,
+  position bigint not null,
+  user_id text collate "C" not null,
+  times_out_at_s bigint not null,
+  constraint holds_pkey primary key (position, shard)
+);
+create index holds_due on holds (user_id, times_out_at_s);
+
+-- What became of holds, and which spends were reversed, by the place of the event that placed or spent: once, for ever.
+create table settlements (
+  shard smallint not null,
+  position bigint not null,
+  settlement text collate "C" not null,
+  constraint settlements_pkey primary key (position, shard),
+  constraint settlements_settlement check (settlement in ('captured', 'released', 'timed out', 'reversed'))
+);
 
 -- Where a purchase lives, decided when it is first recorded. One row per purchase in the whole database.
 create table homes (
@@ -126,7 +174,8 @@ create table outbox (
   constraint outbox_subject check ((kind = 'subscription') = (subject is not null))
 ) with (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- Answers already given, by who asked and under which key: the same request gets the same answer.
+-- Answers already given, by who asked and under which key: the same request gets the same answer. `fields` has a digest
+-- of each field that was asked, to say which differ in another request under the same key.
 create table requests (
   principal text collate "C" not null,
   idempotency_key text collate "C" not null,
@@ -134,6 +183,7 @@ create table requests (
   status smallint not null,
   body json not null,
   recorded_at timestamptz not null,
+  fields json not null,
   constraint requests_pkey primary key (idempotency_key, principal),
   constraint requests_digest check (length(digest) = 32)
 );
@@ -156,3 +206,21 @@ create table read_models (
   built_at timestamptz not null,
   constraint read_models_pkey primary key (name)
 );
+
+-- API keys that were given out: digests, never keys. Whose they are is a name, which may have several, so that one can
+-- take the place of another; what each may do is its own. Only the service reads them; the owner makes and revokes them.
+create table api_keys (
+  prefix text collate "C" not null,
+  name text collate "C" not null,
+  digest bytea not null,
+  scopes text[] collate "C" not null,
+  created_at timestamptz not null,
+  revoked_at timestamptz,
+  constraint api_keys_pkey primary key (prefix),
+  constraint api_keys_prefix check (prefix ~ '^cl_[0-9a-f]{12}$'),
+  constraint api_keys_name check (name ~ '^[a-z0-9_.-]{1,64}$'),
+  constraint api_keys_digest check (length(digest) = 32),
+  constraint api_keys_scopes check (cardinality(scopes) > 0)
+);
+-- The keys that are good, oldest first.
+create index api_keys_live on api_keys (created_at, prefix) where revoked_at is null;

@@ -15,8 +15,8 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::access::{AccessError, ApiKeys, Sessions};
-use crate::config::Config;
+use crate::access::{AccessError, ApiKeys, IssuedKeys, RateLimits, Sessions};
+use crate::config::{Config, Referral};
 use crate::http;
 use crate::ledger::Salt;
 use crate::outbound::{RazorpayApi, SetupError, StripeApi};
@@ -53,10 +53,16 @@ pub struct App {
     pub providers: Providers,
     /// What a sign-up gets and what payments buy.
     pub rules: Rules,
+    /// What a recommendation gives.
+    pub referral: Referral,
     /// Whose session tokens are taken.
     pub sessions: Sessions,
-    /// Which backends may ask.
+    /// Which backends may ask: by the settings.
     pub api_keys: ApiKeys,
+    /// And by the database.
+    pub issued_keys: IssuedKeys,
+    /// How often anybody may ask.
+    pub limits: RateLimits,
     /// Razorpay's API, where its keys are set.
     pub razorpay_api: Option<RazorpayApi>,
     /// What Razorpay signs checkouts with.
@@ -151,11 +157,14 @@ impl App {
         let app = Self {
             ledger,
             backlog: Backlog::new(pool.clone()),
+            issued_keys: IssuedKeys::new(pool.clone()),
             reads: Reads::new(pool),
             providers: parts.providers,
             rules: config.rules.clone(),
+            referral: config.referral,
             sessions: parts.sessions,
             api_keys: parts.api_keys,
+            limits: RateLimits::new(&config.rate_limits),
             razorpay_api: parts.razorpay_api,
             razorpay_key_secret: config.razorpay_api.key_secret.clone(),
             stripe_api: parts.stripe_api,

@@ -3,7 +3,9 @@
 //! Every setting has one name. `VERIFY_WAIT_MS` in the environment is `verify_wait_ms` in the file. One that would do
 //! nothing without another is an error. Must never show a secret: errors name the setting, not its value.
 
+mod access;
 mod api;
+mod referral;
 mod set_up;
 
 use std::collections::BTreeMap;
@@ -16,12 +18,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::access::{ApiKeySettings, ClerkSettings, KeySource, SessionSettings, SupabaseSettings};
+use crate::access::{ApiKeySettings, RateLimitSettings, SessionSettings};
 use crate::ledger::Credits;
 use crate::postgres::DatabaseSettings;
 use crate::provider::{Catalog, Rules, Signup};
 use crate::store::LedgerSettings;
 pub use api::{RazorpayApiSettings, StripeApiSettings};
+pub use referral::Referral;
 pub use set_up::SetUp;
 
 /// Where settings are looked for when nobody says where.
@@ -52,8 +55,12 @@ pub struct Config {
     pub sessions: SessionSettings,
     /// `ADMIN_API_KEY`, `SERVICE_API_KEY`, `AUDIT_API_KEY`.
     pub api_keys: ApiKeySettings,
+    /// `RATE_LIMIT_PER_KEY`, `RATE_LIMIT_PER_ADDRESS`, `RATE_LIMIT_BURST`, `TRUSTED_PROXIES`.
+    pub rate_limits: RateLimitSettings,
     /// `[signup]` and `[[catalog]]` of the file.
     pub rules: Rules,
+    /// `[referral]` of the file.
+    pub referral: Referral,
     /// `VERIFY_WAIT_MS`: how long verify-payment waits for the webhook, 0 to 30,000 ms.
     pub verify_wait: Duration,
     /// `MATCH_AFTER_MS`: how long after a payment that names nobody its payer's e-mail address is looked at, 0 to
@@ -101,6 +108,7 @@ pub enum ConfigError {
 #[derive(Deserialize, Default)]
 struct File {
     signup: Option<SignupTable>,
+    referral: Option<Referral>,
     catalog: Option<Catalog>,
     #[serde(flatten)]
     settings: BTreeMap<String, toml::Value>,
@@ -114,7 +122,7 @@ struct SignupTable {
 }
 
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 28] = [
+pub const NAMES: [&str; 32] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -137,6 +145,10 @@ pub const NAMES: [&str; 28] = [
     "ADMIN_API_KEY",
     "SERVICE_API_KEY",
     "AUDIT_API_KEY",
+    "RATE_LIMIT_PER_KEY",
+    "RATE_LIMIT_PER_ADDRESS",
+    "RATE_LIMIT_BURST",
+    "TRUSTED_PROXIES",
     "VERIFY_WAIT_MS",
     "MATCH_AFTER_MS",
     "UPKEEP_EVERY_MS",
@@ -190,6 +202,7 @@ impl Config {
                 service: settings.secret("SERVICE_API_KEY"),
                 audit: settings.secret("AUDIT_API_KEY"),
             },
+            rate_limits: settings.rate_limits()?,
             rules: Rules {
                 signup: Signup {
                     bonus_credits: signup
@@ -202,6 +215,7 @@ impl Config {
                 },
                 catalog: file.catalog.unwrap_or_default(),
             },
+            referral: file.referral.unwrap_or_default(),
             verify_wait: Duration::from_millis(
                 settings
                     .number("VERIFY_WAIT_MS", 0, 30_000, "must be 0 to 30000")?
@@ -382,40 +396,6 @@ impl Settings<'_> {
             queue: self
                 .size("QUEUE", 65_536, "must be 1 to 65536")?
                 .unwrap_or(default.queue),
-        })
-    }
-
-    fn sessions(&self) -> Result<SessionSettings, ConfigError> {
-        let keys = match (self.text("CLERK_JWT_KEY"), self.text("CLERK_JWKS_URL")) {
-            (Some(_), Some(_)) => {
-                return Err(value(
-                    "CLERK_JWKS_URL",
-                    "must not be set beside CLERK_JWT_KEY",
-                ));
-            }
-            (Some(pem), None) => Some(KeySource::Pem(pem)),
-            (None, Some(url)) => Some(KeySource::Jwks(url)),
-            (None, None) => {
-                let rule = "needs CLERK_JWT_KEY or CLERK_JWKS_URL, too";
-                self.refuse("CLERK_ISSUER", rule)?;
-                self.refuse("CLERK_AUTHORIZED_PARTIES", rule)?;
-                None
-            }
-        };
-        let supabase_url = self.text("SUPABASE_URL");
-        if supabase_url.is_none() {
-            self.refuse("SUPABASE_JWT_SECRET", "needs SUPABASE_URL, too")?;
-        }
-        Ok(SessionSettings {
-            clerk: keys.map(|keys| ClerkSettings {
-                keys,
-                issuer: self.text("CLERK_ISSUER"),
-                authorized_parties: self.list("CLERK_AUTHORIZED_PARTIES"),
-            }),
-            supabase: supabase_url.map(|url| SupabaseSettings {
-                url,
-                jwt_secret: self.secret("SUPABASE_JWT_SECRET"),
-            }),
         })
     }
 }

@@ -4,16 +4,21 @@
 //! here may write, and no rule may depend on it.
 
 mod admin;
+mod event;
+mod lots;
+mod settled;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool, PoolError};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::store::StatementError;
 pub use admin::{
     Count, EndRow, InboxRow, LATEST, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved,
     UserCounts,
 };
+pub use lots::{LotRow, OriginRow};
 
 /// The database can not answer now.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,12 @@ pub enum ReadError {
     /// The query failed.
     #[error("the query failed: {0}")]
     Query(#[from] tokio_postgres::Error),
+    /// Rows beside a state could not be read now.
+    #[error("the query failed: {0}")]
+    Rows(StatementError),
+    /// The database holds what this version can not read.
+    #[error("a stored value can not be read")]
+    Unreadable,
 }
 
 /// Reads with the service's role.
@@ -53,6 +64,17 @@ pub struct UserRow {
     pub balance: BalanceRow,
 }
 
+/// A user in a list of users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedUser {
+    /// Who.
+    pub user_id: String,
+    /// When the user registered; the beginning of 1970: never so far.
+    pub listed_at: DateTime<Utc>,
+    /// The user with the account.
+    pub user: UserRow,
+}
+
 /// An account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BalanceRow {
@@ -64,6 +86,8 @@ pub struct BalanceRow {
     pub debt: i64,
     /// The place in the user's stream of the event that changed it last; 0: none did.
     pub version: i64,
+    /// When credits may end or a hold may time out, seconds since 1970: from then on the rest of it may not be so any more.
+    pub due_at_s: Option<i64>,
 }
 
 /// A movement of credits.
@@ -89,6 +113,14 @@ pub struct EntryRow {
     pub provider_event_id: Option<String>,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
+    /// The lots that it took from or gave back to, JSON.
+    pub slices: Option<String>,
+    /// The entry that it reverses, or the hold that it ends.
+    pub about: Option<String>,
+    /// What the caller said of it.
+    pub reason: Option<String>,
+    /// The caller's own id of it.
+    pub reference: Option<String>,
 }
 
 /// A purchase.
@@ -139,29 +171,55 @@ impl Reads {
     }
 
     /// A user and the account; `known` is false when there is neither, and no purchase names the user.
-    pub async fn user(&self, user_id: &str) -> Result<UserRow, ReadError> {
+    pub async fn user(&self, user_id: &str, now: DateTime<Utc>) -> Result<UserRow, ReadError> {
         let rows = self
             .query(include_str!("../projections/users/get.sql"), &[&user_id])
             .await?;
-        let row = rows.first().ok_or_else(missing_row)?;
-        Ok(UserRow {
-            known: row.try_get("known")?,
-            registered: row.try_get("registered")?,
-            deleted: row.try_get("deleted")?,
-            plan: row.try_get("plan")?,
-            email: row.try_get("email")?,
-            first_name: row.try_get("first_name")?,
-            last_name: row.try_get("last_name")?,
-            balance: balance(row)?,
-        })
+        let mut user = user(rows.first().ok_or_else(missing_row)?)?;
+        user.balance = self.settled(user_id, user.balance, now).await?;
+        Ok(user)
     }
 
-    /// A user's account; `None`: the user never had credits.
-    pub async fn balance(&self, user_id: &str) -> Result<Option<BalanceRow>, ReadError> {
+    /// Users before a time of registration and an id, newest first; of an e-mail address, in any case, or all whom the
+    /// identity provider or a plan made known.
+    pub async fn users(
+        &self,
+        email: Option<&str>,
+        before: (DateTime<Utc>, &str),
+        limit: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<ListedUser>, ReadError> {
+        let (time, user_id) = before;
+        let rows = if let Some(email) = email {
+            let sql = include_str!("../projections/users/page_by_email.sql");
+            self.query(sql, &[&time, &user_id, &limit, &email]).await?
+        } else {
+            let sql = include_str!("../projections/users/page.sql");
+            self.query(sql, &[&time, &user_id, &limit]).await?
+        };
+        let mut users = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut listed = listed_user(row)?;
+            let balance = listed.user.balance;
+            listed.user.balance = self.settled(&listed.user_id, balance, now).await?;
+            users.push(listed);
+        }
+        Ok(users)
+    }
+
+    /// A user's account now; `None`: the user never had credits.
+    pub async fn balance(
+        &self,
+        user_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<BalanceRow>, ReadError> {
         let rows = self
             .query(include_str!("../projections/balance/get.sql"), &[&user_id])
             .await?;
-        rows.first().map(balance).transpose()
+        match rows.first() {
+            Some(row) => Ok(Some(self.settled(user_id, balance(row)?, now).await?)),
+            None => Ok(None),
+        }
     }
 
     /// A user's movements before a place in the stream, newest first.
@@ -261,6 +319,27 @@ fn missing_row() -> ReadError {
     ReadError::Pool(PoolError::Closed)
 }
 
+fn user(row: &Row) -> Result<UserRow, ReadError> {
+    Ok(UserRow {
+        known: row.try_get("known")?,
+        registered: row.try_get("registered")?,
+        deleted: row.try_get("deleted")?,
+        plan: row.try_get("plan")?,
+        email: row.try_get("email")?,
+        first_name: row.try_get("first_name")?,
+        last_name: row.try_get("last_name")?,
+        balance: balance(row)?,
+    })
+}
+
+fn listed_user(row: &Row) -> Result<ListedUser, ReadError> {
+    Ok(ListedUser {
+        user_id: row.try_get("user_id")?,
+        listed_at: row.try_get("listed_at")?,
+        user: user(row)?,
+    })
+}
+
 fn owner(row: &Row) -> Result<OwnerRow, ReadError> {
     Ok(OwnerRow {
         user_id: row.try_get("user_id")?,
@@ -274,6 +353,7 @@ fn balance(row: &Row) -> Result<BalanceRow, ReadError> {
         held: row.try_get("held")?,
         debt: row.try_get("debt")?,
         version: row.try_get("version")?,
+        due_at_s: row.try_get("due_at_s")?,
     })
 }
 
@@ -289,6 +369,10 @@ fn entry(row: &Row) -> Result<EntryRow, ReadError> {
         source: row.try_get("source")?,
         provider_event_id: row.try_get("provider_event_id")?,
         recorded_at: row.try_get("recorded_at")?,
+        slices: row.try_get("slices")?,
+        about: row.try_get("about")?,
+        reason: row.try_get("reason")?,
+        reference: row.try_get("reference")?,
     })
 }
 

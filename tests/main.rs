@@ -9,6 +9,7 @@
 
 mod support;
 
+mod access;
 mod accounts;
 mod admin;
 mod crash;
@@ -27,5 +28,6 @@ mod store;
 mod stripe;
 mod traps;
 mod upkeep;
+mod users;
 mod verify;
 mod webhooks;

@@ -1,6 +1,8 @@
 -- The account after the newest event of each user. Events carry the account after them, so the last one says it all.
 -- handles: SignupBonusGranted, CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored
--- ignores: UserRegistered, UserProfileChanged, UserDeleted, SubscriptionChanged, PlanChanged
+-- handles: CreditsGranted, CreditsSpent, SpendReversed, CreditsHeld, HoldCaptured
+-- handles: HoldReleased, CreditsExpired
+-- ignores: UserRegistered, UserProfileChanged, UserDeleted, SubscriptionChanged, PlanChanged, UserReferred
 -- ignores: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
 -- ignores: SubscriptionNamed, PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into balance as known (user_id, balance, held, debt, version)

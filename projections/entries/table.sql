@@ -11,5 +11,9 @@ create table entries (
   source text collate "C" not null,
   provider_event_id text collate "C",
   recorded_at timestamptz not null,
+  slices jsonb, -- the lots that it took from or gave back to
+  about text collate "C", -- the entry that it reverses, or the hold that it ends
+  reason text,
+  reference text,
   constraint entries_pkey primary key (user_id, sequence)
 );

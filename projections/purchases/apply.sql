@@ -3,7 +3,8 @@
 -- handles: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
 -- handles: SubscriptionNamed, PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 -- ignores: UserRegistered, SignupBonusGranted, UserProfileChanged, UserDeleted, CreditsPurchased, CreditsHeldBack
--- ignores: CreditsClawedBack, CreditsRestored, SubscriptionChanged, PlanChanged
+-- ignores: CreditsClawedBack, CreditsRestored, SubscriptionChanged, PlanChanged, UserReferred, CreditsGranted
+-- ignores: CreditsSpent, SpendReversed, CreditsHeld, HoldCaptured, HoldReleased, CreditsExpired
 insert into purchases as known (purchase_id, user_id, captured, amount_minor, currency, order_id, sku, credits,
                                 subscription_id, payer_email, refunded_minor, disputed_minor, lost_minor,
                                 standing_sequence, part_of, paid_at, recorded_at)

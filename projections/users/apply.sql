@@ -2,6 +2,8 @@
 -- last one that was set, else that of the registration.
 -- handles: UserRegistered, SignupBonusGranted, UserProfileChanged, UserDeleted, PlanChanged
 -- ignores: CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored, SubscriptionChanged
+-- ignores: UserReferred, CreditsGranted, CreditsSpent, SpendReversed, CreditsHeld, HoldCaptured, HoldReleased
+-- ignores: CreditsExpired
 -- ignores: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
 -- ignores: SubscriptionNamed, PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into users as known (user_id, registered, deleted, bonus, plan, plan_sequence, email, email_verified,

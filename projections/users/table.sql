@@ -18,3 +18,5 @@ create table users (
 create index users_email on users (lower(email)) where email is not null;
 -- Users who never got the bonus of a sign-up.
 create index users_without_bonus on users (user_id) where not bonus and not deleted;
+-- All users as they are listed: the newest registration first, who never registered last.
+create index users_newest on users (coalesce(registered_at, timestamptz 'epoch'), user_id);

@@ -1,10 +1,11 @@
-//! API keys of backends, operators and auditors, and what each may do.
+//! API keys of backends, operators and auditors, and what each may do; the keys of the settings.
 //!
 //! Owns the scopes and the comparison of keys. Keeps SHA-256 digests only, never a key: a key has at least 16
 //! characters and is meant to be random, so a slow hash would add nothing but load.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -113,7 +114,7 @@ pub struct ApiKeySettings {
     pub audit: Option<SecretString>,
 }
 
-/// The known API keys. Its `Debug` shows principals, not digests.
+/// The API keys of the settings. Its `Debug` shows principals, not digests.
 pub struct ApiKeys {
     entries: Vec<Entry>,
 }
@@ -121,7 +122,7 @@ pub struct ApiKeys {
 struct Entry {
     setting: &'static str,
     digest: [u8; 32],
-    principal: Principal,
+    principal: Arc<Principal>,
 }
 
 impl ApiKeys {
@@ -164,7 +165,7 @@ impl ApiKeys {
             entries.push(Entry {
                 setting,
                 digest,
-                principal,
+                principal: Arc::new(principal),
             });
         }
         Ok(Self { entries })
@@ -179,7 +180,7 @@ impl ApiKeys {
     ///
     /// Every known key is compared, in constant time, and a hit does not end the search: the time tells nothing about
     /// how much of a key was right, or which one it was.
-    pub fn find(&self, presented: &str) -> Option<&Principal> {
+    pub fn find(&self, presented: &str) -> Option<&Arc<Principal>> {
         if presented.len() > MAX_KEY_CHARS {
             return None;
         }
@@ -220,7 +221,8 @@ fn check_key(setting: &'static str, key: &str) -> Result<(), AccessError> {
     Ok(())
 }
 
-fn digest(key: &str) -> [u8; 32] {
+/// What is kept of a key.
+pub(super) fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 

@@ -4,6 +4,7 @@
 
 mod audit;
 mod demo;
+mod keys;
 mod migrate;
 mod openapi;
 mod rebuild;
@@ -48,6 +49,8 @@ enum Command {
     Rebuild(rebuild::Arguments),
     /// Find what should have credits and has none, and repair it.
     Recover(recover::Arguments),
+    /// Make, list and revoke API keys.
+    Keys(keys::Arguments),
     /// Check the history.
     Audit(audit::Arguments),
     /// Print the description of the HTTP API, OpenAPI 3.1.
@@ -85,6 +88,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate::run(load()?).await,
         Command::Rebuild(arguments) => rebuild::run(arguments, load()?).await,
         Command::Recover(arguments) => recover::run(arguments, load()?).await,
+        Command::Keys(arguments) => keys::run(arguments, load()?).await,
         Command::Audit(arguments) => audit::run(arguments, load()?).await,
         Command::Openapi => Ok(openapi::run()),
     }

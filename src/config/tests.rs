@@ -63,6 +63,24 @@ fn mistakes_are_named_without_their_values() {
         ("", vec![("VERIFY_WAIT_MS", "40000")], "VERIFY_WAIT_MS"),
         ("", vec![("UPKEEP_EVERY_MS", "0")], "UPKEEP_EVERY_MS"),
         ("", vec![("LANES", "0")], "LANES"),
+        ("rate_limit_per_key = 0", vec![], "RATE_LIMIT_PER_KEY"),
+        ("rate_limit_per_key = -1", vec![], "RATE_LIMIT_PER_KEY"),
+        ("rate_limit_per_key = 0.5", vec![], "RATE_LIMIT_PER_KEY"),
+        (
+            "",
+            vec![("RATE_LIMIT_PER_ADDRESS", "100001")],
+            "RATE_LIMIT_PER_ADDRESS",
+        ),
+        (
+            "rate_limit_per_key = 1",
+            vec![("RATE_LIMIT_BURST", "0")],
+            "RATE_LIMIT_BURST",
+        ),
+        (
+            "rate_limit_per_address = 1",
+            vec![("TRUSTED_PROXIES", "17")],
+            "TRUSTED_PROXIES",
+        ),
         ("", vec![("STRIPE_LIVEMODE", "yes")], "STRIPE_LIVEMODE"),
         (
             "stripe_livemode = true",
@@ -94,6 +112,16 @@ fn a_setting_that_would_do_nothing_is_refused() {
     );
     let supabase = ("SUPABASE_URL", "https://project.supabase.co");
     let stripe = ("STRIPE_SECRET_KEY", "sk_test_hunter2");
+    let per_address = ("RATE_LIMIT_PER_ADDRESS", "1");
+    for (setting, given, needed) in [
+        ("RATE_LIMIT_BURST", "5", ("RATE_LIMIT_PER_KEY", "1")),
+        ("RATE_LIMIT_BURST", "5", per_address),
+        ("TRUSTED_PROXIES", "1", per_address),
+    ] {
+        let error = load("", &[(setting, given)]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{setting}: needs ")), "{error}");
+        load("", &[(setting, given), needed]).unwrap();
+    }
     for (setting, needed) in [
         ("RAZORPAY_KEY_ID", secret),
         ("STRIPE_API_URL", stripe),
@@ -162,4 +190,24 @@ fn what_is_set_up_is_said_by_name() {
         load("", &everything).unwrap().set_up().to_string(),
         "webhooks: clerk, razorpay, stripe; sessions: clerk, supabase; API keys: admin, audit"
     );
+}
+
+#[test]
+fn limits_are_off_until_they_are_set() {
+    let limits = |env: &[(&str, &str)]| load("", env).unwrap().rate_limits;
+    assert_eq!(limits(&[]), RateLimitSettings::default());
+    let set = limits(&[
+        ("RATE_LIMIT_PER_KEY", "100000"),
+        ("RATE_LIMIT_PER_ADDRESS", "20"),
+        ("RATE_LIMIT_BURST", "50"),
+        ("TRUSTED_PROXIES", "2"),
+    ]);
+    let number = std::num::NonZeroU32::new;
+    let expected = RateLimitSettings {
+        per_key: number(100_000),
+        per_address: number(20),
+        burst: number(50),
+        trusted_proxies: 2,
+    };
+    assert_eq!(set, expected);
 }

@@ -8,7 +8,8 @@ use super::page::{List, Page};
 use super::problem::Problem;
 use crate::app::App;
 use crate::ledger::PurchaseId;
-use crate::reads::{BalanceRow, EntryRow, LATEST, PurchaseRow, UserRow};
+use crate::ledger::lots::Slice;
+use crate::reads::{BalanceRow, EntryRow, LATEST, LotRow, OriginRow, PurchaseRow, UserRow};
 
 /// A user with the account.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,6 +74,16 @@ pub struct Balance {
     version: i64,
 }
 
+/// An account at a time that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BalanceAt {
+    #[serde(flatten)]
+    balance: Balance,
+    /// The time.
+    #[schema(format = DateTime)]
+    at: String,
+}
+
 /// An account.
 pub fn balance(user_id: &str, row: &BalanceRow) -> Balance {
     Balance {
@@ -82,6 +93,14 @@ pub fn balance(user_id: &str, row: &BalanceRow) -> Balance {
         available: row.balance - row.held,
         debt: row.debt,
         version: row.version,
+    }
+}
+
+/// An account at another time.
+pub fn balance_at(user_id: &str, row: &BalanceRow, at: DateTime<Utc>) -> BalanceAt {
+    BalanceAt {
+        balance: balance(user_id, row),
+        at: time(at),
     }
 }
 
@@ -108,6 +127,35 @@ pub struct Entry {
     /// When it was recorded.
     #[schema(format = DateTime)]
     recorded_at: String,
+    /// The entry that it reverses, or the hold that it ends.
+    #[schema(required)]
+    about: Option<String>,
+    /// What the caller said of it.
+    #[schema(required)]
+    reason: Option<String>,
+    /// The caller's own id of it.
+    #[schema(required)]
+    reference: Option<String>,
+    /// The lots that it took from or gave back to; none for one that came whole, which is a lot itself.
+    slices: Vec<EntrySlice>,
+}
+
+/// Credits of one lot that a movement moved.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntrySlice {
+    /// The lot.
+    lot_id: i64,
+    /// How many.
+    credits: i64,
+    /// What they are.
+    #[schema(schema_with = super::openapi::lot_kind)]
+    kind: &'static str,
+    /// When they end; null: never.
+    #[schema(required, format = DateTime)]
+    expires_at: Option<String>,
+    /// The purchase that they are of.
+    #[schema(required)]
+    purchase_id: Option<String>,
 }
 
 /// A page of a user's movements.
@@ -127,7 +175,95 @@ fn entry(row: EntryRow) -> Entry {
         source: row.source,
         provider_event_id: row.provider_event_id,
         recorded_at: time(row.recorded_at),
+        slices: slices(row.slices.as_deref()),
+        about: row.about,
+        reason: row.reason,
+        reference: row.reference,
     }
+}
+
+fn slices(json: Option<&str>) -> Vec<EntrySlice> {
+    let slices: Vec<Slice> = json
+        .and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default();
+    let shown = |slice: Slice| EntrySlice {
+        lot_id: slice.lot,
+        credits: slice.credits.get(),
+        kind: slice.terms.kind.as_str(),
+        expires_at: slice.terms.expires_at_s.and_then(seconds),
+        purchase_id: slice.terms.purchase_id.map(String::from),
+    };
+    slices.into_iter().map(shown).collect()
+}
+
+/// Credits that came together and end together.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ShownLot {
+    /// The place in the user's history of the event that it came with.
+    lot_id: i64,
+    /// What its credits are.
+    #[schema(schema_with = super::openapi::lot_kind)]
+    kind: &'static str,
+    /// How many it had at first.
+    amount: i64,
+    /// How many are left, without those that holds reserve.
+    remaining: i64,
+    /// How many of them are held back because their payment is contested.
+    contested: i64,
+    /// When it ends; null: never.
+    #[schema(required, format = DateTime)]
+    expires_at: Option<String>,
+    /// Its place in the order of burning, lower first.
+    priority: u8,
+    /// The purchase that it is of.
+    #[schema(required)]
+    purchase_id: Option<String>,
+    /// The entry that it came with; null only while the list of entries is being made again.
+    #[schema(required)]
+    entry_id: Option<String>,
+    /// Who caused it; null as `entry_id`.
+    #[schema(required)]
+    source: Option<String>,
+    /// The provider's event behind it.
+    #[schema(required)]
+    provider_event_id: Option<String>,
+    /// When it was recorded; null as `entry_id`.
+    #[schema(required, format = DateTime)]
+    recorded_at: Option<String>,
+}
+
+/// A page of a user's lots.
+pub async fn lots(app: &App, user_id: &str, page: &Page<i64>) -> Result<List<ShownLot>, Problem> {
+    let before = page.cursor.unwrap_or(i64::MAX);
+    let rows = app
+        .reads
+        .lots(user_id, before, page.fetch(), app.now())
+        .await?;
+    Ok(page.answer(rows, lot, |row| row.lot.id))
+}
+
+fn lot(row: LotRow) -> ShownLot {
+    let LotRow { lot, origin } = row;
+    let place = |origin: &OriginRow| format!("{}-{}", origin.shard, origin.position);
+    ShownLot {
+        lot_id: lot.id,
+        kind: lot.terms.kind.as_str(),
+        amount: lot.terms.amount.get(),
+        remaining: lot.remaining.get(),
+        contested: lot.contested.get(),
+        expires_at: lot.terms.expires_at_s.and_then(seconds),
+        priority: lot.terms.priority,
+        purchase_id: lot.terms.purchase_id.map(String::from),
+        entry_id: origin.as_ref().map(place),
+        recorded_at: origin.as_ref().map(|origin| time(origin.recorded_at)),
+        source: origin.as_ref().map(|origin| origin.source.clone()),
+        provider_event_id: origin.and_then(|origin| origin.provider_event_id),
+    }
+}
+
+/// A time in seconds since 1970, as times are shown.
+fn seconds(at_s: i64) -> Option<String> {
+    DateTime::from_timestamp(at_s, 0).map(time)
 }
 
 /// Where a page of purchases ends: microseconds since 1970, and the purchase id.

@@ -5,6 +5,7 @@
 mod repair;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -24,8 +25,8 @@ use crate::store::PARKED;
 pub use repair::{Resolved, Retried, Swept, recover, resolve, retry};
 
 /// The operator who asks.
-fn operator<'a>(app: &'a App, request: &HttpRequest) -> Result<&'a Principal, Problem> {
-    backend(app, request, Scope::Admin)
+async fn operator(app: &App, request: &HttpRequest) -> Result<Arc<Principal>, Problem> {
+    backend(app, request, Scope::Admin).await
 }
 
 /// How much there is of everything, and what waits.
@@ -92,7 +93,7 @@ enum Exactness {
 /// # Errors
 /// `unauthenticated`, `insufficient_scope`, `invalid_request` for any query, `unavailable`.
 pub async fn overview(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    operator(&app, &request)?;
+    operator(&app, &request).await?;
     no_query(&request)?;
     let reads = &app.reads;
     let users = reads.count_users().await?;
@@ -177,7 +178,7 @@ type InboxCursor = (i64, String, String);
 /// # Errors
 /// As [`overview`]; `invalid_request` for the status and the page.
 pub async fn inbox(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    operator(&app, &request)?;
+    operator(&app, &request).await?;
     let mut query = Query::of(&request)?;
     let status = match query.take("status") {
         None => PARKED,
@@ -256,7 +257,7 @@ fn delivery(row: InboxRow) -> Delivery {
 /// # Errors
 /// As [`overview`]; `invalid_request` for the status and the page.
 pub async fn purchases(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    operator(&app, &request)?;
+    operator(&app, &request).await?;
     let mut query = Query::of(&request)?;
     let status = query.take("status");
     let page: Page<PurchaseCursor> = Page::take(&mut query)?;

@@ -1,5 +1,7 @@
 //! Who is asking, as the handlers want to know it: a signed-in user, or a backend with a scope.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
@@ -20,11 +22,12 @@ pub struct SignedIn {
 /// The user whose session token came with the request.
 ///
 /// # Errors
-/// `unauthenticated` without a valid token.
+/// `unauthenticated` without a valid token, `rate_limited`, `unavailable` where it can not be judged.
 pub async fn signed_in(app: &App, request: &HttpRequest) -> Result<SignedIn, Problem> {
     let session = app.sessions.verify(bearer(request)?, app.now()).await?;
     let user_id = UserId::parse(session.user_id)
         .map_err(|_| Code::Unauthenticated.because("the session names no usable user id"))?;
+    app.limits.count_user(user_id.as_str())?;
     Ok(SignedIn {
         user_id,
         impersonated_by: session.impersonated_by,
@@ -34,16 +37,21 @@ pub async fn signed_in(app: &App, request: &HttpRequest) -> Result<SignedIn, Pro
 /// The principal whose API key came with the request, if it has the scope.
 ///
 /// # Errors
-/// `unauthenticated` without a known key, `insufficient_scope` where it may not do this.
-pub fn backend<'a>(
-    app: &'a App,
+/// `unauthenticated` without a known key, `rate_limited`, `insufficient_scope` where it may not do this, `unavailable`
+/// where it can not be judged.
+pub async fn backend(
+    app: &App,
     request: &HttpRequest,
     scope: Scope,
-) -> Result<&'a Principal, Problem> {
-    let principal = app
-        .api_keys
-        .find(bearer(request)?)
-        .ok_or_else(|| Code::Unauthenticated.because("the API key is not known"))?;
+) -> Result<Arc<Principal>, Problem> {
+    let key = bearer(request)?;
+    let principal = match app.api_keys.find(key) {
+        Some(principal) => Some(Arc::clone(principal)),
+        None => app.issued_keys.find(key).await?,
+    };
+    let principal =
+        principal.ok_or_else(|| Code::Unauthenticated.because("the API key is not known"))?;
+    app.limits.count_principal(&principal.name)?;
     if principal.allows(scope) {
         Ok(principal)
     } else {

@@ -6,9 +6,13 @@
 mod account;
 mod admin;
 mod body;
+mod credits;
 mod health;
+mod idempotency;
 mod identity;
+mod limits;
 mod me;
+mod methods;
 pub mod openapi;
 mod page;
 mod payments;
@@ -21,14 +25,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use actix_web::middleware::DefaultHeaders;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpServer, Route, guard};
 
 use crate::access::Scope;
 use crate::app::App;
 use crate::store::{Outcome, Unit};
+pub use methods::Methods;
 use problem::{Code, Problem};
 
 /// How long a request waits for its unit. Providers give up after 5 to 15 s; the unit goes on, and a retry finds it.
@@ -39,6 +44,12 @@ const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Connections of one worker that are open at once; more wait to be accepted.
 const CONNECTIONS_PER_WORKER: usize = 10_000;
+
+/// On every answer: nothing of it is kept by a cache or guessed at by a browser.
+const HEADERS: [(HeaderName, &str); 2] = [
+    (CACHE_CONTROL, "no-store"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,26 +75,38 @@ pub struct Entry {
     handler: fn() -> Route,
 }
 
-const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
+const fn entry(
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    handler: fn() -> Route,
+) -> Entry {
     Entry {
-        method: "GET",
+        method,
         path,
         access,
         handler,
     }
+}
+
+const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
+    entry("GET", path, access, handler)
 }
 
 const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
-    Entry {
-        method: "POST",
-        path,
-        access,
-        handler,
-    }
+    entry("POST", path, access, handler)
 }
 
-/// The whole URL map.
-pub const ROUTES: [Entry; 19] = [
+const fn put(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
+    entry("PUT", path, access, handler)
+}
+
+const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
+    entry("DELETE", path, access, handler)
+}
+
+/// The whole URL map. A path may come several times, with a method each.
+pub const ROUTES: [Entry; 31] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -96,7 +119,11 @@ pub const ROUTES: [Entry; 19] = [
     get("/v1/me/purchases", Access::Session, || {
         read().to(me::purchases)
     }),
+    get("/v1/users", READ, || read().to(users::list)),
     get("/v1/users/{user_id}", READ, || read().to(users::user)),
+    delete("/v1/users/{user_id}", WRITE, || {
+        web::delete().to(users::delete)
+    }),
     get("/v1/users/{user_id}/balance", READ, || {
         read().to(users::balance)
     }),
@@ -106,6 +133,32 @@ pub const ROUTES: [Entry; 19] = [
     get("/v1/users/{user_id}/purchases", READ, || {
         read().to(users::purchases)
     }),
+    get("/v1/users/{user_id}/lots", READ, || read().to(users::lots)),
+    post("/v1/users/{user_id}/spends", WRITE, || {
+        web::post().to(credits::spend)
+    }),
+    post("/v1/users/{user_id}/grants", WRITE, || {
+        web::post().to(credits::grant)
+    }),
+    post("/v1/users/{user_id}/holds", WRITE, || {
+        web::post().to(credits::hold)
+    }),
+    put("/v1/users/{user_id}/plan", WRITE, || {
+        web::put().to(credits::change_plan)
+    }),
+    post("/v1/users/{user_id}/referral", WRITE, || {
+        web::post().to(credits::refer)
+    }),
+    post("/v1/holds/{hold_id}/capture", WRITE, || {
+        web::post().to(credits::capture)
+    }),
+    post("/v1/holds/{hold_id}/release", WRITE, || {
+        web::post().to(credits::release)
+    }),
+    post("/v1/spends/{entry_id}/reverse", WRITE, || {
+        web::post().to(credits::reverse)
+    }),
+    post("/v1/bulk", WRITE, || web::post().to(credits::bulk)),
     get("/v1/admin/overview", ADMIN, || read().to(admin::overview)),
     get("/v1/admin/inbox", ADMIN, || read().to(admin::inbox)),
     get("/v1/admin/purchases", ADMIN, || read().to(admin::purchases)),
@@ -124,16 +177,13 @@ pub const ROUTES: [Entry; 19] = [
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);
+const WRITE: Access = Access::ApiKey(Scope::CreditsWrite);
 const ADMIN: Access = Access::ApiKey(Scope::Admin);
 
-impl Entry {
-    /// The methods that are answered, as in the header `Allow`.
-    pub fn methods(&self) -> &'static str {
-        match self.method {
-            "GET" => "GET, HEAD",
-            other => other,
-        }
-    }
+/// The methods that a path of the map answers.
+pub fn allowed(path: &str) -> Methods {
+    let entries = ROUTES.iter().filter(|entry| entry.path == path);
+    Methods::of(entries.map(|entry| entry.method))
 }
 
 /// A route that reads. The server leaves the body out of what it answers to `HEAD`.
@@ -152,11 +202,12 @@ pub fn serve(
     drain: Duration,
 ) -> std::io::Result<Server> {
     let server = HttpServer::new(move || {
-        let headers = DefaultHeaders::new()
-            .add((CACHE_CONTROL, "no-store"))
-            .add((X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        let headers = HEADERS
+            .into_iter()
+            .fold(DefaultHeaders::new(), DefaultHeaders::add);
         actix_web::App::new()
             .app_data(Data::from(Arc::clone(&app)))
+            .wrap(from_fn(limits::bounded))
             .wrap(headers)
             .configure(routes)
     })
@@ -171,10 +222,18 @@ pub fn serve(
 }
 
 fn routes(config: &mut ServiceConfig) {
-    for entry in &ROUTES {
-        let methods = entry.methods();
+    let mut paths: Vec<&str> = Vec::with_capacity(ROUTES.len());
+    for Entry { path, .. } in &ROUTES {
+        if paths.contains(path) {
+            continue;
+        }
+        paths.push(path);
+        let entries = ROUTES.iter().filter(|entry| entry.path == *path);
+        let resource = entries.fold(web::resource(*path), |resource, entry| {
+            resource.route((entry.handler)())
+        });
+        let methods = allowed(path);
         let other = move || async move { Err::<&str, _>(not_allowed(methods)) };
-        let resource = web::resource(entry.path).route((entry.handler)());
         config.service(resource.default_service(web::to(other)));
     }
     config.default_service(web::to(|| async {
@@ -182,7 +241,7 @@ fn routes(config: &mut ServiceConfig) {
     }));
 }
 
-fn not_allowed(methods: &'static str) -> Problem {
+fn not_allowed(methods: Methods) -> Problem {
     Code::MethodNotAllowed(methods).because(format!("only {methods} is answered here"))
 }
 

@@ -22,8 +22,8 @@ use crate::access::Scope;
 use crate::ledger::Credits;
 use operation::Operation;
 pub use words::{
-    constantly_false, constantly_true, delivery_status, not_paid_status, provider, purchase_status,
-    recorded_or_duplicate, source,
+    constantly_false, constantly_true, delivery_status, lot_kind, not_paid_status, provider,
+    purchase_status, recorded_or_duplicate, source,
 };
 
 /// Where the description names a schema.
@@ -304,7 +304,7 @@ fn problems(status: u16, codes: &BTreeMap<&str, Code>) -> Value {
 }
 
 fn problem() -> Value {
-    let codes = Code::ALL.map(Code::code);
+    let codes = Code::ALL.map(Code::code).to_vec();
     json!({
         "type": "object",
         "description": "Why something was not done: RFC 9457. Some codes bring members of their own.",

@@ -7,21 +7,26 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::access::{Scope, SessionError};
+use super::methods::Methods;
+use crate::access::rate_limit::TooOften;
+use crate::access::{KeysUnavailable, Scope, SessionError};
 use crate::intake::IntakeError;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Settlement};
 use crate::provider::Rejected;
 use crate::reads::ReadError;
 use crate::recover::RecoverError;
-use crate::store::StoreError;
+use crate::store::{Answer, StoreError};
 use crate::upkeep::UpkeepError;
 
-/// What a caller is told when something can not be done.
+/// The content type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What a caller is told when something can not be done: the code, why, and members of its own for programs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", .0.code(), .1)]
-pub struct Problem(Code, String);
+pub struct Problem(Code, String, Map<String, Value>);
 
 /// The stable codes, each with one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +61,36 @@ pub enum Code {
     AlreadyClaimed,
     /// It is known what the purchase buys, and it is not what it shall buy.
     AlreadyPriced,
+    /// No idempotency key came with a call that moves credits.
+    IdempotencyKeyRequired,
+    /// Another request was made under the same idempotency key before.
+    IdempotencyKeyReused,
+    /// No hold of that id was placed.
+    HoldNotFound,
+    /// No entry of that id used credits.
+    SpendNotFound,
+    /// The settings give nothing for a recommendation.
+    ReferralNotConfigured,
+    /// The account can not hold as many credits.
+    BalanceTooLarge,
+    /// The user has not as many credits available.
+    InsufficientCredits,
+    /// The hold was captured, released or timed out before.
+    HoldResolved,
+    /// The spend was reversed before.
+    AlreadyReversed,
+    /// More is asked for than was held or spent.
+    AmountTooLarge,
+    /// The user was referred by somebody else before.
+    AlreadyReferred,
     /// The route has no such method. Holds those that it has.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Methods),
     /// The body did not come in time.
     RequestTimeout,
     /// The body is larger than is taken.
     PayloadTooLarge,
+    /// Too many requests of this caller. Holds the seconds after which one is taken again.
+    RateLimited(u32),
     /// The provider's secrets are not set.
     ProviderNotConfigured,
     /// The service can not do it now.
@@ -72,7 +101,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidSignature,
         Self::Malformed,
         Self::InvalidRequest,
@@ -88,9 +117,21 @@ impl Code {
         Self::PurchaseNotFound,
         Self::AlreadyClaimed,
         Self::AlreadyPriced,
-        Self::MethodNotAllowed("GET, HEAD"),
+        Self::IdempotencyKeyRequired,
+        Self::IdempotencyKeyReused,
+        Self::HoldNotFound,
+        Self::SpendNotFound,
+        Self::ReferralNotConfigured,
+        Self::BalanceTooLarge,
+        Self::InsufficientCredits,
+        Self::HoldResolved,
+        Self::AlreadyReversed,
+        Self::AmountTooLarge,
+        Self::AlreadyReferred,
+        Self::MethodNotAllowed(Methods::READ),
         Self::RequestTimeout,
         Self::PayloadTooLarge,
+        Self::RateLimited(1),
         Self::ProviderNotConfigured,
         Self::Unavailable,
         Self::Internal,
@@ -111,6 +152,7 @@ impl Code {
         self.facts().2
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each code")]
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
@@ -169,6 +211,53 @@ impl Code {
                 "already_priced",
                 "The purchase buys something else",
             ),
+            Self::IdempotencyKeyRequired => (
+                S::BAD_REQUEST,
+                "idempotency_key_required",
+                "An idempotency key is needed",
+            ),
+            Self::IdempotencyKeyReused => (
+                S::CONFLICT,
+                "idempotency_key_reused",
+                "The idempotency key belongs to another request",
+            ),
+            Self::HoldNotFound => (S::NOT_FOUND, "hold_not_found", "No such hold was placed"),
+            Self::SpendNotFound => (
+                S::NOT_FOUND,
+                "spend_not_found",
+                "No such entry used credits",
+            ),
+            Self::ReferralNotConfigured => (
+                S::CONFLICT,
+                "referral_not_configured",
+                "Nothing is given for a recommendation here",
+            ),
+            Self::BalanceTooLarge => (
+                S::CONFLICT,
+                "balance_too_large",
+                "The account can not hold as many credits",
+            ),
+            Self::InsufficientCredits => (
+                S::PAYMENT_REQUIRED,
+                "insufficient_credits",
+                "Not enough credits are available",
+            ),
+            Self::HoldResolved => (S::CONFLICT, "hold_resolved", "The hold was resolved before"),
+            Self::AlreadyReversed => (
+                S::CONFLICT,
+                "already_reversed",
+                "The spend was reversed before",
+            ),
+            Self::AmountTooLarge => (
+                S::CONFLICT,
+                "amount_too_large",
+                "More is asked for than there is",
+            ),
+            Self::AlreadyReferred => (
+                S::CONFLICT,
+                "already_referred",
+                "The user was referred by somebody else",
+            ),
             Self::MethodNotAllowed(_) => (
                 S::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -183,6 +272,11 @@ impl Code {
                 S::PAYLOAD_TOO_LARGE,
                 "payload_too_large",
                 "The body is too large",
+            ),
+            Self::RateLimited(_) => (
+                S::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests, wait a little",
             ),
             Self::ProviderNotConfigured => (
                 S::SERVICE_UNAVAILABLE,
@@ -204,7 +298,7 @@ impl Code {
 
     /// A problem of this code.
     pub fn because(self, detail: impl Into<String>) -> Problem {
-        Problem(self, detail.into())
+        Problem(self, detail.into(), Map::new())
     }
 }
 
@@ -214,8 +308,46 @@ impl Problem {
         self.0
     }
 
+    /// The same with a member of its own.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.2.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same about one of several items, from 0.
+    #[must_use]
+    pub fn of_item(mut self, index: usize) -> Self {
+        self.1 = format!("item {index}: {}", self.1);
+        self.with("item", json!(index))
+    }
+
+    /// The status and the body, to be kept.
+    pub fn answer(&self) -> Answer {
+        Answer {
+            status: i16::try_from(self.0.status().as_u16()).unwrap_or(i16::MAX),
+            body: self.body(),
+        }
+    }
+
+    fn body(&self) -> String {
+        let (status, code, title) = self.0.facts();
+        let mut body = json!({
+            "type": "about:blank",
+            "title": title,
+            "status": status.as_u16(),
+            "code": code,
+            "detail": self.1,
+        });
+        if let Value::Object(members) = &mut body {
+            members.extend(self.2.clone());
+        }
+        body.to_string()
+    }
+
     fn retry_after_s(&self) -> Option<u32> {
         match self.0 {
+            Code::RateLimited(seconds) => Some(seconds),
             Code::Unavailable => Some(1),
             Code::ProviderNotConfigured => Some(60),
             _ => None,
@@ -229,15 +361,14 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, code, title) = self.0.facts();
-        let mut response = HttpResponse::build(status);
-        response.content_type("application/problem+json");
+        let mut response = HttpResponse::build(self.0.status());
+        response.content_type(PROBLEM_JSON);
         if let Some(seconds) = self.retry_after_s() {
             response.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));
         }
         match self.0 {
             Code::MethodNotAllowed(allowed) => {
-                response.insert_header((ALLOW, HeaderValue::from_static(allowed)));
+                response.insert_header((ALLOW, allowed.to_string()));
             }
             Code::Unauthenticated => {
                 response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
@@ -248,14 +379,7 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
-        let body = json!({
-            "type": "about:blank",
-            "title": title,
-            "status": status.as_u16(),
-            "code": code,
-            "detail": self.1,
-        });
-        response.body(body.to_string())
+        response.body(self.body())
     }
 }
 
@@ -289,19 +413,54 @@ impl From<StoreError> for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
+        let detail = error.to_string();
         match error {
-            LedgerError::NotYourPurchase => Code::NotYourPurchase.because(error.to_string()),
-            LedgerError::UnknownPurchase => Code::PurchaseNotFound.because(error.to_string()),
-            LedgerError::AlreadyPriced => Code::AlreadyPriced.because(error.to_string()),
-            LedgerError::BalanceOverflow => Code::InvalidRequest.because(error.to_string()),
+            LedgerError::NotYourPurchase => Code::NotYourPurchase.because(detail),
+            LedgerError::UnknownPurchase => Code::PurchaseNotFound.because(detail),
+            LedgerError::AlreadyPriced => Code::AlreadyPriced.because(detail),
+            LedgerError::BalanceOverflow => Code::BalanceTooLarge.because(detail),
+            LedgerError::SelfReferral => Code::InvalidRequest.because(detail),
+            LedgerError::InsufficientCredits {
+                required,
+                available,
+            } => Code::InsufficientCredits
+                .because(detail)
+                .with("required", json!(required))
+                .with("available", json!(available)),
+            LedgerError::HoldSettled(settlement) => Code::HoldResolved
+                .because(detail)
+                .with("resolution", json!(resolution(settlement))),
+            LedgerError::SpendReversed => Code::AlreadyReversed.because(detail),
+            LedgerError::AmountTooLarge { most } => {
+                let problem = Code::AmountTooLarge.because(detail);
+                problem.with("available", json!(most))
+            }
+            LedgerError::AlreadyReferred => Code::AlreadyReferred.because(detail),
+            LedgerError::Item { index, error } => Self::from(*error).of_item(index),
+            LedgerError::Unread(_) => Code::Internal.because(detail),
         }
+    }
+}
+
+/// How a hold was resolved, as callers read it.
+const fn resolution(settlement: Settlement) -> &'static str {
+    match settlement {
+        Settlement::Captured => "captured",
+        Settlement::Released => "released",
+        Settlement::TimedOut => "timed_out",
+        Settlement::Reversed => "reversed",
     }
 }
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         tracing::warn!(%error, "a read failed");
-        Code::Unavailable.because("the database does not answer")
+        match error {
+            ReadError::Pool(_) | ReadError::Query(_) | ReadError::Rows(_) => {
+                Code::Unavailable.because("the database does not answer")
+            }
+            ReadError::Unreadable => Code::Internal.because("what is stored can not be read"),
+        }
     }
 }
 
@@ -343,6 +502,18 @@ impl From<SessionError> for Problem {
                 Code::Unauthenticated.because(error.to_string())
             }
         }
+    }
+}
+
+impl From<KeysUnavailable> for Problem {
+    fn from(error: KeysUnavailable) -> Self {
+        Code::Unavailable.because(error.to_string())
+    }
+}
+
+impl From<TooOften> for Problem {
+    fn from(error: TooOften) -> Self {
+        Code::RateLimited(error.retry_after_s).because(error.to_string())
     }
 }
 

@@ -110,7 +110,7 @@ fn answer(outcome: &Outcome, event_id: &str) -> Result<HttpResponse, Problem> {
         Outcome::Parked => "parked",
         // Never the outcome of a delivery: the store parks one that a rule refuses, and the others come to requests
         // only. None of them says that the bytes were kept, so the provider must send them again.
-        Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused => {
+        Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused { .. } => {
             return Err(Code::Internal.because("it is not known that the delivery was stored"));
         }
     };
@@ -147,7 +147,7 @@ mod tests {
                 answer: status_200,
                 hit: true,
             },
-            Outcome::KeyReused,
+            Outcome::KeyReused { fields: vec![] },
         ] {
             let problem = answer(&other, "evt_1").unwrap_err();
             assert_eq!(problem.code(), Code::Internal, "{other:?}");

@@ -1,9 +1,10 @@
 //! What somebody wants to happen. A command carries everything its decision needs: ids, times, salts,
 //! the prices that the catalog gave.
 
-use super::event::{ClaimedBy, DisputeStage, PlanVersion, Price, ProfileVersion};
+use super::event::{ClaimedBy, DisputeStage, Note, PlanVersion, Price, ProfileVersion};
+use super::lots::{LotKind, Slice};
 use super::personal::Personal;
-use super::value::{Credits, Currency, Money, PurchaseId, StreamId, UserId};
+use super::value::{Credits, Currency, Money, Place, PurchaseId, StreamId, UserId};
 
 /// One wish, decided whole: all of its events are recorded or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,130 @@ pub enum Command {
         /// What it buys, if that is not known.
         price: Option<Price>,
     },
+    /// A backend uses a user's credits.
+    SpendCredits(SpendCredits),
+    /// A backend gives back what a spend or a captured hold used. Once.
+    ReverseSpend(ReverseSpend),
+    /// A backend sets credits aside for running work.
+    HoldCredits(HoldCredits),
+    /// A backend uses credits of a hold; the rest comes back. Once.
+    CaptureHold {
+        /// The hold.
+        hold: Hold,
+        /// How many; `None`: all of them.
+        credits: Option<Credits>,
+    },
+    /// A backend gives a hold up. Once.
+    ReleaseHold {
+        /// The hold.
+        hold: Hold,
+    },
+    /// A backend or an operator gives credits.
+    GrantCredits(GrantCredits),
+    /// A backend says that one user recommended us to another. Once for each referred user.
+    RewardReferral {
+        /// Who came.
+        referred: UserId,
+        /// Who recommended.
+        referrer: UserId,
+        /// What the one who came gets; 0 for none.
+        referred_credits: Credits,
+        /// What the one who recommended gets; 0 for none.
+        referrer_credits: Credits,
+    },
+    /// A backend sets a user's plan. Nothing follows where it is that plan already.
+    ChangePlan {
+        /// Whose.
+        user_id: UserId,
+        /// The plan.
+        plan: String,
+        /// What comes with it; 0 for nothing.
+        bonus: Credits,
+        /// When the bonus ends, seconds since 1970; `None`: never.
+        bonus_expires_at_s: Option<i64>,
+    },
+    /// The time has come to write down what expired and which holds timed out. Changes nothing that is not so already.
+    SettleUser {
+        /// Whose.
+        user_id: UserId,
+    },
+    /// Several, all or none, one after another.
+    Together(Vec<Command>),
+}
+
+/// See [`Command::SpendCredits`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpendCredits {
+    /// Whose.
+    pub user_id: UserId,
+    /// How many, at least 1.
+    pub credits: Credits,
+    /// Fewer will do, if there is at least one.
+    pub allow_partial: bool,
+    /// What the caller says of it.
+    pub note: Note,
+}
+
+/// See [`Command::ReverseSpend`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReverseSpend {
+    /// Whose.
+    pub user_id: UserId,
+    /// The event that used them.
+    pub entry_id: Place,
+    /// What it used, as it says itself.
+    pub slices: Vec<Slice>,
+    /// How many come back, at least 1; `None`: all of them.
+    pub credits: Option<Credits>,
+    /// What the caller says of it.
+    pub reason: Option<String>,
+}
+
+/// See [`Command::HoldCredits`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldCredits {
+    /// Whose.
+    pub user_id: UserId,
+    /// How many, at least 1.
+    pub credits: Credits,
+    /// When they come back by themselves, seconds since 1970.
+    pub times_out_at_s: i64,
+    /// What the caller says of it.
+    pub note: Note,
+}
+
+/// A hold as the event says that placed it. Whether it is settled is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The place of the event.
+    pub hold_id: Place,
+    /// Whose.
+    pub user_id: UserId,
+    /// What it holds.
+    pub slices: Vec<Slice>,
+    /// When it ends by itself, seconds since 1970.
+    pub times_out_at_s: i64,
+    /// What it is for.
+    pub note: Note,
+}
+
+/// See [`Command::GrantCredits`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantCredits {
+    /// To whom.
+    pub user_id: UserId,
+    /// How many, at least 1.
+    pub credits: Credits,
+    /// What they are.
+    pub kind: LotKind,
+    /// Their place in the order of burning, lower first.
+    pub priority: u8,
+    /// When they end, seconds since 1970; `None`: never.
+    pub expires_at_s: Option<i64>,
+    /// Why.
+    pub reason: String,
+    /// Who gives them.
+    pub actor: String,
 }
 
 /// See [`Command::RegisterUser`].
@@ -208,7 +333,24 @@ impl Command {
             | Self::ChangeProfile(ChangeProfile { user_id, .. })
             | Self::ChangeSubscription(ChangeSubscription { user_id, .. })
             | Self::GrantSignupBonus { user_id, .. }
+            | Self::SpendCredits(SpendCredits { user_id, .. })
+            | Self::ReverseSpend(ReverseSpend { user_id, .. })
+            | Self::HoldCredits(HoldCredits { user_id, .. })
+            | Self::CaptureHold {
+                hold: Hold { user_id, .. },
+                ..
+            }
+            | Self::ReleaseHold {
+                hold: Hold { user_id, .. },
+            }
+            | Self::GrantCredits(GrantCredits { user_id, .. })
+            | Self::ChangePlan { user_id, .. }
+            | Self::SettleUser { user_id }
             | Self::DeleteUser { user_id } => vec![user(user_id)],
+            Self::RewardReferral {
+                referred, referrer, ..
+            } => vec![user(referred), user(referrer)],
+            Self::Together(commands) => commands.iter().flat_map(Self::streams).collect(),
             Self::CapturePayment(capture) => {
                 let named = capture.user_id.as_ref().or(capture.claimant.as_ref());
                 let named = named.or(capture.subscriber.as_ref());
@@ -239,6 +381,16 @@ impl Command {
             } => std::iter::once(purchase(purchase_id))
                 .chain(user_id.as_ref().map(user))
                 .collect(),
+        }
+    }
+
+    /// The holds and spends of which it must be known whether they are settled.
+    pub fn settlements(&self) -> Vec<Place> {
+        match self {
+            Self::ReverseSpend(reverse) => vec![reverse.entry_id],
+            Self::CaptureHold { hold, .. } | Self::ReleaseHold { hold } => vec![hold.hold_id],
+            Self::Together(commands) => commands.iter().flat_map(Self::settlements).collect(),
+            _ => vec![],
         }
     }
 }

@@ -6,16 +6,17 @@
 
 use std::collections::HashMap;
 
-use super::LedgerError;
 use super::command::{
-    CapturePayment, ChangeProfile, ChangeSubscription, Command, MatchPurchase, RefundPayment,
-    RegisterUser,
+    CapturePayment, ChangeProfile, ChangeSubscription, Command, Hold, MatchPurchase, RefundPayment,
+    RegisterUser, ReverseSpend,
 };
-use super::event::{ClaimedBy, Event, PurchaseEvent, UserEvent};
+use super::event::{ClaimedBy, Event, Price, PurchaseEvent, UserEvent};
+use super::lots::Wanted;
 use super::personal::Personal;
 use super::purchase::{Purchase, PurchaseCommand, Withheld};
 use super::user::{Subscription, User, UserCommand};
-use super::value::{Credits, PurchaseId, StreamId, UserId};
+use super::value::{Credits, Place, PurchaseId, StreamId, UserId};
+use super::{LedgerError, Settlement};
 
 /// The states that a decision may stand on. `None`: not read, or not locked. A stream without events has the
 /// default state.
@@ -24,6 +25,10 @@ pub trait States {
     fn user(&self, id: &UserId) -> Option<&User>;
     /// The purchase's state.
     fn purchase(&self, id: &PurchaseId) -> Option<&Purchase>;
+    /// How a hold was settled, or a spend reversed, of those that the command names ([`Command::settlements`]).
+    fn settlement(&self, of: Place) -> Option<Settlement>;
+    /// When it is, seconds since 1970. What ends or times out until then has done so.
+    fn at_s(&self) -> i64;
 }
 
 /// An event to append, and the row of personal data to lay beside it.
@@ -46,6 +51,8 @@ pub struct Emitted {
 pub enum Rejection {
     /// The state of this stream is needed too.
     Needs(StreamId),
+    /// These rows of users are needed too.
+    NeedsRows(Vec<(UserId, Wanted)>),
     /// A rule says no.
     Refused(LedgerError),
 }
@@ -63,54 +70,20 @@ impl From<LedgerError> for Rejection {
 /// [`Rejection`]: a state is missing, or a rule says no.
 pub fn decide(command: &Command, states: &impl States) -> Result<Vec<Emitted>, Rejection> {
     let mut draft = Draft::on(states);
-    match command {
-        Command::RegisterUser(register) => draft.register(register)?,
-        Command::ChangeProfile(ChangeProfile {
-            user_id,
-            profile,
-            profile_version,
-        }) => {
-            let change = UserCommand::ChangeProfile {
-                profile: profile.clone(),
-                version: profile_version.clone(),
-            };
-            draft.ask_user(user_id, &change, Some(profile))?;
-        }
-        Command::DeleteUser { user_id } => draft.ask_user(user_id, &UserCommand::Delete, None)?,
-        Command::CapturePayment(capture) => draft.capture(capture)?,
-        Command::ClaimPurchase {
-            purchase_id,
-            user_id,
-            by,
-        } => draft.claim(purchase_id, user_id, *by)?,
-        Command::MatchPurchase(found) => draft.match_purchase(found)?,
-        Command::RefundPayment(refund) => {
-            let ask = PurchaseCommand::Refund(refund.clone());
-            draft.ask_purchase(&refund.purchase_id, &ask, None)?;
-        }
-        Command::DisputePayment(dispute) => {
-            let ask = PurchaseCommand::Dispute(dispute.clone());
-            draft.ask_purchase(&dispute.purchase_id, &ask, None)?;
-        }
-        Command::MergePayments { payment_id, into } => draft.merge(payment_id, into)?,
-        Command::ChangeSubscription(change) => draft.change_subscription(change)?,
-        Command::GrantSignupBonus { user_id, bonus } => {
-            let grant = UserCommand::GrantSignupBonus { bonus: *bonus };
-            draft.ask_user(user_id, &grant, None)?;
-        }
-        Command::ResolvePurchase {
-            purchase_id,
-            user_id,
-            price,
-        } => {
-            let ask = PurchaseCommand::Resolve {
-                user_id: user_id.clone(),
-                price: price.clone(),
-            };
-            draft.ask_purchase(purchase_id, &ask, None)?;
+    draft.run(command)?;
+    Ok(draft.emitted)
+}
+
+impl Rejection {
+    fn of_item(self, index: usize) -> Self {
+        match self {
+            Self::Refused(error) => {
+                let error = Box::new(error);
+                Self::Refused(LedgerError::Item { index, error })
+            }
+            needs => needs,
         }
     }
-    Ok(draft.emitted)
 }
 
 /// A decision in the making: the events so far, and the states after them.
@@ -118,6 +91,7 @@ struct Draft<'a, S> {
     states: &'a S,
     users: HashMap<UserId, User>,
     purchases: HashMap<PurchaseId, Purchase>,
+    settled: HashMap<Place, Settlement>,
     emitted: Vec<Emitted>,
 }
 
@@ -127,7 +101,119 @@ impl<'a, S: States> Draft<'a, S> {
             states,
             users: HashMap::new(),
             purchases: HashMap::new(),
+            settled: HashMap::new(),
             emitted: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, command: &Command) -> Result<(), Rejection> {
+        match command {
+            Command::RegisterUser(register) => self.register(register)?,
+            Command::ChangeProfile(ChangeProfile {
+                user_id,
+                profile,
+                profile_version,
+            }) => {
+                let change = UserCommand::ChangeProfile {
+                    profile: profile.clone(),
+                    version: profile_version.clone(),
+                };
+                self.ask_user(user_id, &change, Some(profile))?;
+            }
+            Command::DeleteUser { user_id } => {
+                self.ask_user(user_id, &UserCommand::Delete, None)?;
+            }
+            Command::CapturePayment(capture) => self.capture(capture)?,
+            Command::ClaimPurchase {
+                purchase_id,
+                user_id,
+                by,
+            } => self.claim(purchase_id, user_id, *by)?,
+            Command::MatchPurchase(found) => self.match_purchase(found)?,
+            Command::RefundPayment(refund) => {
+                let ask = PurchaseCommand::Refund(refund.clone());
+                self.ask_purchase(&refund.purchase_id, &ask, None)?;
+            }
+            Command::DisputePayment(dispute) => {
+                let ask = PurchaseCommand::Dispute(dispute.clone());
+                self.ask_purchase(&dispute.purchase_id, &ask, None)?;
+            }
+            Command::MergePayments { payment_id, into } => self.merge(payment_id, into)?,
+            Command::ChangeSubscription(change) => self.change_subscription(change)?,
+            Command::GrantSignupBonus { user_id, bonus } => {
+                let grant = UserCommand::GrantSignupBonus { bonus: *bonus };
+                self.move_credits(user_id, &grant)?;
+            }
+            Command::ResolvePurchase {
+                purchase_id,
+                user_id,
+                price,
+            } => {
+                let ask = PurchaseCommand::Resolve {
+                    user_id: user_id.clone(),
+                    price: price.clone(),
+                };
+                self.ask_purchase(purchase_id, &ask, None)?;
+            }
+            Command::SpendCredits(spend) => {
+                self.move_credits(&spend.user_id, &UserCommand::Spend(spend.clone()))?;
+            }
+            Command::ReverseSpend(reverse) => self.reverse(reverse)?,
+            Command::HoldCredits(hold) => {
+                self.move_credits(&hold.user_id, &UserCommand::Hold(hold.clone()))?;
+            }
+            Command::CaptureHold { hold, credits } => {
+                let capture = UserCommand::Capture {
+                    hold: hold.clone(),
+                    credits: *credits,
+                };
+                self.settle_hold(hold, &capture)?;
+            }
+            Command::ReleaseHold { hold } => {
+                self.settle_hold(hold, &UserCommand::Release { hold: hold.clone() })?;
+            }
+            Command::GrantCredits(grant) => {
+                self.move_credits(&grant.user_id, &UserCommand::Grant(grant.clone()))?;
+            }
+            Command::RewardReferral {
+                referred,
+                referrer,
+                referred_credits,
+                referrer_credits,
+            } => self.reward_referral(referred, *referred_credits, referrer, *referrer_credits)?,
+            Command::ChangePlan {
+                user_id,
+                plan,
+                bonus,
+                bonus_expires_at_s,
+            } => {
+                let change = UserCommand::ChangePlan {
+                    plan: plan.clone(),
+                    bonus: *bonus,
+                    bonus_expires_at_s: *bonus_expires_at_s,
+                };
+                self.move_credits(user_id, &change)?;
+            }
+            Command::SettleUser { user_id } => self.settle_user(user_id)?,
+            Command::Together(commands) => self.run_all(commands)?,
+        }
+        Ok(())
+    }
+
+    /// One after another. What several of them lack is asked for at once, not one round for each.
+    fn run_all(&mut self, commands: &[Command]) -> Result<(), Rejection> {
+        let mut needed = Vec::new();
+        for (index, command) in commands.iter().enumerate() {
+            match self.run(command) {
+                Err(Rejection::NeedsRows(rows)) => needed.extend(rows),
+                Err(rejection) if needed.is_empty() => return Err(rejection.of_item(index)),
+                Err(_) | Ok(()) => {}
+            }
+        }
+        if needed.is_empty() {
+            Ok(())
+        } else {
+            Err(Rejection::NeedsRows(needed))
         }
     }
 
@@ -148,6 +234,7 @@ impl<'a, S: States> Draft<'a, S> {
             plan: register.plan.clone(),
             bonus: register.bonus,
         };
+        self.settle_user(&register.user_id)?;
         self.ask_user(&register.user_id, &ask, Some(&register.profile))
     }
 
@@ -247,16 +334,83 @@ impl<'a, S: States> Draft<'a, S> {
         Ok(whole)
     }
 
+    /// Lets a user be asked what moves credits: what ended or timed out by now did so before.
+    fn move_credits(&mut self, id: &UserId, command: &UserCommand) -> Result<(), Rejection> {
+        self.settle_user(id)?;
+        self.ask_user(id, command, None)
+    }
+
+    fn settle_user(&mut self, id: &UserId) -> Result<(), Rejection> {
+        let at_s = self.states.at_s();
+        if self.user(id)?.due_at_s().is_some_and(|due| due <= at_s) {
+            self.ask_user(id, &UserCommand::Settle { at_s }, None)?;
+        }
+        Ok(())
+    }
+
+    fn settlement(&self, of: Place) -> Option<Settlement> {
+        let here = self.settled.get(&of).copied();
+        here.or_else(|| self.states.settlement(of))
+    }
+
+    fn reverse(&mut self, reverse: &ReverseSpend) -> Result<(), Rejection> {
+        if self.settlement(reverse.entry_id) == Some(Settlement::Reversed) {
+            return Err(LedgerError::SpendReversed.into());
+        }
+        self.move_credits(&reverse.user_id, &UserCommand::Reverse(reverse.clone()))
+    }
+
+    /// A hold is settled once; one whose time is over settles itself first.
+    fn settle_hold(&mut self, hold: &Hold, command: &UserCommand) -> Result<(), Rejection> {
+        self.settle_user(&hold.user_id)?;
+        match self.settlement(hold.hold_id) {
+            Some(settlement) => Err(LedgerError::HoldSettled(settlement).into()),
+            None => self.ask_user(&hold.user_id, command, None),
+        }
+    }
+
+    /// Both sides are rewarded together, once for each who came.
+    fn reward_referral(
+        &mut self,
+        referred: &UserId,
+        referred_credits: Credits,
+        by: &UserId,
+        by_credits: Credits,
+    ) -> Result<(), Rejection> {
+        if referred == by {
+            return Err(LedgerError::SelfReferral.into());
+        }
+        let known = self.emitted.len();
+        let refer = UserCommand::Refer { by: by.clone() };
+        self.ask_user(referred, &refer, None)?;
+        if self.emitted.len() == known {
+            return Ok(());
+        }
+        for (id, other, credits) in [(referred, by, referred_credits), (by, referred, by_credits)] {
+            let other = other.clone();
+            self.move_credits(id, &UserCommand::RewardReferral { other, credits })?;
+        }
+        Ok(())
+    }
+
     fn ask_user(
         &mut self,
         id: &UserId,
         command: &UserCommand,
         profile: Option<&Personal>,
     ) -> Result<(), Rejection> {
-        let events = self.user(id)?.decide(command)?;
+        let events = match self.user(id)?.decide(command) {
+            Err(LedgerError::Unread(wanted)) => {
+                return Err(Rejection::NeedsRows(vec![(id.clone(), *wanted)]));
+            }
+            decided => decided?,
+        };
         let mut after = self.user(id)?.clone();
         for event in events {
             after.evolve(&event);
+            if let Some((place, settlement)) = event.settles() {
+                self.settled.insert(place, settlement);
+            }
             let personal = profile.filter(|_| carries_profile(&event)).cloned();
             self.emitted.push(Emitted {
                 matchable: personal.as_ref().is_some_and(Personal::has_verified_email),
@@ -324,17 +478,20 @@ impl<'a, S: States> Draft<'a, S> {
                     purchase_id: id.clone(),
                     price: price.clone(),
                 };
-                self.ask_user(user_id, &credit, None)?;
-                self.withhold(id, user_id, Withheld::default(), after.withheld())
+                self.move_credits(user_id, &credit)?;
+                let none = Withheld::default();
+                self.withhold(id, user_id, price, none, after.withheld())
             }
-            (Some((user_id, _)), Some(_)) => self.withhold(id, user_id, was, after.withheld()),
+            (Some(_), Some((user_id, price))) => {
+                self.withhold(id, user_id, price, was, after.withheld())
+            }
             // It became a part of another purchase: nothing of what it gave remains.
             (Some((user_id, price)), None) => {
                 let all = Withheld {
                     clawed_back: price.credits,
                     held_back: Credits::ZERO,
                 };
-                self.withhold(id, user_id, was, all)
+                self.withhold(id, user_id, price, was, all)
             }
         }
     }
@@ -343,16 +500,14 @@ impl<'a, S: States> Draft<'a, S> {
         &mut self,
         id: &PurchaseId,
         user_id: &UserId,
+        price: &Price,
         was: Withheld,
         is: Withheld,
     ) -> Result<(), Rejection> {
-        let more = |is: Credits, was: Credits| is.checked_sub(was).unwrap_or_default();
-        let (credits, restored) = (
-            more(is.clawed_back, was.clawed_back),
-            more(was.clawed_back, is.clawed_back),
-        );
-        let released = more(was.held_back, is.held_back);
-        let contested = more(is.held_back, was.held_back);
+        let credits = is.clawed_back.less(was.clawed_back);
+        let restored = was.clawed_back.less(is.clawed_back);
+        let released = was.held_back.less(is.held_back);
+        let contested = is.held_back.less(was.held_back);
         let purchase_id = || id.clone();
         if !credits.is_zero() {
             let claw_back = UserCommand::ClawBack {
@@ -360,21 +515,23 @@ impl<'a, S: States> Draft<'a, S> {
                 credits,
                 released,
             };
-            self.ask_user(user_id, &claw_back, None)?;
+            self.move_credits(user_id, &claw_back)?;
         } else if !restored.is_zero() || !released.is_zero() {
             let restore = UserCommand::Restore {
                 purchase_id: purchase_id(),
                 credits: restored,
                 released,
+                clawed_before: was.clawed_back,
+                expires_at_s: price.expires_at_s,
             };
-            self.ask_user(user_id, &restore, None)?;
+            self.move_credits(user_id, &restore)?;
         }
         if !contested.is_zero() {
             let hold_back = UserCommand::HoldBack {
                 purchase_id: purchase_id(),
                 credits: contested,
             };
-            self.ask_user(user_id, &hold_back, None)?;
+            self.move_credits(user_id, &hold_back)?;
         }
         Ok(())
     }

@@ -7,8 +7,10 @@
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
+use super::Settlement;
+use super::lots::{LotKind, Slice, default_priority, is_default_priority};
 use super::purchase::Purchase;
-use super::value::{Account, Credits, Currency, PurchaseId, UserId};
+use super::value::{Account, Credits, Currency, Place, PurchaseId, UserId};
 
 /// The version of every event's shape so far.
 pub const EVENT_VERSION: &str = "1.0";
@@ -67,6 +69,25 @@ pub enum UserEvent {
         /// The plan from now on.
         plan: String,
     },
+    /// The user came by another's recommendation.
+    UserReferred {
+        /// Whose.
+        by: UserId,
+    },
+    /// Credits were given that nobody paid for.
+    CreditsGranted(CreditsGranted),
+    /// Credits were used.
+    CreditsSpent(CreditsSpent),
+    /// Credits of a spend came back.
+    SpendReversed(SpendReversed),
+    /// Credits were set aside for running work. The hold is called by the place of this event.
+    CreditsHeld(CreditsHeld),
+    /// Some or all credits of a hold were used, the rest came back.
+    HoldCaptured(HoldCaptured),
+    /// All credits of a hold came back.
+    HoldReleased(HoldReleased),
+    /// The time of credits was over.
+    CreditsExpired(CreditsExpired),
 }
 
 /// What happened to a purchase.
@@ -189,11 +210,189 @@ pub enum PurchaseEvent {
     },
 }
 
-/// Credits that came, and the account after them.
+/// Credits that came, and the account after them. They are a lot of their own, called by this event's sequence, less what
+/// repaid debt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreditsAdded {
     /// What was given.
     pub credits: Credits,
+    /// How many of them repaid debt. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub repaid: Credits,
+    /// How the balance changed.
+    pub delta: i64,
+    /// The account after it.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// See [`UserEvent::CreditsGranted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditsGranted {
+    /// What they are.
+    pub kind: LotKind,
+    /// Their place in the order of burning, lower first. Absent in JSON means the default.
+    #[serde(
+        default = "default_priority",
+        skip_serializing_if = "is_default_priority"
+    )]
+    pub priority: u8,
+    /// When they end, seconds since 1970; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_s: Option<i64>,
+    /// Why they were given.
+    pub cause: GrantCause,
+    /// What the giver says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who gave them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Of a referral: the other side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<UserId>,
+    /// What came.
+    #[serde(flatten)]
+    pub added: CreditsAdded,
+}
+
+/// Why credits were given that nobody paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantCause {
+    /// A backend or an operator gave them.
+    Grant,
+    /// They come with a plan.
+    Plan,
+    /// One user recommended us to another.
+    Referral,
+}
+
+/// See [`UserEvent::CreditsSpent`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditsSpent {
+    /// How many.
+    pub credits: Credits,
+    /// From which lots, in the order of burning.
+    pub slices: Vec<Slice>,
+    /// What the caller says of it.
+    #[serde(flatten)]
+    pub note: Note,
+    /// How the balance changed.
+    pub delta: i64,
+    /// The account after it.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// What a caller says of a spend or a hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Note {
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The caller's own id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// See [`UserEvent::SpendReversed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpendReversed {
+    /// The event that used them: a spend, or a captured hold.
+    pub entry_id: Place,
+    /// How many came back.
+    pub credits: Credits,
+    /// How many of them repaid debt. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub repaid: Credits,
+    /// The rest, by the lots it came from.
+    pub slices: Vec<Slice>,
+    /// What the caller says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How the balance changed.
+    pub delta: i64,
+    /// The account after it.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// See [`UserEvent::CreditsHeld`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditsHeld {
+    /// How many.
+    pub credits: Credits,
+    /// From which lots, in the order of burning.
+    pub slices: Vec<Slice>,
+    /// When they come back by themselves, seconds since 1970.
+    pub times_out_at_s: i64,
+    /// What the caller says of it.
+    #[serde(flatten)]
+    pub note: Note,
+    /// How the balance changed: 0.
+    pub delta: i64,
+    /// The account after it.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// See [`UserEvent::HoldCaptured`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldCaptured {
+    /// The hold.
+    pub hold_id: Place,
+    /// How many of its credits were used.
+    pub credits: Credits,
+    /// From which lots.
+    pub slices: Vec<Slice>,
+    /// How many were not used and repaid debt. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub repaid: Credits,
+    /// The rest, by the lots it came from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returned: Vec<Slice>,
+    /// What the hold was for.
+    #[serde(flatten)]
+    pub note: Note,
+    /// How the balance changed.
+    pub delta: i64,
+    /// The account after it.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// See [`UserEvent::HoldReleased`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldReleased {
+    /// The hold.
+    pub hold_id: Place,
+    /// How many it held.
+    pub credits: Credits,
+    /// How many of them repaid debt. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub repaid: Credits,
+    /// The rest, by the lots it came from.
+    pub returned: Vec<Slice>,
+    /// It ended by itself, at this time, seconds since 1970; absent: somebody ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timed_out_at_s: Option<i64>,
+    /// How the balance changed: by what repaid debt.
+    pub delta: i64,
+    /// The account after it.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// See [`UserEvent::CreditsExpired`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditsExpired {
+    /// How many.
+    pub credits: Credits,
+    /// Of which lots.
+    pub slices: Vec<Slice>,
+    /// When they ended, seconds since 1970. This event may be written later, and changes nothing then.
+    pub expired_at_s: i64,
     /// How the balance changed.
     pub delta: i64,
     /// The account after it.
@@ -211,6 +410,16 @@ pub struct PurchaseAdjusted {
     /// Credits that were held back for a dispute and no longer are. Absent in JSON means 0.
     #[serde(default, skip_serializing_if = "Credits::is_zero")]
     pub released: Credits,
+    /// The lots that they were taken from, or came back to. What is held back stays in its lots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<Slice>,
+    /// How many are in the purchase's own lot: held back there, or expired there before they were clawed back. Absent in
+    /// JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub own: Credits,
+    /// Of those restored, how many repaid debt. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub repaid: Credits,
     /// How the balance changed.
     pub delta: i64,
     /// The account after it.
@@ -321,36 +530,53 @@ pub struct Movement<'a> {
 impl UserEvent {
     /// How it moved credits; `None` for an event that has nothing to do with them.
     pub const fn movement(&self) -> Option<Movement<'_>> {
-        match self {
-            Self::SignupBonusGranted(added) => Some(Movement {
-                delta: added.delta,
-                account: added.account,
-                purchase_id: None,
-            }),
+        let (delta, account, purchase_id) = match self {
+            Self::SignupBonusGranted(added) => (added.delta, added.account, None),
             Self::CreditsPurchased {
                 added, purchase_id, ..
-            } => Some(Movement {
-                delta: added.delta,
-                account: added.account,
-                purchase_id: Some(purchase_id),
-            }),
+            } => (added.delta, added.account, Some(purchase_id)),
             Self::CreditsHeldBack(adjusted)
             | Self::CreditsClawedBack(adjusted)
-            | Self::CreditsRestored(adjusted) => Some(Movement {
-                delta: adjusted.delta,
-                account: adjusted.account,
-                purchase_id: Some(&adjusted.purchase_id),
-            }),
+            | Self::CreditsRestored(adjusted) => {
+                let id = &adjusted.purchase_id;
+                (adjusted.delta, adjusted.account, Some(id))
+            }
+            Self::CreditsGranted(granted) => (granted.added.delta, granted.added.account, None),
+            Self::CreditsSpent(spent) => (spent.delta, spent.account, None),
+            Self::SpendReversed(reversed) => (reversed.delta, reversed.account, None),
+            Self::CreditsHeld(held) => (held.delta, held.account, None),
+            Self::HoldCaptured(captured) => (captured.delta, captured.account, None),
+            Self::HoldReleased(released) => (released.delta, released.account, None),
+            Self::CreditsExpired(expired) => (expired.delta, expired.account, None),
             Self::UserRegistered { .. }
             | Self::UserProfileChanged { .. }
             | Self::UserDeleted {}
             | Self::SubscriptionChanged { .. }
-            | Self::PlanChanged { .. } => None,
+            | Self::PlanChanged { .. }
+            | Self::UserReferred { .. } => return None,
+        };
+        Some(Movement {
+            delta,
+            account,
+            purchase_id,
+        })
+    }
+
+    /// The hold or spend that it settles, for good.
+    pub const fn settles(&self) -> Option<(Place, Settlement)> {
+        match self {
+            Self::SpendReversed(reversed) => Some((reversed.entry_id, Settlement::Reversed)),
+            Self::HoldCaptured(captured) => Some((captured.hold_id, Settlement::Captured)),
+            Self::HoldReleased(released) if released.timed_out_at_s.is_some() => {
+                Some((released.hold_id, Settlement::TimedOut))
+            }
+            Self::HoldReleased(released) => Some((released.hold_id, Settlement::Released)),
+            _ => None,
         }
     }
 
     /// Every event type of a user, in the order of declaration.
-    pub const TYPES: [&'static str; 10] = [
+    pub const TYPES: [&'static str; 18] = [
         "UserRegistered",
         "SignupBonusGranted",
         "UserProfileChanged",
@@ -361,6 +587,14 @@ impl UserEvent {
         "CreditsRestored",
         "SubscriptionChanged",
         "PlanChanged",
+        "UserReferred",
+        "CreditsGranted",
+        "CreditsSpent",
+        "SpendReversed",
+        "CreditsHeld",
+        "HoldCaptured",
+        "HoldReleased",
+        "CreditsExpired",
     ];
 
     /// The name of the type, as in the log.
@@ -376,6 +610,14 @@ impl UserEvent {
             Self::CreditsRestored(_) => "CreditsRestored",
             Self::SubscriptionChanged { .. } => "SubscriptionChanged",
             Self::PlanChanged { .. } => "PlanChanged",
+            Self::UserReferred { .. } => "UserReferred",
+            Self::CreditsGranted(_) => "CreditsGranted",
+            Self::CreditsSpent(_) => "CreditsSpent",
+            Self::SpendReversed(_) => "SpendReversed",
+            Self::CreditsHeld(_) => "CreditsHeld",
+            Self::HoldCaptured(_) => "HoldCaptured",
+            Self::HoldReleased(_) => "HoldReleased",
+            Self::CreditsExpired(_) => "CreditsExpired",
         }
     }
 }

@@ -7,6 +7,7 @@
 //! In reading order:
 //! - [`value`]: the words that can not be wrong: ids, credits, money.
 //! - [`personal`]: personal data, which stays beside the log; events carry its salted digest.
+//! - [`lots`]: credits that came together and end together, and the order in which they burn.
 //! - [`event`]: what happened. Stored for ever, so only ever added to.
 //! - [`command`]: what somebody wants to happen.
 //! - [`user`], [`purchase`]: the two aggregates, `decide` and `evolve`.
@@ -17,6 +18,7 @@ pub mod command;
 pub mod cqrs;
 pub mod decision;
 pub mod event;
+pub mod lots;
 pub mod personal;
 pub mod purchase;
 #[cfg(test)]
@@ -31,7 +33,7 @@ pub use personal::{Personal, Profile, Salt};
 pub use purchase::Purchase;
 pub use user::User;
 pub use value::{
-    Account, Credits, Currency, InvalidValue, Money, PurchaseId, Source, StreamId, UserId,
+    Account, Credits, Currency, InvalidValue, Money, Place, PurchaseId, Source, StreamId, UserId,
 };
 
 /// Why a rule says no. Nothing is recorded of a refused command but the refusal itself.
@@ -49,4 +51,84 @@ pub enum LedgerError {
     /// A claim for a purchase that is another user's.
     #[error("the purchase belongs to another user")]
     NotYourPurchase,
+    /// Not as many credits are available.
+    #[error("{required} credits are needed and {available} are available")]
+    InsufficientCredits {
+        /// How many were asked for.
+        required: Credits,
+        /// How many there are.
+        available: Credits,
+    },
+    /// The hold was captured, released or timed out before.
+    #[error("the hold is {0} already")]
+    HoldSettled(Settlement),
+    /// The spend was reversed before, wholly or in part.
+    #[error("the spend is reversed already")]
+    SpendReversed,
+    /// More was to be captured or reversed than was held or spent.
+    #[error("there are only {most} to take")]
+    AmountTooLarge {
+        /// The most that could be.
+        most: Credits,
+    },
+    /// The user was recommended by somebody else before.
+    #[error("the user was referred by somebody else")]
+    AlreadyReferred,
+    /// Nobody recommends themselves.
+    #[error("a user can not refer themselves")]
+    SelfReferral,
+    /// One of several, which shall happen together or not at all, is refused.
+    #[error("item {index}: {error}")]
+    Item {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        error: Box<LedgerError>,
+    },
+    /// Rows of a user are needed that were not read. Only between the rules and whoever reads for them.
+    #[error("more of the user must be read first")]
+    Unread(Box<lots::Wanted>),
+}
+
+/// How a hold ended, or what became of a spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// The hold's credits were used, wholly or in part.
+    Captured,
+    /// The hold was given up.
+    Released,
+    /// The hold's time was over.
+    TimedOut,
+    /// The spend was reversed.
+    Reversed,
+}
+
+impl Settlement {
+    /// The name as stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Captured => "captured",
+            Self::Released => "released",
+            Self::TimedOut => "timed out",
+            Self::Reversed => "reversed",
+        }
+    }
+
+    /// The settlement of a stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [
+            Self::Captured,
+            Self::Released,
+            Self::TimedOut,
+            Self::Reversed,
+        ]
+        .into_iter()
+        .find(|one| one.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for Settlement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }

@@ -1,18 +1,22 @@
-//! A user: who is known, which profile is the newest, which plan, and the account.
+//! A user: who is known, which profile is the newest, which plan, the account and its lots.
 //!
 //! `decide` says what follows from a command, `evolve` what an event changes. Both are all there is: no other
-//! code may change a user.
+//! code may change a user. [`credits`] has the part of `decide` that moves credits, [`holds`] what is known of open holds.
+
+mod credits;
+mod holds;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
-use super::event::{
-    CreditsAdded, PlanVersion, Price, ProfileRef, ProfileVersion, PurchaseAdjusted, UserEvent,
-};
+use super::command::{GrantCredits, Hold, HoldCredits, ReverseSpend, SpendCredits};
+use super::event::{PlanVersion, Price, ProfileRef, ProfileVersion, UserEvent};
+use super::lots::{LotKind, Lots, ReadLots, Slice, StoredLots, Terms, Wanted};
 use super::personal::Personal;
-use super::value::{Account, Credits, PurchaseId};
+use super::value::{Account, Credits, PurchaseId, UserId};
+use holds::OpenHolds;
 
 /// What the rules need to remember of a user. Stored beside the stream, always equal to its fold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,9 +40,31 @@ pub struct User {
     /// The newest of each of the user's subscriptions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub subscriptions: BTreeMap<String, Subscription>,
+    /// Who recommended us to the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referred_by: Option<UserId>,
+    /// How many events there are: the place of the last one in the stream.
+    pub events: i64,
     /// Balance, held, debt.
     #[serde(flatten)]
     pub account: Account,
+    /// The credits that are not reserved, by how they came.
+    #[serde(skip_serializing_if = "Lots::is_empty")]
+    pub lots: Lots,
+    /// When holds may time out.
+    #[serde(skip_serializing_if = "OpenHolds::is_empty")]
+    holds: OpenHolds,
+}
+
+/// What was read of a user's rows.
+#[derive(Debug, Clone, Default)]
+pub struct ReadRows {
+    /// Lots behind the front.
+    pub lots: ReadLots,
+    /// The open holds that time out until the time that was asked for.
+    pub holds: Vec<Hold>,
+    /// When the first of the others times out, seconds since 1970.
+    pub hold_due_after_s: Option<i64>,
 }
 
 /// How a provider's subscription stands.
@@ -106,6 +132,56 @@ pub enum UserCommand {
         credits: Credits,
         /// How many that were held back.
         released: Credits,
+        /// How many were clawed back in all before this.
+        clawed_before: Credits,
+        /// When they end, seconds since 1970, as it was when they were bought.
+        expires_at_s: Option<i64>,
+    },
+    /// Write down what ended and what timed out until then, seconds since 1970.
+    Settle {
+        /// Until when.
+        at_s: i64,
+    },
+    /// Do without credits that are used.
+    Spend(SpendCredits),
+    /// Take back what a spend used. The settlements guard that this is asked once.
+    Reverse(ReverseSpend),
+    /// Set credits aside.
+    Hold(HoldCredits),
+    /// Use credits of an open hold, or all of them.
+    Capture {
+        /// The hold.
+        hold: Hold,
+        /// How many.
+        credits: Option<Credits>,
+    },
+    /// Give up an open hold.
+    Release {
+        /// The hold.
+        hold: Hold,
+    },
+    /// Take credits that nobody paid for.
+    Grant(GrantCredits),
+    /// Have come by somebody's recommendation.
+    Refer {
+        /// Whose.
+        by: UserId,
+    },
+    /// Take what is given for a recommendation.
+    RewardReferral {
+        /// The other side.
+        other: UserId,
+        /// How many; 0 for none.
+        credits: Credits,
+    },
+    /// Be on a plan, with what comes with it.
+    ChangePlan {
+        /// The plan.
+        plan: String,
+        /// How many come with it; 0 for none.
+        bonus: Credits,
+        /// When they end, seconds since 1970.
+        bonus_expires_at_s: Option<i64>,
     },
     /// Take the signup bonus that never came.
     GrantSignupBonus {
@@ -127,7 +203,8 @@ impl User {
     /// What follows from a command. Each event stands on the ones before it; none means: nothing new.
     ///
     /// # Errors
-    /// [`LedgerError::BalanceOverflow`] when the account can not hold what would come.
+    /// [`LedgerError::BalanceOverflow`] when the account can not hold what would come; what else a rule says no to;
+    /// [`LedgerError::Unread`] when rows are needed that were not read ([`User::take_in`]).
     pub fn decide(&self, command: &UserCommand) -> Result<Vec<UserEvent>, LedgerError> {
         match command {
             UserCommand::Register {
@@ -153,23 +230,41 @@ impl User {
             UserCommand::HoldBack {
                 purchase_id,
                 credits,
-            } => self
-                .adjust(purchase_id, *credits, Credits::ZERO, 0, credits.get())
-                .map(|adjusted| vec![UserEvent::CreditsHeldBack(adjusted)]),
+            } => self.hold_back(purchase_id, *credits),
             UserCommand::ClawBack {
                 purchase_id,
                 credits,
                 released,
-            } => self
-                .adjust(purchase_id, *credits, *released, -credits.get(), 0)
-                .map(|adjusted| vec![UserEvent::CreditsClawedBack(adjusted)]),
+            } => self.claw_back(purchase_id, *credits, *released),
             UserCommand::Restore {
                 purchase_id,
                 credits,
                 released,
-            } => self
-                .adjust(purchase_id, *credits, *released, credits.get(), 0)
-                .map(|adjusted| vec![UserEvent::CreditsRestored(adjusted)]),
+                clawed_before,
+                expires_at_s,
+            } => {
+                let back = credits::Restored {
+                    credits: *credits,
+                    released: *released,
+                    clawed_before: *clawed_before,
+                    expires_at_s: *expires_at_s,
+                };
+                self.restore(purchase_id, &back)
+            }
+            UserCommand::Settle { at_s } => self.settle(*at_s),
+            UserCommand::Spend(spend) => self.spend(spend),
+            UserCommand::Reverse(reverse) => self.reverse(reverse),
+            UserCommand::Hold(hold) => self.hold(hold),
+            UserCommand::Capture { hold, credits } => self.capture(hold, *credits),
+            UserCommand::Release { hold } => Ok(vec![self.release(hold, None)?]),
+            UserCommand::Grant(grant) => self.grant(grant),
+            UserCommand::Refer { by } => self.refer(by),
+            UserCommand::RewardReferral { other, credits } => self.reward(other, *credits),
+            UserCommand::ChangePlan {
+                plan,
+                bonus,
+                bonus_expires_at_s,
+            } => self.change_plan(plan, *bonus, *bonus_expires_at_s),
             UserCommand::GrantSignupBonus { bonus } if self.bonus || bonus.is_zero() => Ok(vec![]),
             UserCommand::GrantSignupBonus { bonus } => {
                 Ok(vec![UserEvent::SignupBonusGranted(self.add(*bonus)?)])
@@ -184,6 +279,10 @@ impl User {
 
     /// What an event changes.
     pub fn evolve(&mut self, event: &UserEvent) {
+        self.events += 1;
+        if let Some(movement) = event.movement() {
+            self.account = movement.account;
+        }
         match event {
             UserEvent::UserRegistered { plan, profile } => {
                 self.registered = true;
@@ -196,14 +295,6 @@ impl User {
                 self.profile = Some(profile.version.clone());
             }
             UserEvent::UserDeleted {} => self.deleted = true,
-            UserEvent::SignupBonusGranted(added) => {
-                self.bonus = true;
-                self.account = added.account;
-            }
-            UserEvent::CreditsPurchased { added, .. } => self.account = added.account,
-            UserEvent::CreditsHeldBack(adjusted)
-            | UserEvent::CreditsClawedBack(adjusted)
-            | UserEvent::CreditsRestored(adjusted) => self.account = adjusted.account,
             UserEvent::SubscriptionChanged {
                 subscription_id,
                 gives,
@@ -217,7 +308,125 @@ impl User {
                     .insert(subscription_id.clone(), subscription);
             }
             UserEvent::PlanChanged { plan } => self.plan = Some(plan.clone()),
+            UserEvent::UserReferred { by } => self.referred_by = Some(by.clone()),
+            UserEvent::SignupBonusGranted(_)
+            | UserEvent::CreditsPurchased { .. }
+            | UserEvent::CreditsGranted(_) => self.add_lot(event),
+            UserEvent::CreditsHeldBack(adjusted) => {
+                let own = adjusted.own;
+                self.lots.change_purchase(&adjusted.purchase_id, |lot| {
+                    lot.contested = [lot.contested, own].into_iter().sum();
+                });
+            }
+            UserEvent::CreditsClawedBack(adjusted) => {
+                let (own, released) = (adjusted.own, adjusted.released);
+                self.lots.change_purchase(&adjusted.purchase_id, |lot| {
+                    lot.contested = lot.contested.less(released);
+                    lot.counted = [lot.counted, own].into_iter().sum();
+                });
+                self.take_slices(&adjusted.slices);
+            }
+            UserEvent::CreditsRestored(adjusted) => {
+                let (own, released) = (adjusted.own, adjusted.released);
+                self.lots.change_purchase(&adjusted.purchase_id, |lot| {
+                    lot.contested = lot.contested.less(released);
+                    lot.counted = lot.counted.less(own);
+                });
+                self.give_slices(&adjusted.slices);
+            }
+            UserEvent::CreditsSpent(spent) => self.take_slices(&spent.slices),
+            UserEvent::SpendReversed(reversed) => self.give_slices(&reversed.slices),
+            UserEvent::CreditsHeld(held) => {
+                self.take_slices(&held.slices);
+                self.holds.opened(held.times_out_at_s);
+            }
+            UserEvent::HoldCaptured(captured) => {
+                self.give_slices(&captured.returned);
+                self.holds.settled(captured.hold_id);
+            }
+            UserEvent::HoldReleased(released) => {
+                self.give_slices(&released.returned);
+                self.holds.settled(released.hold_id);
+            }
+            UserEvent::CreditsExpired(expired) => {
+                for slice in &expired.slices {
+                    self.lots.end(slice);
+                }
+            }
         }
+        if self.account.reserved.is_zero() {
+            self.holds.none_left();
+        }
+    }
+
+    /// What came is a lot of its own, called by the event's place in the stream.
+    fn add_lot(&mut self, event: &UserEvent) {
+        let (added, terms) = match event {
+            UserEvent::SignupBonusGranted(added) => {
+                self.bonus = true;
+                (added, Terms::plain(LotKind::Bonus, added.credits))
+            }
+            UserEvent::CreditsPurchased {
+                purchase_id,
+                added,
+                expires_at_s,
+            } => {
+                let terms = Terms {
+                    expires_at_s: *expires_at_s,
+                    purchase_id: Some(purchase_id.clone()),
+                    ..Terms::plain(LotKind::Paid, added.credits)
+                };
+                (added, terms)
+            }
+            UserEvent::CreditsGranted(granted) => {
+                let terms = Terms {
+                    priority: granted.priority,
+                    expires_at_s: granted.expires_at_s,
+                    ..Terms::plain(granted.kind, granted.added.credits)
+                };
+                (&granted.added, terms)
+            }
+            _ => return,
+        };
+        self.lots.give(&Slice {
+            lot: self.events,
+            credits: added.credits.less(added.repaid),
+            terms,
+        });
+    }
+
+    fn give_slices(&mut self, slices: &[Slice]) {
+        for slice in slices {
+            self.lots.give(slice);
+        }
+    }
+
+    fn take_slices(&mut self, slices: &[Slice]) {
+        for slice in slices {
+            self.lots.take(slice);
+        }
+    }
+
+    /// The earliest time at which credits may end or a hold may time out, seconds since 1970. Until then the account is
+    /// what it is.
+    pub fn due_at_s(&self) -> Option<i64> {
+        let dues = [self.lots.due_at_s(), self.holds.due_at_s()];
+        dues.into_iter().flatten().min()
+    }
+
+    /// Takes in rows that a decision asked for.
+    pub fn take_in(&mut self, wanted: &Wanted, read: ReadRows) {
+        self.lots.take_in(wanted, read.lots);
+        if let Some(until_s) = wanted.due_until_s {
+            self.holds
+                .take_in(until_s, read.holds, read.hold_due_after_s);
+        }
+    }
+
+    /// Splits off the rows that are to be written. What stays is the state of the stream; nothing can be decided on it
+    /// after that.
+    pub fn store_lots(&mut self) -> StoredLots {
+        self.lots.store()
     }
 
     /// A registration is a fact of its own, booked once, also after a deletion: then it keeps no profile and
@@ -252,45 +461,6 @@ impl User {
             digest: profile.digest().to_owned(),
             version: version.clone(),
         })
-    }
-
-    fn add(&self, credits: Credits) -> Result<CreditsAdded, LedgerError> {
-        let account = self.moved(credits.get(), self.account.disputed)?;
-        Ok(CreditsAdded {
-            credits,
-            delta: self.delta_to(account),
-            account,
-        })
-    }
-
-    /// `given` credits more in all, negative for fewer; `contested` more held back, beside the `released` ones.
-    fn adjust(
-        &self,
-        purchase_id: &PurchaseId,
-        credits: Credits,
-        released: Credits,
-        given: i64,
-        contested: i64,
-    ) -> Result<PurchaseAdjusted, LedgerError> {
-        let disputed = (self.account.disputed.get() + contested - released.get()).max(0);
-        let disputed = Credits::new(disputed).map_err(|_| LedgerError::BalanceOverflow)?;
-        let account = self.moved(given, disputed)?;
-        Ok(PurchaseAdjusted {
-            purchase_id: purchase_id.clone(),
-            credits,
-            released,
-            delta: self.delta_to(account),
-            account,
-        })
-    }
-
-    fn moved(&self, given: i64, disputed: Credits) -> Result<Account, LedgerError> {
-        // Both are within ±2^54: no overflow.
-        Account::of(self.account.net() + given, disputed).ok_or(LedgerError::BalanceOverflow)
-    }
-
-    const fn delta_to(&self, account: Account) -> i64 {
-        account.balance.get() - self.account.balance.get()
     }
 
     /// Of one subscription the newest counts; of several that give a plan, the newest of them.

@@ -264,6 +264,13 @@ impl Credits {
         self.0 == 0
     }
 
+    /// The difference, or none of them below zero.
+    #[must_use]
+    pub const fn less(self, other: Self) -> Self {
+        let difference = self.0 - other.0;
+        Self(if difference < 0 { 0 } else { difference })
+    }
+
     /// The difference, or `None` below zero.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         Self::new(self.0 - other.0).ok()
@@ -283,6 +290,15 @@ impl fmt::Display for Credits {
     }
 }
 
+impl std::iter::Sum for Credits {
+    /// Never above what an account can hold: sums are of parts of one.
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::ZERO, |sum, part| {
+            sum.checked_add(part).unwrap_or(Self(Self::MAX))
+        })
+    }
+}
+
 impl TryFrom<i64> for Credits {
     type Error = InvalidValue;
     fn try_from(credits: i64) -> Result<Self, InvalidValue> {
@@ -298,13 +314,13 @@ impl From<Credits> for i64 {
 
 /// What a user has. `available = balance - held`; debt is what was clawed back, or is contested, after it was spent.
 ///
-/// One number stands behind it, [`Account::net`]: all that was given less all that was taken. So the account after a set
-/// of events is the same in whatever order they came.
+/// One number stands behind it, [`Account::net`]: all that was given less all that was taken or set aside. So the account
+/// after a set of events is the same in whatever order they came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Account {
     /// Credits that are the user's, held ones included.
     pub balance: Credits,
-    /// Credits set aside for running work. Absent in JSON means 0.
+    /// Credits that can not be spent now: reserved by holds, or contested. Absent in JSON means 0.
     #[serde(default, skip_serializing_if = "Credits::is_zero")]
     pub held: Credits,
     /// Credits owed. Absent in JSON means 0.
@@ -313,25 +329,29 @@ pub struct Account {
     /// Credits contested by open disputes: held back as far as there are any, debt beyond. Absent in JSON means 0.
     #[serde(default, skip_serializing_if = "Credits::is_zero")]
     pub disputed: Credits,
+    /// Credits set aside by open holds for running work. Absent in JSON means 0.
+    #[serde(default, skip_serializing_if = "Credits::is_zero")]
+    pub reserved: Credits,
 }
 
 impl Account {
-    /// The account of somebody to whom so much was given, net of what was taken, while so much is contested. `None` when
-    /// a part of it leaves the range of [`Credits`].
-    pub fn of(net: i64, disputed: Credits) -> Option<Self> {
-        let balance = Credits::new(net.max(0)).ok()?;
+    /// The account of somebody to whom so much was given, net of what was taken and reserved, while so much is contested.
+    /// `None` when a part of it leaves the range of [`Credits`].
+    pub fn of(net: i64, disputed: Credits, reserved: Credits) -> Option<Self> {
+        let in_lots = Credits::new(net.max(0)).ok()?;
         Some(Self {
-            balance,
-            held: disputed.min(balance),
+            balance: in_lots.checked_add(reserved)?,
+            held: disputed.min(in_lots).checked_add(reserved)?,
             debt: Credits::new(disputed.get().checked_sub(net)?.max(0)).ok()?,
             disputed,
+            reserved,
         })
     }
 
-    /// All that was given less all that was taken; negative for one who spent what was taken back later.
+    /// All that was given less all that was taken or is reserved; negative for one who spent what was taken back later.
     pub const fn net(&self) -> i64 {
         if self.debt.is_zero() {
-            self.balance.get()
+            self.balance.get() - self.reserved.get()
         } else {
             self.disputed.get() - self.debt.get()
         }
@@ -340,6 +360,58 @@ impl Account {
     /// Credits that can be spent now.
     pub const fn available(&self) -> i64 {
         self.balance.get() - self.held.get()
+    }
+
+    /// Credits that were clawed back after they were spent: whatever comes in repays them first.
+    pub fn owed(&self) -> Credits {
+        Credits::new(-self.net()).unwrap_or_default()
+    }
+}
+
+/// The place of an event in the log, `<shard>-<position>`: what entries and holds are called by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Place {
+    /// The shard, from 0.
+    pub shard: i16,
+    /// The position in it, from 1.
+    pub position: i64,
+}
+
+impl Place {
+    /// Reads a place as it is shown.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let parts = text
+            .split_once('-')
+            .filter(|(shard, position)| digits(shard) && digits(position))
+            .and_then(|(shard, position)| Some((shard.parse().ok()?, position.parse().ok()?)));
+        match parts {
+            Some((shard, position)) if position > 0 => Ok(Self { shard, position }),
+            _ => Err(invalid("id", "must be <shard>-<position>")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.shard, self.position)
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = InvalidValue;
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Place> for String {
+    fn from(place: Place) -> Self {
+        place.to_string()
     }
 }
 
@@ -450,19 +522,23 @@ mod tests {
             (-300, 500, 0, 0, 800),
         ] {
             let credits = |n| Credits::new(n).unwrap();
-            let account = Account::of(net, credits(disputed)).unwrap();
+            let account = Account::of(net, credits(disputed), Credits::ZERO).unwrap();
             let expected = Account {
                 balance: credits(balance),
                 held: credits(held),
                 debt: credits(debt),
                 disputed: credits(disputed),
+                reserved: Credits::ZERO,
             };
             assert_eq!(account, expected, "{net} {disputed}");
             assert_eq!(account.net(), net);
             assert!(account.debt.is_zero() || account.available() == 0);
         }
-        assert_eq!(Account::of(Credits::MAX + 1, Credits::ZERO), None);
-        assert_eq!(Account::of(i64::MIN, Credits::ZERO), None);
+        assert_eq!(
+            Account::of(Credits::MAX + 1, Credits::ZERO, Credits::ZERO),
+            None
+        );
+        assert_eq!(Account::of(i64::MIN, Credits::ZERO, Credits::ZERO), None);
     }
 
     #[test]

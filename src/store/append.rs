@@ -13,14 +13,16 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::chain::Hash;
 use super::columns::{
-    Ends, Events, Homes, Inbox, LiveBatch, Outbox, PersonalRows, Requests, Retried, Seen, Streams,
+    Ends, Events, Holds, Homes, Inbox, LiveBatch, Lots, LotsGone, Outbox, PersonalRows, Requests,
+    Retried, Seen, Settlements, Streams,
 };
 use super::fate::Fate;
 use super::home::Shard;
 use super::load::Head;
 use super::statements::{StatementError, Statements};
 use super::unit::{Answer, Delivered, Request, Retry};
-use crate::ledger::{Event, Personal, PurchaseId, StreamId};
+use crate::ledger::lots::Lot;
+use crate::ledger::{Event, Personal, Place, PurchaseId, Settlement, StreamId, UserId};
 
 /// All rows of a batch.
 #[derive(Debug, Default)]
@@ -31,6 +33,12 @@ pub(super) struct Append {
     pub(super) requests: Vec<RequestRow>,
     pub(super) events: Vec<EventRow>,
     pub(super) streams: Vec<StreamRow>,
+    /// Lots behind the front, with their user and shard.
+    pub(super) lots: Vec<(UserId, Shard, Lot)>,
+    pub(super) lots_gone: Vec<(UserId, i64)>,
+    /// Holds that were placed: where, whose, when they time out.
+    pub(super) holds: Vec<(Place, String, i64)>,
+    pub(super) settlements: Vec<(Place, Settlement)>,
     pub(super) ends: Vec<EndRow>,
     pub(super) outbox: Vec<OutboxRow>,
     /// When the batch was decided.
@@ -66,6 +74,8 @@ pub(super) struct OutboxRow {
 /// A request and the answer it got.
 #[derive(Debug)]
 pub(super) struct RequestRow {
+    /// Principal and idempotency key.
+    pub(super) key: (String, String),
     pub(super) request: Arc<Request>,
     pub(super) answer: Answer,
     pub(super) recorded_at: DateTime<Utc>,
@@ -97,6 +107,8 @@ pub(super) struct StreamRow {
     pub(super) version: i64,
     /// Whether the stream began in this batch.
     pub(super) new: bool,
+    /// When it changes by itself, seconds since 1970.
+    pub(super) due_at_s: Option<i64>,
     pub(super) state: String,
 }
 
@@ -120,6 +132,8 @@ impl Append {
     pub(super) fn sort(&mut self) {
         self.streams
             .sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
+        self.lots
+            .sort_unstable_by(|a, b| (&a.0, a.2.id).cmp(&(&b.0, b.2.id)));
         self.ends.sort_unstable_by_key(|end| end.shard);
     }
 }
@@ -142,6 +156,8 @@ pub(super) async fn append(
     let personal = PersonalRows::of(append);
     let outbox = Outbox::of(append);
     let (new_streams, streams) = (Streams::of(append, true), Streams::of(append, false));
+    let (lots, lots_gone) = (Lots::of(append), LotsGone::of(append));
+    let (holds, settlements) = (Holds::of(append), Settlements::of(append));
     let ends = Ends::of(append);
     let batches: Vec<LiveBatch<'_>> = statements
         .read_models
@@ -160,6 +176,11 @@ pub(super) async fn append(
         (&statements.insert_outbox, outbox.params()),
         (&statements.insert_streams, new_streams.params()),
         (&statements.update_streams, streams.params()),
+        (&statements.upsert_lots, lots.params()),
+        (&statements.delete_lots, lots_gone.params()),
+        (&statements.insert_holds, holds.params()),
+        (&statements.delete_holds, settlements.places()),
+        (&statements.insert_settlements, settlements.params()),
     ];
     for (model, batch) in statements.read_models.iter().zip(&batches) {
         rows.push((&model.statement, batch.params()));

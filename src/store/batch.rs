@@ -3,7 +3,7 @@
 //! Units are decided one after another, each on the result of the one before, so a hot user is no brake. Nothing
 //! here does I/O; [`settle`] is a function of the units, what was loaded, and the time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -15,14 +15,14 @@ use super::cause::Caused;
 use super::chain::{self, Link};
 use super::fate::{Fate, PARKED, Why};
 use super::home::Shard;
-use super::load::{Head, Loaded, Stored, Tried};
+use super::load::{Answered, Head, Loaded, Stored, Tried};
 use super::plan::{Plan, Planned, inbox_key, request_key, retry_key};
 use super::statements::StatementError;
-use super::unit::{Answer, Origin, Outcome, Recorded, Unit, Work};
-use crate::ledger::event::EVENT_VERSION;
+use super::unit::{Answer, Came, Origin, Outcome, Recorded, Request, Unit, Work};
+use crate::ledger::event::{EVENT_VERSION, UserEvent};
 use crate::ledger::{
-    self, Emitted, Event, LedgerError, Purchase, PurchaseId, Rejection, States, StreamId, User,
-    UserId,
+    self, Account, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection, Settlement,
+    States, StreamId, User, UserId,
 };
 
 /// What a batch comes to.
@@ -70,8 +70,12 @@ struct Working {
     homes: HashMap<PurchaseId, Shard>,
     stored: HashSet<(String, String)>,
     retried: HashMap<(String, String), Tried>,
-    answered: HashMap<(String, String), (Vec<u8>, Answer)>,
+    answered: HashMap<(String, String), Answered>,
+    settlements: HashMap<Place, Settlement>,
     now: DateTime<Utc>,
+    /// When it is in the history: never before the end of a shard of this batch, so that in each stream what is decided
+    /// later is also recorded later, whatever the clocks of instances say.
+    at: DateTime<Utc>,
     append: Append,
 }
 
@@ -82,10 +86,18 @@ impl States for Working {
     fn purchase(&self, id: &PurchaseId) -> Option<&Purchase> {
         self.purchases.get(id).map(|slot| &slot.state)
     }
+    fn settlement(&self, of: Place) -> Option<Settlement> {
+        self.settlements.get(&of).copied()
+    }
+    fn at_s(&self) -> i64 {
+        self.at.timestamp()
+    }
 }
 
 impl Working {
     fn new(plan: &Plan, loaded: Loaded, now: DateTime<Utc>) -> Result<Self, StatementError> {
+        let ends = loaded.heads.values().map(|head| head.recorded_at);
+        let at = ends.chain([now]).max().unwrap_or(now);
         let mut working = Self {
             users: HashMap::new(),
             purchases: HashMap::new(),
@@ -95,13 +107,16 @@ impl Working {
             stored: loaded.inbox,
             retried: loaded.retried,
             answered: loaded.requests,
+            settlements: loaded.settlements,
             now,
+            at,
             append: Append {
                 now,
                 ..Append::default()
             },
         };
         let mut streams = loaded.streams;
+        let mut rows = loaded.rows;
         for (stream, supposed) in &plan.supposed {
             let shard = match stream {
                 StreamId::Purchase(id) => working.homes.get(id).copied().unwrap_or(*supposed),
@@ -113,7 +128,13 @@ impl Working {
             let stored = streams.remove(&(stream.clone(), shard));
             match stream {
                 StreamId::User(id) => {
-                    working.users.insert(id.clone(), Slot::read(shard, stored)?);
+                    let mut slot: Slot<User> = Slot::read(shard, stored)?;
+                    if let (Some(wanted), Some(read)) = (plan.rows.get(id), rows.remove(id)) {
+                        slot.state.take_in(wanted, read);
+                        // What was read may say that nothing happens as soon as was feared.
+                        slot.changed = slot.version > 0;
+                    }
+                    working.users.insert(id.clone(), slot);
                 }
                 StreamId::Purchase(id) => {
                     working
@@ -143,6 +164,10 @@ impl Working {
             Work::Apply(command) => match ledger::decide(command, self) {
                 Ok(emitted) => self.record(unit, emitted)?,
                 Err(Rejection::Refused(error)) => self.refuse(unit, error),
+                Err(Rejection::NeedsRows(needed)) => {
+                    planned.learn_rows(needed);
+                    return Ok(None);
+                }
                 Err(Rejection::Needs(stream)) => {
                     let home = match &stream {
                         StreamId::Purchase(id) => self.homes.get(id).copied(),
@@ -168,20 +193,13 @@ impl Working {
                 let waits = tried.outcome == PARKED && tried.attempts == retry.attempts;
                 (!waits).then(|| tried.became())
             }
-            Origin::Request(request) => {
-                let answered = self.answered.get(&request_key(request));
-                answered.map(|(digest, answer)| {
-                    if digest.as_slice() == request.digest {
-                        Outcome::Answered {
-                            answer: answer.clone(),
-                            hit: true,
-                        }
-                    } else {
-                        Outcome::KeyReused
-                    }
-                })
-            }
-            Origin::Session { .. } | Origin::Operator(_) | Origin::System => None,
+            Origin::Request(request) => request_key(request)
+                .and_then(|key| self.answered.get(&key))
+                .map(|answered| answered.to(request)),
+            Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => None,
         })
     }
 
@@ -206,9 +224,11 @@ impl Working {
             Origin::Delivery(_) | Origin::Retry(_) => {
                 self.keep(unit, Outcome::Parked, Why::reason(error.to_string()))
             }
-            Origin::Request(_) | Origin::Session { .. } | Origin::Operator(_) | Origin::System => {
-                self.keep(unit, Outcome::Refused(error), Why::default())
-            }
+            Origin::Request(_)
+            | Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => self.keep(unit, Outcome::Refused(error), Why::default()),
         }
     }
 
@@ -255,21 +275,43 @@ impl Working {
                 outcome
             }
             Origin::Request(request) => {
-                let answer = (request.answer)(match &outcome {
-                    Outcome::Refused(error) => Err(error),
-                    _ => Ok(recorded),
-                });
-                let entry = (request.digest.to_vec(), answer.clone());
-                self.answered.insert(request_key(request), entry);
-                self.append.requests.push(RequestRow {
-                    request: request.clone(),
-                    answer: answer.clone(),
-                    recorded_at: self.now,
-                });
+                let answer = self.answer(request, &outcome, recorded);
+                if let Some(key) = request_key(request) {
+                    let answered = Answered {
+                        digest: request.digest.to_vec(),
+                        fields: request.fields.clone(),
+                        answer: answer.clone(),
+                    };
+                    self.answered.insert(key.clone(), answered);
+                    self.append.requests.push(RequestRow {
+                        key,
+                        request: request.clone(),
+                        answer: answer.clone(),
+                        recorded_at: self.now,
+                    });
+                }
                 Outcome::Answered { answer, hit: false }
             }
-            Origin::Session { .. } | Origin::Operator(_) | Origin::System => outcome,
+            Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => outcome,
         }
+    }
+
+    /// Writes the answer to a request.
+    fn answer(&self, request: &Request, outcome: &Outcome, recorded: &[Recorded]) -> Answer {
+        let account = |id: &UserId| {
+            let slot = self.users.get(id);
+            slot.map_or_else(Account::default, |slot| slot.state.account)
+        };
+        (request.answer)(match outcome {
+            Outcome::Refused(error) => Err(error),
+            _ => Ok(Came {
+                events: recorded,
+                account: &account,
+            }),
+        })
     }
 
     /// Gives an event its places in stream and shard and its hash, and lets the state follow.
@@ -293,9 +335,12 @@ impl Working {
         };
         self.leave_work(&emitted, sequence);
         let head = self.heads.get_mut(&shard).ok_or_else(not_loaded)?;
-        // A clock that jumps back does not take the shard's history with it.
-        head.recorded_at = head.recorded_at.max(self.now);
+        head.recorded_at = self.at;
         head.position += 1;
+        let place = Place {
+            shard,
+            position: head.position,
+        };
         let payload = serde_json::to_string(&emitted.event).map_err(unwritable)?;
         head.hash = chain::link(
             &head.hash,
@@ -315,6 +360,17 @@ impl Working {
             },
         );
         self.moved.insert(shard);
+        if let Event::User(event) = &emitted.event {
+            if let UserEvent::CreditsHeld(held) = event {
+                let user_id = emitted.stream.aggregate_id().to_owned();
+                let row = (place, user_id, held.times_out_at_s);
+                self.append.holds.push(row);
+            }
+            if let Some((settled, settlement)) = event.settles() {
+                self.settlements.insert(settled, settlement);
+                self.append.settlements.push((settled, settlement));
+            }
+        }
         self.append.events.push(EventRow {
             stream: emitted.stream,
             sequence,
@@ -355,11 +411,24 @@ impl Working {
     }
 
     fn into_append(mut self) -> Result<Append, StatementError> {
-        for (id, slot) in self.users {
-            slot.write(StreamId::User(id), &mut self.append.streams)?;
+        for (id, mut slot) in self.users {
+            if !slot.changed {
+                continue;
+            }
+            let due_at_s = slot.state.due_at_s();
+            let stored = slot.state.store_lots();
+            let changed = stored.changed.into_iter();
+            self.append
+                .lots
+                .extend(changed.map(|lot| (id.clone(), slot.shard, lot)));
+            let gone = stored.gone.into_iter();
+            self.append
+                .lots_gone
+                .extend(gone.map(|lot| (id.clone(), lot)));
+            slot.write(StreamId::User(id), due_at_s, &mut self.append.streams)?;
         }
         for (id, slot) in self.purchases {
-            slot.write(StreamId::Purchase(id), &mut self.append.streams)?;
+            slot.write(StreamId::Purchase(id), None, &mut self.append.streams)?;
         }
         for shard in self.moved {
             if let Some(head) = self.heads.remove(&shard) {
@@ -368,6 +437,23 @@ impl Working {
         }
         self.append.sort();
         Ok(self.append)
+    }
+}
+
+impl Answered {
+    /// What a request comes to whose key was used before.
+    fn to(&self, request: &Request) -> Outcome {
+        if self.digest.as_slice() == request.digest {
+            return Outcome::Answered {
+                answer: self.answer.clone(),
+                hit: true,
+            };
+        }
+        let names: BTreeSet<&String> = self.fields.keys().chain(request.fields.keys()).collect();
+        let differs = |name: &&String| self.fields.get(*name) != request.fields.get(*name);
+        Outcome::KeyReused {
+            fields: names.into_iter().filter(differs).cloned().collect(),
+        }
     }
 }
 
@@ -395,13 +481,19 @@ impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
         (self.shard, self.version)
     }
 
-    fn write(self, stream: StreamId, rows: &mut Vec<StreamRow>) -> Result<(), StatementError> {
+    fn write(
+        self,
+        stream: StreamId,
+        due_at_s: Option<i64>,
+        rows: &mut Vec<StreamRow>,
+    ) -> Result<(), StatementError> {
         if self.changed {
             rows.push(StreamRow {
                 stream,
                 shard: self.shard,
                 version: self.version,
                 new: self.new,
+                due_at_s,
                 state: serde_json::to_string(&self.state).map_err(unwritable)?,
             });
         }

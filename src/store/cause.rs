@@ -23,9 +23,12 @@ impl Caused {
             Origin::Request(request) => Self {
                 source: Source::Api.as_str(),
                 provider_event_id: None,
-                metadata: serde_json::json!({
-                    "principal": request.principal, "request": request.idempotency_key,
-                })
+                metadata: match &request.idempotency_key {
+                    None => serde_json::json!({ "principal": request.principal }),
+                    Some(key) => {
+                        serde_json::json!({ "principal": request.principal, "request": key })
+                    }
+                }
                 .to_string(),
             },
             Origin::Retry(retry) => Self {
@@ -43,6 +46,11 @@ impl Caused {
                 source: Source::Api.as_str(),
                 provider_event_id: None,
                 metadata: serde_json::json!({ "session": user_id }).to_string(),
+            },
+            Origin::Backend { principal } => Self {
+                source: Source::Api.as_str(),
+                provider_event_id: None,
+                metadata: serde_json::json!({ "principal": principal }).to_string(),
             },
             Origin::Operator(Operator { actor, reason }) => Self {
                 source: Source::Admin.as_str(),
@@ -93,6 +101,14 @@ mod tests {
                 r#"{"actor":"ops","inbox":"k","reason":"ticket 7"}"#,
             ),
             (session, "api", None, r#"{"session":"user_1"}"#),
+            (
+                Origin::Backend {
+                    principal: "service".to_owned(),
+                },
+                "api",
+                None,
+                r#"{"principal":"service"}"#,
+            ),
             (
                 Origin::Operator(operator()),
                 "admin",

@@ -163,6 +163,7 @@ pub(super) struct Requests<'a> {
     principals: Vec<&'a str>,
     keys: Vec<&'a str>,
     digests: Vec<&'a [u8]>,
+    fields: Vec<String>,
     statuses: Vec<i16>,
     bodies: Vec<&'a str>,
     recorded_at: Vec<DateTime<Utc>>,
@@ -172,9 +173,12 @@ impl<'a> Requests<'a> {
     pub(super) fn of(append: &'a Append) -> Self {
         let mut columns = Self::default();
         for row in &append.requests {
-            columns.principals.push(&row.request.principal);
-            columns.keys.push(&row.request.idempotency_key);
+            columns.principals.push(&row.key.0);
+            columns.keys.push(&row.key.1);
             columns.digests.push(&row.request.digest);
+            columns
+                .fields
+                .push(serde_json::json!(row.request.fields).to_string());
             columns.statuses.push(row.answer.status);
             columns.bodies.push(&row.answer.body);
             columns.recorded_at.push(row.recorded_at);
@@ -183,7 +187,7 @@ impl<'a> Requests<'a> {
     }
 
     pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        params![self.keys; self.principals, self.keys, self.digests, self.statuses, self.bodies, self.recorded_at]
+        params![self.keys; self.principals, self.keys, self.digests, self.fields, self.statuses, self.bodies, self.recorded_at]
     }
 }
 
@@ -305,6 +309,7 @@ pub(super) struct Streams<'a> {
     shards: Vec<Shard>,
     versions: Vec<i64>,
     states: Vec<&'a str>,
+    due_at_s: Vec<Option<i64>>,
 }
 
 impl<'a> Streams<'a> {
@@ -317,12 +322,129 @@ impl<'a> Streams<'a> {
             columns.shards.push(row.shard);
             columns.versions.push(row.version);
             columns.states.push(&row.state);
+            columns.due_at_s.push(row.due_at_s);
         }
         columns
     }
 
     pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        params![self.shards; self.aggregate_types, self.aggregate_ids, self.shards, self.versions, self.states]
+        params![self.shards; self.aggregate_types, self.aggregate_ids, self.shards, self.versions, self.states,
+            self.due_at_s]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Lots<'a> {
+    users: Vec<&'a str>,
+    lots: Vec<i64>,
+    shards: Vec<Shard>,
+    kinds: Vec<&'a str>,
+    priorities: Vec<i16>,
+    expires_at_s: Vec<Option<i64>>,
+    purchase_ids: Vec<Option<&'a str>>,
+    amounts: Vec<i64>,
+    remaining: Vec<i64>,
+    contested: Vec<i64>,
+    expired: Vec<i64>,
+    counted: Vec<i64>,
+}
+
+impl<'a> Lots<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for (user, shard, lot) in &append.lots {
+            let terms = &lot.terms;
+            columns.users.push(user.as_str());
+            columns.lots.push(lot.id);
+            columns.shards.push(*shard);
+            columns.kinds.push(terms.kind.as_str());
+            columns.priorities.push(i16::from(terms.priority));
+            columns.expires_at_s.push(terms.expires_at_s);
+            columns
+                .purchase_ids
+                .push(terms.purchase_id.as_ref().map(PurchaseId::as_str));
+            columns.amounts.push(terms.amount.get());
+            columns.remaining.push(lot.remaining.get());
+            columns.contested.push(lot.contested.get());
+            columns.expired.push(lot.expired.get());
+            columns.counted.push(lot.counted.get());
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.users; self.users, self.lots, self.shards, self.kinds, self.priorities, self.expires_at_s,
+            self.purchase_ids, self.amounts, self.remaining, self.contested, self.expired, self.counted]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct LotsGone<'a> {
+    users: Vec<&'a str>,
+    lots: Vec<i64>,
+}
+
+impl<'a> LotsGone<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let gone = append.lots_gone.iter();
+        let (users, lots) = gone.map(|(user, lot)| (user.as_str(), *lot)).unzip();
+        Self { users, lots }
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.users; self.users, self.lots]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Holds<'a> {
+    shards: Vec<Shard>,
+    positions: Vec<i64>,
+    users: Vec<&'a str>,
+    times_out_at_s: Vec<i64>,
+}
+
+impl<'a> Holds<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for (place, user, times_out_at_s) in &append.holds {
+            columns.shards.push(place.shard);
+            columns.positions.push(place.position);
+            columns.users.push(user);
+            columns.times_out_at_s.push(*times_out_at_s);
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.users; self.shards, self.positions, self.users, self.times_out_at_s]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Settlements<'a> {
+    shards: Vec<Shard>,
+    positions: Vec<i64>,
+    settlements: Vec<&'a str>,
+}
+
+impl Settlements<'_> {
+    pub(super) fn of(append: &Append) -> Self {
+        let mut columns = Self::default();
+        for (place, settlement) in &append.settlements {
+            columns.shards.push(place.shard);
+            columns.positions.push(place.position);
+            columns.settlements.push(settlement.as_str());
+        }
+        columns
+    }
+
+    pub(super) fn places(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.shards; self.shards, self.positions]
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.shards; self.shards, self.positions, self.settlements]
     }
 }
 

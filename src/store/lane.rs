@@ -27,9 +27,9 @@ const BATCH_UNITS: usize = 256;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How often a batch is run before its units are told that the database is not available.
 const BATCH_ATTEMPTS: u8 = 4;
-/// How often a unit may leave a batch because it needs more than it knew. Each time teaches it one stream or one
-/// home; three are the most that any command has.
-const ROUNDS: u8 = 8;
+/// How often a unit may leave a batch because it needs more than it knew. Each time teaches it one stream, one home, or
+/// more rows of its users: eight times as many of those that burn next, so a handful of rounds is all of them.
+const ROUNDS: u8 = 12;
 /// How long one attempt may take before its connection is given up and its outcome counts as unknown.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -221,7 +221,7 @@ fn answer(batch: Vec<Pending>, outcomes: Vec<Option<Outcome>>) -> Vec<Pending> {
             }
             None if pending.planned.rounds < ROUNDS => again.push(pending),
             None => {
-                let reason = "needs more streams than any command has".to_owned();
+                let reason = "needs more than any command has".to_owned();
                 let _ = pending.reply.send(Err(StoreError::Failed(reason)));
             }
         }
@@ -249,6 +249,7 @@ fn body_bytes(unit: &Unit) -> usize {
         Origin::Retry(_)
         | Origin::Request(_)
         | Origin::Session { .. }
+        | Origin::Backend { .. }
         | Origin::Operator(_)
         | Origin::System => 0,
     }

@@ -124,6 +124,7 @@ impl Ledger {
             Origin::Retry(_)
             | Origin::Request(_)
             | Origin::Session { .. }
+            | Origin::Backend { .. }
             | Origin::Operator(_)
             | Origin::System => 0,
         });

@@ -5,8 +5,8 @@
 //!
 //! | round trip | statements, pipelined in this order | why the boundary |
 //! |---|---|---|
-//! | (a) load | `begin` · lock the heads · lock the inbox rows that are tried again · read inbox keys, requests, streams | all reads are newer than the lock, so what is decided on can not change |
-//! | (b) append | inbox rows · homes · requests · events · personal data · outbox · streams · read models · heads · `commit` | decided in memory in between |
+//! | (a) load | `begin` · lock the heads · lock the inbox rows that are tried again · read inbox keys, requests, streams, and what users' states leave out | all reads are newer than the lock, so what is decided on can not change |
+//! | (b) append | inbox rows · homes · requests · events · personal data · outbox · streams · lots · holds · read models · heads · `commit` | decided in memory in between |
 //!
 //! Every statement of (b) must succeed for its `commit` to be one: after a failed statement PostgreSQL turns the
 //! pipelined `commit` into a rollback. The only failures that two instances can cause each other are the primary
@@ -16,7 +16,7 @@
 //! Must never lock a head after (a), remember that a key was absent, or answer before the commit.
 //!
 //! In reading order: [`mod@unit`], [`home`], [`chain`], `ledger` (the queue in front of the lanes), `lane` (connection,
-//! batches, retries), `plan` (what to lock and read), `load` (a), `batch` (decisions in memory), `append` (b),
+//! batches, retries), `plan` (what to lock and read), `load` and [`rows`] (a), `batch` (decisions in memory), `append` (b),
 //! [`backlog`] (what commits left to do).
 
 mod append;
@@ -33,6 +33,7 @@ mod lane;
 mod ledger;
 mod load;
 mod plan;
+pub mod rows;
 mod statements;
 pub mod unit;
 
@@ -42,5 +43,6 @@ pub use fate::PARKED;
 pub use ledger::{Ledger, LedgerSettings};
 pub use statements::StatementError;
 pub use unit::{
-    Answer, Delivered, Operator, Origin, Outcome, Recorded, Request, Retry, StoreError, Unit, Work,
+    Answer, Answering, Came, Delivered, Operator, Origin, Outcome, Recorded, Request, Retry,
+    StoreError, Unit, Work,
 };

@@ -1,10 +1,15 @@
 //! What a batch must lock and read, before anything is known; and what a unit learns when that was not enough.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::home::{self, Shard};
+use super::rows::WantedRows;
 use super::unit::{Delivered, Origin, Request, Retry, Unit, Work};
-use crate::ledger::{PurchaseId, StreamId};
+use crate::ledger::lots::Wanted;
+use crate::ledger::{Place, PurchaseId, StreamId, UserId};
+
+/// How much further than asked for is looked for what ends: the next round is a moment later.
+const DUE_MARGIN_S: i64 = 60;
 
 /// A unit on its way, with what earlier rounds learned that it needs.
 #[derive(Debug)]
@@ -14,6 +19,8 @@ pub(super) struct Planned {
     more: Vec<StreamId>,
     /// Homes that reading showed to be elsewhere than supposed.
     homes: HashMap<PurchaseId, Shard>,
+    /// Rows of users that deciding showed to be needed.
+    rows: WantedRows,
     /// How often it left a batch.
     pub(super) rounds: u8,
 }
@@ -24,6 +31,7 @@ impl Planned {
             unit,
             more: Vec::new(),
             homes: HashMap::new(),
+            rows: BTreeMap::new(),
             rounds: 0,
         }
     }
@@ -35,6 +43,15 @@ impl Planned {
             self.homes.insert(id.clone(), shard);
         } else if !self.more.contains(&stream) {
             self.more.push(stream);
+        }
+    }
+
+    /// Takes in that it needs these rows of users, too.
+    pub(super) fn learn_rows(&mut self, needed: Vec<(UserId, Wanted)>) {
+        self.rounds = self.rounds.saturating_add(1);
+        for (user, mut wanted) in needed {
+            wanted.due_until_s = wanted.due_until_s.map(|until_s| until_s + DUE_MARGIN_S);
+            self.rows.entry(user).or_default().add(&wanted);
         }
     }
 
@@ -77,6 +94,10 @@ pub(super) struct Plan {
     /// Stored deliveries that are tried again.
     pub(super) retried: BTreeSet<(String, String)>,
     pub(super) requests: BTreeSet<(String, String)>,
+    /// Rows of users.
+    pub(super) rows: WantedRows,
+    /// Holds and spends of which it must be known whether they are settled.
+    pub(super) settlements: BTreeSet<Place>,
     /// Where each stream should live.
     pub(super) supposed: HashMap<StreamId, Shard>,
 }
@@ -90,17 +111,26 @@ pub(super) fn plan<'a>(units: impl Iterator<Item = &'a Planned>, shards: u16) ->
             plan.supposed.entry(stream.clone()).or_insert(shard);
             plan.streams.insert(stream);
         }
+        for (user, wanted) in &planned.rows {
+            plan.rows.entry(user.clone()).or_default().add(wanted);
+        }
+        if let Work::Apply(command) = &planned.unit.work {
+            plan.settlements.extend(command.settlements());
+        }
         match &planned.unit.origin {
             Origin::Delivery(delivered) => {
                 plan.inbox.insert(inbox_key(delivered));
             }
             Origin::Request(request) => {
-                plan.requests.insert(request_key(request));
+                plan.requests.extend(request_key(request));
             }
             Origin::Retry(retry) => {
                 plan.retried.insert(retry_key(retry));
             }
-            Origin::Session { .. } | Origin::Operator(_) | Origin::System => {}
+            Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => {}
         }
     }
     plan
@@ -116,7 +146,8 @@ pub(super) fn retry_key(retry: &Retry) -> (String, String) {
     (retry.source.as_str().to_owned(), retry.key.clone())
 }
 
-/// What `requests` knows a request by.
-pub(super) fn request_key(request: &Request) -> (String, String) {
-    (request.principal.clone(), request.idempotency_key.clone())
+/// What `requests` knows a request by, if its answer is kept.
+pub(super) fn request_key(request: &Request) -> Option<(String, String)> {
+    let key = request.idempotency_key.clone();
+    key.map(|key| (request.principal.clone(), key))
 }

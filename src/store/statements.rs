@@ -5,6 +5,7 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Statement};
 
+use super::rows::RowStatements;
 use crate::projection::READ_MODELS;
 
 /// Everything that a batch runs, prepared once per connection.
@@ -24,7 +25,13 @@ pub(super) struct Statements {
     pub(super) insert_outbox: Statement,
     pub(super) insert_streams: Statement,
     pub(super) update_streams: Statement,
+    pub(super) upsert_lots: Statement,
+    pub(super) delete_lots: Statement,
+    pub(super) insert_holds: Statement,
+    pub(super) delete_holds: Statement,
+    pub(super) insert_settlements: Statement,
     pub(super) update_heads: Statement,
+    pub(super) rows: RowStatements,
     pub(super) read_models: Vec<ApplyStatement>,
 }
 
@@ -79,7 +86,15 @@ impl Statements {
             update_streams: client
                 .prepare(include_str!("sql/update_streams.sql"))
                 .await?,
+            upsert_lots: client.prepare(include_str!("sql/upsert_lots.sql")).await?,
+            delete_lots: client.prepare(include_str!("sql/delete_lots.sql")).await?,
+            insert_holds: client.prepare(include_str!("sql/insert_holds.sql")).await?,
+            delete_holds: client.prepare(include_str!("sql/delete_holds.sql")).await?,
+            insert_settlements: client
+                .prepare(include_str!("sql/insert_settlements.sql"))
+                .await?,
             update_heads: client.prepare(include_str!("sql/update_heads.sql")).await?,
+            rows: RowStatements::prepare(client).await?,
             read_models,
         })
     }

@@ -52,7 +52,7 @@ pub async fn retry(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let actor = &operator(&app, &request)?.name;
+    let principal = operator(&app, &request).await?;
     no_query(&request)?;
     let (source, event_id) = path.into_inner();
     let source = Providers::KNOWN
@@ -64,7 +64,7 @@ pub async fn retry(
     }
     let bytes = body::read(payload, body::REQUEST_BYTES_MAX).await?;
     let mut fields = Fields::parse(&bytes)?;
-    let operator = Operator::new(actor, &fields.text("reason")?)?;
+    let operator = Operator::new(&principal.name, &fields.text("reason")?)?;
     fields.finish()?;
     let key = app.backlog.find(source, &event_id).await?;
     let key = key.ok_or_else(not_stored)?;
@@ -112,7 +112,7 @@ pub async fn recover(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let actor = &operator(&app, &request)?.name;
+    let principal = operator(&app, &request).await?;
     let mut query = Query::of(&request)?;
     let dry_run = match query.take("dry_run").as_deref() {
         None | Some("false") => false,
@@ -128,7 +128,7 @@ pub async fn recover(
         fields.optional_text("reason")?;
         None
     } else {
-        Some(Operator::new(actor, &fields.text("reason")?)?)
+        Some(Operator::new(&principal.name, &fields.text("reason")?)?)
     };
     fields.finish()?;
     let sweep = Sweep {
@@ -165,11 +165,11 @@ pub async fn resolve(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let actor = &operator(&app, &request)?.name;
+    let principal = operator(&app, &request).await?;
     no_query(&request)?;
     let purchase_id = PurchaseId::parse(path.into_inner())?;
     let bytes = body::read(payload, body::REQUEST_BYTES_MAX).await?;
-    let resolution = Resolution::parse(&bytes, actor)?;
+    let resolution = Resolution::parse(&bytes, &principal.name)?;
     let known = find(&app, &purchase_id).await?;
     let command = Command::ResolvePurchase {
         price: resolution.price(&app, &known)?,

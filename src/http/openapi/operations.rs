@@ -106,6 +106,18 @@ fn checkout() -> Value {
 fn backend() -> Vec<Operation> {
     let unknown = [Code::UserNotFound];
     vec![
+        get("/v1/users", "listUsers", "Users, all or by e-mail address")
+            .query(
+                "email",
+                &json!({ "type": "string", "maxLength": 320 }),
+                "Only those with this address, in any case. An address may be of several users.",
+            )
+            .lists::<users::KnownUser>("A page of them."),
+        Operation::new("DELETE", "/v1/users/{user_id}", "deleteUser", "Delete a user")
+            .about("What the identity provider's deletion does. Credits stay; nothing revives the user.")
+            .answers::<users::Deleted>(200, "The user is deleted.")
+            .may_repeat(200)
+            .refuses(&unknown),
         get("/v1/users/{user_id}", "getUser", "A user with the account")
             .answers::<users::KnownUser>(200, "The user.")
             .refuses(&unknown),
@@ -114,7 +126,12 @@ fn backend() -> Vec<Operation> {
             "getBalance",
             "A user's account",
         )
-        .answers::<account::Balance>(200, "The account.")
+        .query(
+            "at",
+            &json!({ "type": "string", "format": "date-time" }),
+            "At this time: of a past one what the account was, of one to come what is known to end until then.",
+        )
+        .answers_either::<account::Balance, account::BalanceAt>(200, "The account.")
         .refuses(&unknown),
         get(
             "/v1/users/{user_id}/entries",
@@ -129,6 +146,13 @@ fn backend() -> Vec<Operation> {
             "A user's purchases",
         )
         .lists::<account::Purchase>("A page of them.")
+        .refuses(&unknown),
+        get(
+            "/v1/users/{user_id}/lots",
+            "listLots",
+            "A user's credits by how they came",
+        )
+        .lists::<account::ShownLot>("A page of them.")
         .refuses(&unknown),
     ]
 }

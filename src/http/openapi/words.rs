@@ -4,6 +4,7 @@ use serde_json::Value;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 use crate::ledger::Source;
+use crate::ledger::lots::LotKind;
 use crate::provider::Providers;
 use crate::reads::OUTCOMES;
 
@@ -45,6 +46,14 @@ pub fn constantly_false() -> Schema {
 /// Who caused a change.
 pub fn source() -> Schema {
     word(Source::ALL.map(Source::as_str), "Who caused it.")
+}
+
+/// What credits are.
+pub fn lot_kind() -> Schema {
+    word(
+        LotKind::ALL.map(LotKind::as_str),
+        "`paid`: bought. `bonus`: given. `plan`: given with a plan. `promo`: given by a campaign.",
+    )
 }
 
 /// A provider of webhooks.

@@ -1,12 +1,14 @@
 //! Tests of [`crate::ledger::event`].
 
 use crate::ledger::event::*;
+use crate::ledger::lots::{LotKind, Slice, Terms};
 use crate::ledger::purchase::{KnownDispute, KnownRefund};
 use crate::ledger::*;
 
 fn added(balance: i64) -> CreditsAdded {
     CreditsAdded {
         credits: Credits::new(20).unwrap(),
+        repaid: Credits::ZERO,
         delta: 20,
         account: Account {
             balance: Credits::new(balance).unwrap(),
@@ -20,8 +22,40 @@ fn adjusted(released: Credits) -> PurchaseAdjusted {
         purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
         credits: Credits::new(20).unwrap(),
         released,
+        slices: vec![],
+        own: Credits::ZERO,
+        repaid: Credits::ZERO,
         delta: 0,
-        account: Account::of(10, Credits::new(15).unwrap()).unwrap(),
+        account: Account::of(10, Credits::new(15).unwrap(), Credits::ZERO).unwrap(),
+    }
+}
+
+fn account() -> Account {
+    Account::of(10, Credits::ZERO, Credits::ZERO).unwrap()
+}
+
+const fn place() -> Place {
+    Place {
+        shard: 3,
+        position: 7,
+    }
+}
+
+fn slice(lot: i64, credits: i64) -> Slice {
+    Slice {
+        lot,
+        credits: Credits::new(credits).unwrap(),
+        terms: Terms {
+            expires_at_s: Some(9),
+            ..Terms::plain(LotKind::Promo, Credits::new(50).unwrap())
+        },
+    }
+}
+
+fn note() -> Note {
+    Note {
+        reason: Some("image".to_owned()),
+        reference: Some("job-1".to_owned()),
     }
 }
 
@@ -135,6 +169,96 @@ fn the_stored_shape_of_every_event() {
                 plan: "pro".to_owned(),
             },
             r#"{"type":"PlanChanged","plan":"pro"}"#,
+        ),
+        (
+            UserEvent::UserReferred {
+                by: UserId::parse("user_2").unwrap(),
+            },
+            r#"{"type":"UserReferred","by":"user_2"}"#,
+        ),
+        (
+            UserEvent::CreditsGranted(CreditsGranted {
+                kind: LotKind::Promo,
+                priority: 10,
+                expires_at_s: Some(9),
+                cause: GrantCause::Grant,
+                reason: Some("sorry".to_owned()),
+                actor: Some("service".to_owned()),
+                referral: None,
+                added: CreditsAdded {
+                    repaid: Credits::new(4).unwrap(),
+                    ..added(36)
+                },
+            }),
+            r#"{"type":"CreditsGranted","kind":"promo","priority":10,"expires_at_s":9,"cause":"grant","reason":"sorry","actor":"service","credits":20,"repaid":4,"delta":20,"balance":36}"#,
+        ),
+        (
+            UserEvent::CreditsSpent(CreditsSpent {
+                credits: Credits::new(5).unwrap(),
+                slices: vec![slice(2, 5)],
+                note: note(),
+                delta: -5,
+                account: account(),
+            }),
+            r#"{"type":"CreditsSpent","credits":5,"slices":[{"lot":2,"credits":5,"kind":"promo","expires_at_s":9,"amount":50}],"reason":"image","reference":"job-1","delta":-5,"balance":10}"#,
+        ),
+        (
+            UserEvent::SpendReversed(SpendReversed {
+                entry_id: place(),
+                credits: Credits::new(5).unwrap(),
+                repaid: Credits::new(1).unwrap(),
+                slices: vec![slice(2, 4)],
+                reason: None,
+                delta: 4,
+                account: account(),
+            }),
+            r#"{"type":"SpendReversed","entry_id":"3-7","credits":5,"repaid":1,"slices":[{"lot":2,"credits":4,"kind":"promo","expires_at_s":9,"amount":50}],"delta":4,"balance":10}"#,
+        ),
+        (
+            UserEvent::CreditsHeld(CreditsHeld {
+                credits: Credits::new(5).unwrap(),
+                slices: vec![slice(2, 5)],
+                times_out_at_s: 8,
+                note: Note::default(),
+                delta: 0,
+                account: Account::of(5, Credits::ZERO, Credits::new(5).unwrap()).unwrap(),
+            }),
+            r#"{"type":"CreditsHeld","credits":5,"slices":[{"lot":2,"credits":5,"kind":"promo","expires_at_s":9,"amount":50}],"times_out_at_s":8,"delta":0,"balance":10,"held":5,"reserved":5}"#,
+        ),
+        (
+            UserEvent::HoldCaptured(HoldCaptured {
+                hold_id: place(),
+                credits: Credits::new(2).unwrap(),
+                slices: vec![slice(2, 2)],
+                repaid: Credits::new(1).unwrap(),
+                returned: vec![slice(2, 2)],
+                note: note(),
+                delta: -3,
+                account: account(),
+            }),
+            r#"{"type":"HoldCaptured","hold_id":"3-7","credits":2,"slices":[{"lot":2,"credits":2,"kind":"promo","expires_at_s":9,"amount":50}],"repaid":1,"returned":[{"lot":2,"credits":2,"kind":"promo","expires_at_s":9,"amount":50}],"reason":"image","reference":"job-1","delta":-3,"balance":10}"#,
+        ),
+        (
+            UserEvent::HoldReleased(HoldReleased {
+                hold_id: place(),
+                credits: Credits::new(5).unwrap(),
+                repaid: Credits::ZERO,
+                returned: vec![slice(2, 5)],
+                timed_out_at_s: Some(8),
+                delta: 0,
+                account: account(),
+            }),
+            r#"{"type":"HoldReleased","hold_id":"3-7","credits":5,"returned":[{"lot":2,"credits":5,"kind":"promo","expires_at_s":9,"amount":50}],"timed_out_at_s":8,"delta":0,"balance":10}"#,
+        ),
+        (
+            UserEvent::CreditsExpired(CreditsExpired {
+                credits: Credits::new(5).unwrap(),
+                slices: vec![slice(2, 5)],
+                expired_at_s: 9,
+                delta: -5,
+                account: account(),
+            }),
+            r#"{"type":"CreditsExpired","credits":5,"slices":[{"lot":2,"credits":5,"kind":"promo","expires_at_s":9,"amount":50}],"expired_at_s":9,"delta":-5,"balance":10}"#,
         ),
     ];
     let after = Standing {

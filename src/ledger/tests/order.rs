@@ -9,8 +9,8 @@ use crate::ledger::command::{
 };
 use crate::ledger::event::{DisputeStage, Price};
 use crate::ledger::{
-    Account, Command, Credits, Currency, Emitted, Event, LedgerError, Money, Purchase, PurchaseId,
-    Rejection, States, StreamId, User, UserId, decide,
+    Account, Command, Credits, Currency, Emitted, Event, LedgerError, Money, Place, Purchase,
+    PurchaseId, Rejection, Settlement, States, StreamId, User, UserId, decide,
 };
 
 const USER: &str = "user_1";
@@ -31,6 +31,12 @@ impl States for Ledger {
     fn purchase(&self, id: &PurchaseId) -> Option<&Purchase> {
         self.purchases.get(id)
     }
+    fn settlement(&self, _: Place) -> Option<Settlement> {
+        None
+    }
+    fn at_s(&self) -> i64 {
+        0
+    }
 }
 
 impl Ledger {
@@ -45,6 +51,7 @@ impl Ledger {
                     }
                     return Ok(types);
                 }
+                Err(Rejection::NeedsRows(_)) => unreachable!("no user here has many lots"),
                 Err(Rejection::Needs(StreamId::User(id))) => {
                     assert!(self.users.insert(id, User::default()).is_none());
                 }
@@ -278,7 +285,7 @@ proptest! {
         }
         let outcomes = lives.iter().map(Life::outcome);
         let (net, disputed) = outcomes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        let expected = Account::of(net, Credits::new(disputed).unwrap()).unwrap();
+        let expected = Account::of(net, Credits::new(disputed).unwrap(), Credits::ZERO).unwrap();
         prop_assert_eq!(ledger.account(USER), expected);
         prop_assert_eq!(ledger.deltas, expected.balance.get());
         // Nothing is left to be said.

@@ -3,8 +3,10 @@
 use cqrs_es::test::TestFramework;
 
 use crate::ledger::event::{
-    CreditsAdded, Price, ProfileRef, ProfileVersion, PurchaseAdjusted, UserEvent,
+    CreditsAdded, CreditsSpent, Note, Price, ProfileRef, ProfileVersion, PurchaseAdjusted,
+    UserEvent,
 };
+use crate::ledger::lots::{LotKind, Slice, Terms};
 use crate::ledger::user::{User, UserCommand};
 use crate::ledger::{Account, Credits, LedgerError, Personal, Profile, PurchaseId, Salt};
 
@@ -68,6 +70,7 @@ fn credits(n: i64) -> Credits {
 fn added(n: i64, balance: i64) -> CreditsAdded {
     CreditsAdded {
         credits: credits(n),
+        repaid: Credits::ZERO,
         delta: n,
         account: Account {
             balance: credits(balance),
@@ -206,12 +209,38 @@ fn adjusted(n: i64, delta: i64, account: (i64, i64)) -> PurchaseAdjusted {
         purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
         credits: credits(n),
         released: Credits::ZERO,
+        slices: vec![],
+        own: Credits::ZERO,
+        repaid: Credits::ZERO,
         delta,
-        account: Account::of(account.0, credits(account.1)).unwrap(),
+        account: Account::of(account.0, credits(account.1), Credits::ZERO).unwrap(),
     }
 }
 
-/// Of 500 credits 400 were spent; then the payment is taken back.
+fn slices(n: i64) -> Vec<Slice> {
+    vec![Slice {
+        lot: 1,
+        credits: credits(n),
+        terms: Terms {
+            purchase_id: Some(PurchaseId::parse("razorpay:pay_1").unwrap()),
+            ..Terms::plain(LotKind::Paid, credits(500))
+        },
+    }]
+}
+
+/// Of 500 credits that were bought 400 are spent.
+fn mostly_spent() -> Vec<UserEvent> {
+    let spent = CreditsSpent {
+        credits: credits(400),
+        slices: slices(400),
+        note: Note::default(),
+        delta: -400,
+        account: Account::of(100, Credits::ZERO, Credits::ZERO).unwrap(),
+    };
+    vec![purchased(500, 500), UserEvent::CreditsSpent(spent)]
+}
+
+/// Then the payment is taken back.
 #[test]
 fn what_was_spent_becomes_debt_and_the_next_credits_repay_it() {
     let claw_back = UserCommand::ClawBack {
@@ -219,19 +248,25 @@ fn what_was_spent_becomes_debt_and_the_next_credits_repay_it() {
         credits: credits(500),
         released: Credits::ZERO,
     };
-    let clawed_back = UserEvent::CreditsClawedBack(adjusted(500, -100, (-400, 0)));
+    let clawed_back = UserEvent::CreditsClawedBack(PurchaseAdjusted {
+        slices: slices(100),
+        ..adjusted(500, -100, (-400, 0))
+    });
     rules()
-        .given(vec![purchased(500, 100)])
+        .given(mostly_spent())
         .when(claw_back)
         .then_expect_events(vec![clawed_back.clone()]);
     for (bought, delta, net) in [(300, 0, -100), (1000, 600, 600)] {
         let added = CreditsAdded {
             credits: credits(bought),
+            repaid: credits(bought.min(400)),
             delta,
-            account: Account::of(net, Credits::ZERO).unwrap(),
+            account: Account::of(net, Credits::ZERO, Credits::ZERO).unwrap(),
         };
+        let mut history = mostly_spent();
+        history.push(clawed_back.clone());
         rules()
-            .given(vec![purchased(500, 100), clawed_back.clone()])
+            .given(history)
             .when(purchase(bought))
             .then_expect_events(vec![UserEvent::CreditsPurchased {
                 purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
@@ -241,13 +276,16 @@ fn what_was_spent_becomes_debt_and_the_next_credits_repay_it() {
     }
 }
 
-/// Of 500 credits 400 were spent; then the payment is contested, and won.
+/// Then the payment is contested, and won.
 #[test]
 fn what_was_spent_of_contested_credits_is_owed_until_they_come_back() {
     let purchase_id = || PurchaseId::parse("razorpay:pay_1").unwrap();
-    let held_back = UserEvent::CreditsHeldBack(adjusted(500, 0, (100, 500)));
+    let held_back = UserEvent::CreditsHeldBack(PurchaseAdjusted {
+        own: credits(100),
+        ..adjusted(500, 0, (100, 500))
+    });
     rules()
-        .given(vec![purchased(500, 100)])
+        .given(mostly_spent())
         .when(UserCommand::HoldBack {
             purchase_id: purchase_id(),
             credits: credits(500),
@@ -257,12 +295,16 @@ fn what_was_spent_of_contested_credits_is_owed_until_they_come_back() {
         released: credits(500),
         ..adjusted(0, 0, (100, 0))
     };
+    let mut history = mostly_spent();
+    history.push(held_back);
     rules()
-        .given(vec![purchased(500, 100), held_back])
+        .given(history)
         .when(UserCommand::Restore {
             purchase_id: purchase_id(),
             credits: Credits::ZERO,
             released: credits(500),
+            clawed_before: Credits::ZERO,
+            expires_at_s: None,
         })
         .then_expect_events(vec![UserEvent::CreditsRestored(restored)]);
 }

@@ -7,8 +7,10 @@
 --   refinery_schema_history      app: select                            auditor: select
 --   ledger, read_models          app: select                            auditor: select
 --   heads                        app: select, update                    auditor: select
---   homes, requests              app: select, insert                    auditor: select
---   personal, outbox             app: select, insert, delete            auditor: select
+--   homes, requests, settlements app: select, insert                    auditor: select
+--   personal, outbox, holds      app: select, insert, delete            auditor: select
+--   lots                         app: select, insert, update, delete    auditor: select
+--   api_keys                     app: select
 --   every other table            app: select, insert, update            auditor: select
 --   views                        app: select                            auditor: select
 --   sequences                    app: usage
@@ -34,12 +36,14 @@ begin
         rule as (
             select oid, name, grantee, privilege,
                 case
+                    when relname = 'api_keys' then grantee = 'credit_ledger_app' and privilege = 'SELECT'
                     when privilege = 'SELECT' then true
                     when grantee = 'credit_ledger_auditor' or relkind not in ('r', 'p') then false
                     when relname in ('refinery_schema_history', 'ledger', 'read_models') then false
                     when relname = 'heads' then privilege = 'UPDATE'
-                    when is_log or relname in ('homes', 'requests') then privilege = 'INSERT'
-                    when relname in ('personal', 'outbox') then privilege in ('INSERT', 'DELETE')
+                    when is_log or relname in ('homes', 'requests', 'settlements') then privilege = 'INSERT'
+                    when relname in ('personal', 'outbox', 'holds') then privilege in ('INSERT', 'DELETE')
+                    when relname = 'lots' then privilege in ('INSERT', 'UPDATE', 'DELETE')
                     else privilege in ('INSERT', 'UPDATE')
                 end as allowed
             from relation,

@@ -1,0 +1,17 @@
+-- Users with their accounts after the last event, the newest registration first; who never registered comes last, as if in 1970.
+-- $1 timestamptz, $2 text: only those before this time of registration and user id
+-- $3 bigint: at most so many
+select u.user_id, coalesce(u.registered_at, timestamptz 'epoch') as listed_at,
+       u.registered, u.deleted, u.plan, u.email, u.first_name, u.last_name,
+       coalesce(b.balance, 0) as balance,
+       coalesce(b.held, 0) as held,
+       coalesce(b.debt, 0) as debt,
+       coalesce(b.version, 0) as version,
+       s.due_at_s,
+       true as known
+  from users u
+  left join balance b on b.user_id = u.user_id
+  left join streams s on s.aggregate_id = u.user_id and s.aggregate_type = 'user'
+ where (coalesce(u.registered_at, timestamptz 'epoch'), u.user_id) < ($1, $2)
+ order by coalesce(u.registered_at, timestamptz 'epoch') desc, u.user_id desc
+ limit $3
