@@ -15,11 +15,13 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
+use utoipa::PartialSchema as _;
 
+use super::limits::NOT_COUNTED;
 use super::problem::Code;
 use super::{Access, Entry, ROUTES};
 use crate::access::Scope;
-use crate::ledger::Credits;
+use crate::ledger::{Credits, Place};
 use operation::Operation;
 pub use words::{
     constantly_false, constantly_true, delivery_status, lot_kind, not_paid_status, provider,
@@ -214,6 +216,11 @@ fn path_parameter(name: &str) -> Value {
         ),
         "user_id" => (text("user_2abc"), "The subject of the identity provider."),
         "purchase_id" => (text("razorpay:pay_2abc"), "`<provider>:<payment id>`"),
+        "hold_id" => (json!(Place::schema()), "What the hold answered."),
+        "entry_id" => (
+            json!(Place::schema()),
+            "What the spend or the capture answered.",
+        ),
         _ => (text("…"), ""),
     };
     json!({
@@ -241,16 +248,16 @@ fn codes(entry: &Entry, operation: &Operation) -> Vec<Code> {
             Code::InvalidRequest,
         ]),
     }
-    if entry.access != Access::Open {
-        codes.push(Code::Unavailable);
+    // Whatever takes too long is ended.
+    codes.push(Code::Unavailable);
+    if !NOT_COUNTED.iter().any(|one| entry.path.starts_with(one)) {
+        codes.push(Code::RateLimited(1));
     }
     if operation.body.is_some() {
-        codes.extend([
-            Code::Malformed,
-            Code::RequestTimeout,
-            Code::PayloadTooLarge,
-            Code::Internal,
-        ]);
+        codes.extend([Code::Malformed, Code::RequestTimeout, Code::PayloadTooLarge]);
+    }
+    if entry.method != "GET" {
+        codes.push(Code::Internal);
     }
     codes.extend(&operation.codes);
     codes
@@ -315,6 +322,18 @@ fn problem() -> Value {
             "status": { "type": "integer", "description": "The status of the answer." },
             "code": { "type": "string", "enum": codes, "description": "What programs compare." },
             "detail": { "type": "string", "description": "What is the matter this time, for people." },
+            "required": { "type": "integer", "description": "With `insufficient_credits`: what was asked for." },
+            "available": {
+                "type": "integer",
+                "description": "With `insufficient_credits` and `amount_too_large`: what there is.",
+            },
+            "resolution": { "type": "string", "description": "With `hold_resolved`: what became of it." },
+            "fields": {
+                "type": "array",
+                "items": { "type": "string" },
+                "description": "With `idempotency_key_reused`: what differs.",
+            },
+            "item": { "type": "integer", "description": "Of several items, which one: from 0." },
         },
     })
 }
