@@ -31,7 +31,8 @@ fn schemathesis() -> Option<PathBuf> {
     None
 }
 
-/// The user, the delivery and the purchase that the description has as examples.
+/// The user, the delivery and the purchase that the description has as examples; who has the session is somebody else,
+/// whom nobody deletes.
 async fn with_examples(app: &TestApp) {
     let mut paid = payment(Some("user_2abc"));
     paid.payment_id = "pay_2abc".to_owned();
@@ -39,6 +40,7 @@ async fn with_examples(app: &TestApp) {
     for (source, delivery) in [
         (Source::Clerk, clerk("msg_2abc", sign_up.to_string())),
         (Source::Razorpay, captured(&paid)),
+        (Source::Razorpay, captured(&payment(Some("user_session")))),
         (Source::Razorpay, captured(&payment(None))),
     ] {
         let answer = app.deliver(source, &delivery).await;
@@ -54,7 +56,7 @@ async fn the_service_does_what_its_description_says() {
     let app = TestApp::start_with(Options::default()).await;
     with_examples(&app).await;
     let session = MINT
-        .clerk_token("user_2abc", ISSUER, None, app.now(), SESSION_TTL_S)
+        .clerk_token("user_session", ISSUER, None, app.now(), SESSION_TTL_S)
         .unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi");
     let output = Command::new(program)

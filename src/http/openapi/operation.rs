@@ -167,6 +167,25 @@ impl Operation {
         self
     }
 
+    /// What is sent, for example.
+    pub fn such_as(mut self, example: Value) -> Self {
+        if let Some(body) = &mut self.body {
+            body["content"]["application/json"]["example"] = example;
+        }
+        self
+    }
+
+    /// What may follow a success: a member of its answer is the path parameter of the same name of another route.
+    pub fn then(mut self, status: u16, id: &str, parameter: &str) -> Self {
+        if let Some(response) = self.successes.get_mut(&status.to_string()) {
+            response["links"][id] = json!({
+                "operationId": id,
+                "parameters": { parameter: format!("$response.body#/{parameter}") },
+            });
+        }
+        self
+    }
+
     /// A success with this type as its body.
     pub fn answers<T: ToSchema>(mut self, status: u16, description: &str) -> Self {
         let schema = self.name::<T>();

@@ -57,6 +57,11 @@ fn user() -> Vec<Operation> {
                  whoever comes second gets the first one's result (`already_processed`).",
             )
             .takes("Checkout", checkout())
+            .such_as(json!({
+                "razorpay_order_id": "order_2abc",
+                "razorpay_payment_id": "pay_2abc",
+                "razorpay_signature": "0123…",
+            }))
             .answers_either::<payments::Verified, payments::NotPaid>(
                 200,
                 "`success` says whether the payment is recorded and the session's.",

@@ -18,12 +18,15 @@ pub(super) fn all() -> Vec<Operation> {
             .about("Never more than are available, whoever else spends at the same time.")
             .keyed()
             .takes("Spend", object(&["amount"], spend()))
+            .such_as(json!({ "amount": 5, "reason": "a report", "reference": "job-17" }))
             .answers::<acts::Spent>(200, "The credits are used.")
+            .then(200, "reverseSpend", "entry_id")
             .may_repeat(200)
             .refuses(&[Code::InsufficientCredits]),
         post("/v1/users/{user_id}/grants", "grant", "Give credits")
             .keyed()
             .takes("Grant", object(&["amount", "reason"], grant()))
+            .such_as(json!({ "amount": 50, "reason": "sorry for the delay", "kind": "promo" }))
             .answers::<acts::Granted>(200, "The user has them.")
             .may_repeat(200)
             .refuses(&[Code::BalanceTooLarge]),
@@ -35,7 +38,10 @@ pub(super) fn all() -> Vec<Operation> {
         .about("Then capture what was used, or release it. It times out by itself.")
         .keyed()
         .takes("Hold", object(&["amount"], hold()))
+        .such_as(json!({ "amount": 30, "expires_in_s": 600, "reference": "job-18" }))
         .answers::<acts::Placed>(201, "They are set aside.")
+        .then(201, "captureHold", "hold_id")
+        .then(201, "releaseHold", "hold_id")
         .may_repeat(201)
         .refuses(&[Code::InsufficientCredits]),
         post(
@@ -46,7 +52,9 @@ pub(super) fn all() -> Vec<Operation> {
         .about("What is not used is given up.")
         .keyed()
         .may_take("Capture", object(&[], json!({ "amount": all_if_absent() })))
+        .such_as(json!({ "amount": 12 }))
         .answers::<acts::Captured>(200, "They are used.")
+        .then(200, "reverseSpend", "entry_id")
         .may_repeat(200)
         .refuses(&[Code::HoldNotFound, Code::HoldResolved, Code::AmountTooLarge]),
         post(
@@ -73,6 +81,7 @@ pub(super) fn all() -> Vec<Operation> {
                 json!({ "amount": all_if_absent(), "reason": or_null(reason()) }),
             ),
         )
+        .such_as(json!({ "amount": 2, "reason": "the report was empty" }))
         .answers::<acts::Reversed>(200, "They are the user's again.")
         .may_repeat(200)
         .refuses(&[
@@ -89,6 +98,7 @@ pub(super) fn all() -> Vec<Operation> {
         .about("Where it is that plan already, nothing follows: no bonus either.")
         .may_be_keyed()
         .takes("ChangePlan", object(&["plan"], plan()))
+        .such_as(json!({ "plan": "pro", "bonus_credits": 100 }))
         .answers::<acts::Planned>(200, "It is the user's plan.")
         .may_repeat(200)
         .refuses(&[Code::BalanceTooLarge]),
@@ -103,6 +113,7 @@ pub(super) fn all() -> Vec<Operation> {
             "Refer",
             object(&["referred_by"], json!({ "referred_by": user_id() })),
         )
+        .such_as(json!({ "referred_by": "user_3def" }))
         .answers::<acts::Referred>(200, "Both are rewarded.")
         .may_repeat(200)
         .refuses(&[
@@ -173,7 +184,13 @@ fn bulk() -> Operation {
              same key."
         ))
         .keyed()
-        .takes("Bulk", object(&["mode", "items"], json!({ "mode": mode, "items": items })))
+        .takes("Bulk", object(&["mode", "items"], json!({ "mode": mode, "items": items }))).such_as(json!({
+            "mode": "each",
+            "items": [
+                { "type": "spend", "user_id": "user_2abc", "amount": 5 },
+                { "type": "grant", "user_id": "user_3def", "amount": 10, "reason": "a contest" },
+            ],
+        }))
         .success(200, "What became of each.", "application/json", &results)
         .may_repeat(200)
         .refuses(&[Code::InsufficientCredits, Code::BalanceTooLarge])
@@ -193,7 +210,7 @@ fn object(required: &[&str], members: Value) -> Value {
 fn or_null(mut schema: Value) -> Value {
     let kind = schema["type"].take();
     schema["type"] = json!([kind, "null"]);
-    if let Some(words) = schema["enum"].as_array_mut() {
+    if let Some(Value::Array(words)) = schema.get_mut("enum") {
         words.push(Value::Null);
     }
     schema

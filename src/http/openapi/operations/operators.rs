@@ -36,6 +36,7 @@ pub(super) fn all() -> Vec<Operation> {
             "Try a delivery again, now",
         )
         .takes("Act", act(json!({}), &["reason"]))
+        .such_as(json!({ "reason": "ticket 4711" }))
         .answers::<admin::Retried>(200, "What has become of it.")
         .may_repeat(200)
         .refuses(&[Code::UnknownProvider, Code::DeliveryNotFound]),
@@ -52,6 +53,7 @@ pub(super) fn all() -> Vec<Operation> {
         .limit(recover::LIMIT_DEFAULT.into(), recover::LIMIT_MAX.into())
         .cursor()
         .may_take("Sweep", act(json!({}), &[]))
+        .such_as(json!({ "reason": "the catalog was mended" }))
         .answers::<admin::Swept>(200, "What was found and done."),
         post(
             "/v1/admin/purchases/{purchase_id}/resolve",
@@ -60,6 +62,7 @@ pub(super) fn all() -> Vec<Operation> {
         )
         .about("What is known already is not overruled.")
         .takes("Resolution", act(resolution(), &["reason"]))
+        .such_as(json!({ "user_id": "user_2abc", "reason": "ticket 4711" }))
         .answers::<admin::Resolved>(200, "The purchase as it is now.")
         .may_repeat(200)
         .refuses(&[
