@@ -12,6 +12,7 @@ mod support;
 mod access;
 mod accounts;
 mod admin;
+mod client;
 mod crash;
 mod exactly_once;
 mod fuzz;
