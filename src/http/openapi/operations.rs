@@ -129,5 +129,11 @@ fn service() -> Vec<Operation> {
             "application/json",
             &json!({ "type": "object" }),
         ),
+        get("/docs", "getDocs", "This description, for people").success(
+            200,
+            "A page that loads nothing from elsewhere.",
+            "text/html; charset=utf-8",
+            &json!({ "type": "string" }),
+        ),
     ]
 }

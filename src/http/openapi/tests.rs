@@ -63,7 +63,7 @@ fn every_code_is_described() {
     for (_, _, operation) in operations_of(&document) {
         for response in operation["responses"].as_object().unwrap().values() {
             let response = match response["$ref"].as_str() {
-                Some(target) => &document.pointer(&target[1..]).unwrap(),
+                Some(target) => document.pointer(&target[1..]).unwrap(),
                 None => response,
             };
             let schema = &response["content"]["application/problem+json"]["schema"];

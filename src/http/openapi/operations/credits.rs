@@ -13,23 +13,24 @@ use crate::http::problem::Code;
 use crate::ledger::lots::{LotKind, PRIORITY_DEFAULT};
 
 pub(super) fn all() -> Vec<Operation> {
+    let mut all = uses();
+    all.extend(gifts());
+    all.push(bulk());
+    all
+}
+
+/// Spends and holds.
+fn uses() -> Vec<Operation> {
     vec![
         post("/v1/users/{user_id}/spends", "spend", "Use credits")
             .about("Never more than are available, whoever else spends at the same time.")
             .keyed()
-            .takes("Spend", object(&["amount"], spend()))
+            .takes("Spend", object(&["amount"], &spend()))
             .such_as(json!({ "amount": 5, "reason": "a report", "reference": "job-17" }))
             .answers::<acts::Spent>(200, "The credits are used.")
             .then(200, "reverseSpend", "entry_id")
             .may_repeat(200)
             .refuses(&[Code::InsufficientCredits]),
-        post("/v1/users/{user_id}/grants", "grant", "Give credits")
-            .keyed()
-            .takes("Grant", object(&["amount", "reason"], grant()))
-            .such_as(json!({ "amount": 50, "reason": "sorry for the delay", "kind": "promo" }))
-            .answers::<acts::Granted>(200, "The user has them.")
-            .may_repeat(200)
-            .refuses(&[Code::BalanceTooLarge]),
         post(
             "/v1/users/{user_id}/holds",
             "hold",
@@ -37,7 +38,7 @@ pub(super) fn all() -> Vec<Operation> {
         )
         .about("Then capture what was used, or release it. It times out by itself.")
         .keyed()
-        .takes("Hold", object(&["amount"], hold()))
+        .takes("Hold", object(&["amount"], &hold()))
         .such_as(json!({ "amount": 30, "expires_in_s": 600, "reference": "job-18" }))
         .answers::<acts::Placed>(201, "They are set aside.")
         .then(201, "captureHold", "hold_id")
@@ -51,7 +52,10 @@ pub(super) fn all() -> Vec<Operation> {
         )
         .about("What is not used is given up.")
         .keyed()
-        .may_take("Capture", object(&[], json!({ "amount": all_if_absent() })))
+        .may_take(
+            "Capture",
+            object(&[], &json!({ "amount": all_if_absent() })),
+        )
         .such_as(json!({ "amount": 12 }))
         .answers::<acts::Captured>(200, "They are used.")
         .then(200, "reverseSpend", "entry_id")
@@ -63,7 +67,7 @@ pub(super) fn all() -> Vec<Operation> {
             "Give up what a hold set aside",
         )
         .keyed()
-        .may_take("Release", object(&[], json!({})))
+        .may_take("Release", object(&[], &json!({})))
         .answers::<acts::Released>(200, "They are available again.")
         .may_repeat(200)
         .refuses(&[Code::HoldNotFound, Code::HoldResolved]),
@@ -78,7 +82,7 @@ pub(super) fn all() -> Vec<Operation> {
             "Reverse",
             object(
                 &[],
-                json!({ "amount": all_if_absent(), "reason": or_null(reason()) }),
+                &json!({ "amount": all_if_absent(), "reason": or_null(reason()) }),
             ),
         )
         .such_as(json!({ "amount": 2, "reason": "the report was empty" }))
@@ -90,6 +94,19 @@ pub(super) fn all() -> Vec<Operation> {
             Code::AmountTooLarge,
             Code::BalanceTooLarge,
         ]),
+    ]
+}
+
+/// What is given.
+fn gifts() -> Vec<Operation> {
+    vec![
+        post("/v1/users/{user_id}/grants", "grant", "Give credits")
+            .keyed()
+            .takes("Grant", object(&["amount", "reason"], &grant()))
+            .such_as(json!({ "amount": 50, "reason": "sorry for the delay", "kind": "promo" }))
+            .answers::<acts::Granted>(200, "The user has them.")
+            .may_repeat(200)
+            .refuses(&[Code::BalanceTooLarge]),
         put(
             "/v1/users/{user_id}/plan",
             "changePlan",
@@ -97,7 +114,7 @@ pub(super) fn all() -> Vec<Operation> {
         )
         .about("Where it is that plan already, nothing follows: no bonus either.")
         .may_be_keyed()
-        .takes("ChangePlan", object(&["plan"], plan()))
+        .takes("ChangePlan", object(&["plan"], &plan()))
         .such_as(json!({ "plan": "pro", "bonus_credits": 100 }))
         .answers::<acts::Planned>(200, "It is the user's plan.")
         .may_repeat(200)
@@ -111,7 +128,7 @@ pub(super) fn all() -> Vec<Operation> {
         .keyed()
         .takes(
             "Refer",
-            object(&["referred_by"], json!({ "referred_by": user_id() })),
+            object(&["referred_by"], &json!({ "referred_by": user_id() })),
         )
         .such_as(json!({ "referred_by": "user_3def" }))
         .answers::<acts::Referred>(200, "Both are rewarded.")
@@ -121,7 +138,6 @@ pub(super) fn all() -> Vec<Operation> {
             Code::ReferralNotConfigured,
             Code::BalanceTooLarge,
         ]),
-        bulk(),
     ]
 }
 
@@ -130,7 +146,7 @@ fn bulk() -> Operation {
         members["type"] = json!({ "type": "string", "enum": [what] });
         members["user_id"] = user_id();
         let required = [&["type", "user_id"], required].concat();
-        object(&required, members)
+        object(&required, &members)
     };
     let items = json!({
         "type": "array",
@@ -184,7 +200,7 @@ fn bulk() -> Operation {
              same key."
         ))
         .keyed()
-        .takes("Bulk", object(&["mode", "items"], json!({ "mode": mode, "items": items }))).such_as(json!({
+        .takes("Bulk", object(&["mode", "items"], &json!({ "mode": mode, "items": items }))).such_as(json!({
             "mode": "each",
             "items": [
                 { "type": "spend", "user_id": "user_2abc", "amount": 5 },
@@ -197,7 +213,7 @@ fn bulk() -> Operation {
 }
 
 /// A body with these members and no others.
-fn object(required: &[&str], members: Value) -> Value {
+fn object(required: &[&str], members: &Value) -> Value {
     json!({
         "type": "object",
         "required": required,
