@@ -5,16 +5,20 @@
 
 mod admin;
 mod event;
+mod lots;
+mod settled;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool, PoolError};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::store::StatementError;
 pub use admin::{
     Count, EndRow, InboxRow, LATEST, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved,
     UserCounts,
 };
+pub use lots::{LotRow, OriginRow};
 
 /// The database can not answer now.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +29,9 @@ pub enum ReadError {
     /// The query failed.
     #[error("the query failed: {0}")]
     Query(#[from] tokio_postgres::Error),
-    /// The database holds what this version can not read.
-    #[error("a stored value can not be read")]
-    Unreadable,
+    /// What is stored can not be read.
+    #[error("what is stored can not be read: {0}")]
+    Rows(StatementError),
 }
 
 /// Reads with the service's role.
@@ -164,11 +168,13 @@ impl Reads {
     }
 
     /// A user and the account; `known` is false when there is neither, and no purchase names the user.
-    pub async fn user(&self, user_id: &str) -> Result<UserRow, ReadError> {
+    pub async fn user(&self, user_id: &str, now: DateTime<Utc>) -> Result<UserRow, ReadError> {
         let rows = self
             .query(include_str!("../projections/users/get.sql"), &[&user_id])
             .await?;
-        user(rows.first().ok_or_else(missing_row)?)
+        let mut user = user(rows.first().ok_or_else(missing_row)?)?;
+        user.balance = self.settled(user_id, user.balance, now).await?;
+        Ok(user)
     }
 
     /// Users before a time of registration and an id, newest first; of an e-mail address, in any case, or all whom the
@@ -178,6 +184,7 @@ impl Reads {
         email: Option<&str>,
         before: (DateTime<Utc>, &str),
         limit: i64,
+        now: DateTime<Utc>,
     ) -> Result<Vec<ListedUser>, ReadError> {
         let (time, user_id) = before;
         let rows = if let Some(email) = email {
@@ -187,15 +194,29 @@ impl Reads {
             let sql = include_str!("../projections/users/page.sql");
             self.query(sql, &[&time, &user_id, &limit]).await?
         };
-        rows.iter().map(listed_user).collect()
+        let mut users = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut listed = listed_user(row)?;
+            let balance = listed.user.balance;
+            listed.user.balance = self.settled(&listed.user_id, balance, now).await?;
+            users.push(listed);
+        }
+        Ok(users)
     }
 
-    /// A user's account; `None`: the user never had credits.
-    pub async fn balance(&self, user_id: &str) -> Result<Option<BalanceRow>, ReadError> {
+    /// A user's account now; `None`: the user never had credits.
+    pub async fn balance(
+        &self,
+        user_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<BalanceRow>, ReadError> {
         let rows = self
             .query(include_str!("../projections/balance/get.sql"), &[&user_id])
             .await?;
-        rows.first().map(balance).transpose()
+        match rows.first() {
+            Some(row) => Ok(Some(self.settled(user_id, balance(row)?, now).await?)),
+            None => Ok(None),
+        }
     }
 
     /// A user's movements before a place in the stream, newest first.

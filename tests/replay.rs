@@ -215,7 +215,7 @@ async fn a_second_look_reads_by_key() {
         .await
         .unwrap();
     for (stored, id, reads) in [
-        (User::STORED, "user_1", 6),
+        (User::STORED, "user_1", 10),
         (Purchase::STORED, "razorpay:pay_1", 3),
     ] {
         let some = stored.replace("$1", &format!("'{{{id}}}'"));

@@ -325,7 +325,9 @@ fn compare_one<A: Audited>(
         }
     }
     let state: Option<String> = row.try_get("state")?;
-    if state.as_deref().and_then(A::read).as_ref() != Some(&folded.state) {
+    let lots: Option<String> = row.try_get("lots")?;
+    let read = |state| A::read(state, lots.as_deref());
+    if state.as_deref().and_then(read).as_ref() != Some(&folded.state) {
         differences.push(Difference {
             at: at(),
             what: "state of the stream",

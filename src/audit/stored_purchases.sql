@@ -3,6 +3,7 @@
 -- $1 text[]: only these purchases; null: all. Planned anew for each value, so that either way takes its best plan.
 select coalesce(s.aggregate_id, p.purchase_id) as id,
        s.state::text as state,
+       null::text as lots,
        s.version::text as "stream version",
        'true' as "stream without holes",
        p.user_id as "user",

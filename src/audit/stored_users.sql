@@ -4,6 +4,10 @@
 -- $1 text[]: only these users; null: all. Planned anew for each value, so that either way takes its best plan.
 select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
        s.state::text as state,
+       r.lots,
+       coalesce(h.number, 0)::text as "open holds",
+       coalesce(h.credits, 0)::text as "credits in open holds",
+       coalesce(h.settled, 0)::text as "settlements",
        s.version::text as "stream version",
        'true' as "stream without holes",
        coalesce(u.registered, false)::text as registered,
@@ -41,7 +45,15 @@ select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
                     count(*) filter (where logged.position = entry.position
                                        and logged.source = entry.source
                                        and logged.provider_event_id is not distinct from entry.provider_event_id
-                                       and logged.recorded_at = entry.recorded_at) as as_logged,
+                                       and logged.recorded_at = entry.recorded_at
+                                       and (entry.slices, entry.about, entry.reason, entry.reference)
+                                           is not distinct from
+                                           (case when told then coalesce(logged.payload->'slices',
+                                                                         logged.payload->'returned')::jsonb end,
+                                            case when told then coalesce(logged.payload->>'entry_id',
+                                                                         logged.payload->>'hold_id') end,
+                                            case when told then logged.payload->>'reason' end,
+                                            case when told then logged.payload->>'reference' end)) as as_logged,
                     encode(sha256(convert_to(string_agg(
                       concat_ws(':', entry.sequence, entry.type, entry.delta, entry.balance,
                                 coalesce(entry.purchase_id, '')),
@@ -50,6 +62,26 @@ select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
                left join events as logged
                  on logged.aggregate_type = 'user' and logged.aggregate_id = entry.user_id
                 and logged.sequence = entry.sequence and logged.shard = entry.shard
+              cross join lateral (select entry.type not in ('CreditsPurchased', 'SignupBonusGranted') as told) as more
               where $1::text[] is null or entry.user_id = any($1)
               group by entry.user_id) as e
          on e.user_id = coalesce(s.aggregate_id, u.user_id, b.user_id)
+  left join (select user_id,
+                    json_agg(json_build_object('id', lot, 'kind', kind, 'priority', priority, 'expires_at_s',
+                      expires_at_s, 'purchase_id', purchase_id, 'amount', amount, 'remaining', remaining, 'contested',
+                      contested, 'expired', expired, 'counted', counted))::text as lots
+               from lots
+              where $1::text[] is null or user_id = any($1)
+              group by user_id) as r
+         on r.user_id = s.aggregate_id
+  left join (select placed.aggregate_id as user_id,
+                    count(holds) as number,
+                    sum((placed.payload->>'credits')::bigint) filter (where holds is not null) as credits,
+                    count(settlements) as settled
+               from events as placed
+               left join holds on holds.shard = placed.shard and holds.position = placed.position
+               left join settlements on settlements.shard = placed.shard and settlements.position = placed.position
+              where placed.event_type in ('CreditsHeld', 'CreditsSpent', 'HoldCaptured')
+                and placed.aggregate_type = 'user' and ($1::text[] is null or placed.aggregate_id = any($1))
+              group by placed.aggregate_id) as h
+         on h.user_id = s.aggregate_id

@@ -7,7 +7,8 @@ use super::page::Page;
 use super::problem::Problem;
 use crate::app::App;
 use crate::ledger::PurchaseId;
-use crate::reads::{BalanceRow, EntryRow, LATEST, PurchaseRow, UserRow};
+use crate::ledger::lots::Slice;
+use crate::reads::{BalanceRow, EntryRow, LATEST, LotRow, PurchaseRow, UserRow};
 
 /// A user with the account.
 pub fn user(user_id: &str, row: &UserRow) -> Value {
@@ -55,7 +56,64 @@ fn entry(row: &EntryRow) -> Value {
         "source": row.source,
         "provider_event_id": row.provider_event_id,
         "recorded_at": time(row.recorded_at),
+        "about": row.about,
+        "reason": row.reason,
+        "reference": row.reference,
+        "slices": slices(row),
     })
+}
+
+/// The lots that a movement took from or gave back to; none for one that came whole, which is a lot itself.
+fn slices(row: &EntryRow) -> Vec<Value> {
+    let slices: Vec<Slice> = row
+        .slices
+        .as_deref()
+        .and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default();
+    let shown = |slice: Slice| {
+        json!({
+            "lot_id": slice.lot,
+            "credits": slice.credits.get(),
+            "kind": slice.terms.kind.as_str(),
+            "expires_at": slice.terms.expires_at_s.and_then(seconds),
+            "purchase_id": slice.terms.purchase_id.as_ref().map(PurchaseId::as_str),
+        })
+    };
+    slices.into_iter().map(shown).collect()
+}
+
+/// A page of a user's lots. A lot's id is the place in the user's stream of the event that it came with.
+pub async fn lots(app: &App, user_id: &str, page: &Page<i64>) -> Result<Value, Problem> {
+    let before = page.cursor.unwrap_or(i64::MAX);
+    let rows = app
+        .reads
+        .lots(user_id, before, page.fetch(), app.now())
+        .await?;
+    Ok(page.answer(rows, lot, |row| row.lot.id))
+}
+
+fn lot(row: &LotRow) -> Value {
+    let lot = &row.lot;
+    let origin = row.origin.as_ref();
+    json!({
+        "lot_id": lot.id,
+        "kind": lot.terms.kind.as_str(),
+        "amount": lot.terms.amount.get(),
+        "remaining": lot.remaining.get(),
+        "contested": lot.contested.get(),
+        "expires_at": lot.terms.expires_at_s.and_then(seconds),
+        "priority": lot.terms.priority,
+        "purchase_id": lot.terms.purchase_id.as_ref().map(PurchaseId::as_str),
+        "entry_id": origin.map(|origin| format!("{}-{}", origin.shard, origin.position)),
+        "source": origin.map(|origin| &origin.source),
+        "provider_event_id": origin.and_then(|origin| origin.provider_event_id.as_deref()),
+        "recorded_at": origin.map(|origin| time(origin.recorded_at)),
+    })
+}
+
+/// A time in seconds since 1970, as times are shown.
+fn seconds(at_s: i64) -> Option<String> {
+    DateTime::from_timestamp(at_s, 0).map(time)
 }
 
 /// Where a page of purchases ends: microseconds since 1970, and the purchase id.

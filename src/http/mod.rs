@@ -105,7 +105,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 29] = [
+pub const ROUTES: [Entry; 30] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -132,6 +132,7 @@ pub const ROUTES: [Entry; 29] = [
     get("/v1/users/{user_id}/purchases", READ, || {
         read().to(users::purchases)
     }),
+    get("/v1/users/{user_id}/lots", READ, || read().to(users::lots)),
     post("/v1/users/{user_id}/spends", WRITE, || {
         web::post().to(credits::spend)
     }),

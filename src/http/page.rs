@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use actix_web::HttpRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::body::invalid;
 use super::problem::Problem;
+use crate::reads::LATEST;
 
 /// The most rows on a page.
 const LIMIT_MAX: i64 = 200;
@@ -94,6 +96,22 @@ impl Query {
     /// A parameter, if it is there.
     pub fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
+    }
+
+    /// A time by RFC 3339, from 1970 to the year 9999.
+    ///
+    /// # Errors
+    /// `invalid_request` for anything else.
+    pub fn time(&mut self, name: &str) -> Result<Option<DateTime<Utc>>, Problem> {
+        self.take(name)
+            .map(|text| {
+                DateTime::parse_from_rfc3339(&text)
+                    .ok()
+                    .map(|time| time.to_utc())
+                    .filter(|time| (DateTime::UNIX_EPOCH..=LATEST).contains(time))
+                    .ok_or_else(|| invalid(name, "must be a time like 2026-01-31T12:00:00Z"))
+            })
+            .transpose()
     }
 
     /// `limit`: 1 to `max`, `default` when nobody says.

@@ -147,6 +147,7 @@ impl Code {
         self.facts().0
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each code")]
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
@@ -453,7 +454,7 @@ impl From<ReadError> for Problem {
             ReadError::Pool(_) | ReadError::Query(_) => {
                 Code::Unavailable.because("the database does not answer")
             }
-            ReadError::Unreadable => Code::Internal.because("what is stored can not be read"),
+            ReadError::Rows(_) => Code::Internal.because("what is stored can not be read"),
         }
     }
 }

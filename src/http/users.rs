@@ -15,7 +15,7 @@ use super::webhooks::IDEMPOTENCY_HIT;
 use crate::access::Scope;
 use crate::app::App;
 use crate::ledger::{Command, UserId};
-use crate::reads::{LATEST, ListedUser, UserRow};
+use crate::reads::{BalanceRow, LATEST, ListedUser, UserRow};
 use crate::store::{Origin, Outcome, Unit, Work};
 
 /// The longest e-mail address looked up, in characters: 64, `@` and 255 (RFC 5321, section 4.5.3.1).
@@ -37,7 +37,7 @@ pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
     let before = before(&page)?;
     let rows = app
         .reads
-        .users(email.as_deref(), before, page.fetch())
+        .users(email.as_deref(), before, page.fetch(), app.now())
         .await?;
     Ok(HttpResponse::Ok().json(page.answer(
         rows,
@@ -131,7 +131,7 @@ pub async fn delete(
     Ok(response.json(json!({ "user_id": user_id.as_str(), "deleted": true })))
 }
 
-/// `GET /v1/users/{user_id}/balance`
+/// `GET /v1/users/{user_id}/balance`: the account now, or `at` any other time.
 ///
 /// # Errors
 /// As [`user`].
@@ -141,13 +141,50 @@ pub async fn balance(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let user_id = asked_by_backend(&app, &path, &request).await?;
-    no_query(&request)?;
+    let mut query = Query::of(&request)?;
+    let at = query.time("at")?;
+    query.finish()?;
+    if let Some(at) = at {
+        return balance_at(&app, &user_id, at).await;
+    }
     // One look-up for those who have credits; who has none may still be known.
-    let balance = match app.reads.balance(user_id.as_str()).await? {
+    let balance = match app.reads.balance(user_id.as_str(), app.now()).await? {
         Some(balance) => balance,
         None => known_row(&app, &user_id).await?.balance,
     };
     Ok(HttpResponse::Ok().json(account::balance(user_id.as_str(), &balance)))
+}
+
+/// What the user had at a time past, or will have if nothing happens until a time to come but what is known to end.
+async fn balance_at(
+    app: &App,
+    user_id: &UserId,
+    at: DateTime<Utc>,
+) -> Result<HttpResponse, Problem> {
+    let balance = match app.reads.balance_at(user_id.as_str(), at).await? {
+        Some(balance) => balance,
+        None => {
+            known_row(app, user_id).await?;
+            BalanceRow::default()
+        }
+    };
+    let mut shown = account::balance(user_id.as_str(), &balance);
+    shown["at"] = json!(account::time(at));
+    Ok(HttpResponse::Ok().json(shown))
+}
+
+/// `GET /v1/users/{user_id}/lots`: the credits that the user has, by how they came.
+///
+/// # Errors
+/// As [`user`]; `invalid_request` for the page.
+pub async fn lots(
+    app: Data<App>,
+    path: Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let (user_id, _) = known(&app, &path, &request).await?;
+    let page = Page::of(&request)?;
+    Ok(HttpResponse::Ok().json(account::lots(&app, &user_id, &page).await?))
 }
 
 /// `GET /v1/users/{user_id}/entries`
@@ -190,7 +227,7 @@ async fn asked_by_backend(app: &App, path: &str, request: &HttpRequest) -> Resul
 }
 
 async fn known_row(app: &App, user_id: &UserId) -> Result<UserRow, Problem> {
-    let row = app.reads.user(user_id.as_str()).await?;
+    let row = app.reads.user(user_id.as_str(), app.now()).await?;
     if row.known {
         Ok(row)
     } else {

@@ -4,6 +4,7 @@
 
 use super::{ReadError, Reads};
 use crate::ledger::{Place, UserEvent, UserId};
+use crate::store::StatementError;
 
 impl Reads {
     /// The event of a user's stream at a place in the log, and whose it is.
@@ -20,7 +21,10 @@ impl Reads {
         let event = serde_json::from_str(row.try_get("payload")?);
         match (user_id, event) {
             (Ok(user_id), Ok(event)) => Ok(Some((user_id, event))),
-            _ => Err(ReadError::Unreadable),
+            _ => Err(ReadError::Rows(StatementError::Data(
+                "value".to_owned(),
+                "a stored event".to_owned(),
+            ))),
         }
     }
 }

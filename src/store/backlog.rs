@@ -162,6 +162,26 @@ impl Backlog {
             .collect()
     }
 
+    /// Users whose credits may have ended or whose holds may have timed out by a time, seconds since 1970: those behind a
+    /// time and a user, the longest due first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn due_users(
+        &self,
+        by_s: i64,
+        after: (i64, &str),
+        limit: i64,
+    ) -> Result<Vec<(i64, String)>, StoreError> {
+        let sql = include_str!("sql/select_due_users.sql");
+        let rows = self
+            .query(sql, &[&by_s, &after.0, &after.1, &limit])
+            .await?;
+        rows.iter()
+            .map(|row| Ok((column(row, "due_at_s")?, column(row, "user_id")?)))
+            .collect()
+    }
+
     /// The key of the delivery that an operator names by its event id or its key. Of several with one id the one that
     /// waits.
     ///

@@ -8,9 +8,11 @@
 //!
 //! - [`matching`]: purchases that name nobody, by the payer's e-mail address.
 //! - [`retry`]: parked deliveries.
+//! - [`settling`]: credits that ended and holds that timed out.
 
 pub mod matching;
 pub mod retry;
+pub mod settling;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +84,8 @@ async fn run(app: &App, every: Duration) {
         let next = Instant::now() + every;
         let followed = follow_up(app).await;
         let retried = retry::due(app).await;
-        if followed && retried {
+        let settled = settling::due(app).await;
+        if followed && retried && settled {
             tokio::select! {
                 () = app.ledger.work_left() => {}
                 () = sleep_until(next) => {}

@@ -10,6 +10,8 @@ use cqrs_es::Aggregate;
 use sha2::{Digest as _, Sha256};
 
 use crate::ledger::event::UserEvent;
+use crate::ledger::lots::{ReadLots, Wanted};
+use crate::ledger::user::ReadRows;
 use crate::ledger::{Purchase, PurchaseEvent, PurchaseId, User};
 
 /// What an absent fact is called.
@@ -28,8 +30,8 @@ pub trait Audited: Aggregate + PartialEq + Clone {
     fn note(extras: &mut Self::Extras, sequence: u64, event: &Self::Event);
     /// The same facts as [`Audited::STORED`], of a folded aggregate.
     fn facts(folded: &Folded<Self>) -> BTreeMap<&'static str, String>;
-    /// Reads the state as it is stored.
-    fn read(state: &str) -> Option<Self>;
+    /// Reads the state as it is stored, with the lots that are rows (JSON), if any are.
+    fn read(state: &str, lots: Option<&str>) -> Option<Self>;
 }
 
 /// An aggregate as the history tells it.
@@ -51,6 +53,9 @@ pub struct UserExtras {
     /// Of the last event that moved credits; 0: none did.
     balance_version: u64,
     movements: i64,
+    /// Holds that nothing settled yet, and settlements of holds and spends.
+    open_holds: u64,
+    settlements: u64,
     entries: u64,
     /// Over `sequence:type:delta:balance:purchase` of each movement, one line each.
     digest: Sha256,
@@ -80,8 +85,13 @@ impl Audited for User {
             }
             | UserEvent::UserProfileChanged { .. } => extras.profile_sequence = sequence,
             UserEvent::PlanChanged { .. } => extras.plan_sequence = sequence,
+            UserEvent::CreditsHeld(_) => extras.open_holds += 1,
+            UserEvent::HoldCaptured(_) | UserEvent::HoldReleased(_) => {
+                extras.open_holds = extras.open_holds.saturating_sub(1);
+            }
             _ => {}
         }
+        extras.settlements += u64::from(event.settles().is_some());
         let Some(movement) = event.movement() else {
             return;
         };
@@ -120,6 +130,9 @@ impl Audited for User {
             ("held", account.held.to_string()),
             ("debt", account.debt.to_string()),
             ("version of the balance", extras.balance_version.to_string()),
+            ("open holds", extras.open_holds.to_string()),
+            ("credits in open holds", account.reserved.to_string()),
+            ("settlements", extras.settlements.to_string()),
             ("sum of entries", extras.movements.to_string()),
             ("number of entries", extras.entries.to_string()),
             ("entries as logged", extras.entries.to_string()),
@@ -130,8 +143,23 @@ impl Audited for User {
         ])
     }
 
-    fn read(state: &str) -> Option<Self> {
-        serde_json::from_str(state).ok()
+    fn read(state: &str, lots: Option<&str>) -> Option<Self> {
+        let mut user: Self = serde_json::from_str(state).ok()?;
+        let all = Wanted {
+            next: u32::MAX,
+            ..Wanted::default()
+        };
+        let lots = lots.map_or_else(|| Ok(vec![]), serde_json::from_str).ok()?;
+        let lots = ReadLots {
+            lots,
+            ..ReadLots::default()
+        };
+        let rows = ReadRows {
+            lots,
+            ..ReadRows::default()
+        };
+        user.take_in(&all, rows);
+        Some(user)
     }
 }
 
@@ -191,7 +219,7 @@ impl Audited for Purchase {
         ])
     }
 
-    fn read(state: &str) -> Option<Self> {
+    fn read(state: &str, _: Option<&str>) -> Option<Self> {
         serde_json::from_str(state).ok()
     }
 }

@@ -225,7 +225,7 @@ impl Verification<'_> {
         let balance = self
             .app
             .reads
-            .balance(self.session.user_id.as_str())
+            .balance(self.session.user_id.as_str(), self.app.now())
             .await?;
         Ok(HttpResponse::Ok().json(json!({
             "success": true,

@@ -1,0 +1,103 @@
+//! The lots that a user has now, with the entry that each came with.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::IsolationLevel;
+use tokio_postgres::types::ToSql;
+
+use super::settled::settle;
+use super::{ReadError, Reads};
+use crate::ledger::lots::Lot;
+use crate::store::rows::{self, RowStatements};
+
+/// A lot with credits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LotRow {
+    /// The lot.
+    pub lot: Lot,
+    /// What it came with; none where the read model is being made again.
+    pub origin: Option<OriginRow>,
+}
+
+/// The entry that a lot came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginRow {
+    /// Its shard.
+    pub shard: i16,
+    /// Its place in the shard.
+    pub position: i64,
+    /// Who caused it.
+    pub source: String,
+    /// The provider's event behind it.
+    pub provider_event_id: Option<String>,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl Reads {
+    /// The lots of a user that came before an event, the newest first.
+    pub async fn lots(
+        &self,
+        user_id: &str,
+        before: i64,
+        limit: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<LotRow>, ReadError> {
+        let mut connection = self.pool.get().await?;
+        let statements = RowStatements::cached(&connection).await?;
+        let snapshot = connection
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
+        let now_s = now.timestamp();
+        let Some((user, _)) = settle(&snapshot, &statements, user_id, now_s).await? else {
+            return Ok(vec![]);
+        };
+        let here = user.lots.open().iter();
+        let mut lots: Vec<Lot> = here.filter(|lot| lot.id < before).cloned().collect();
+        let known: HashSet<i64> = user.lots.open().iter().map(|lot| lot.id).collect();
+        let statement = snapshot
+            .prepare_cached(include_str!("sql/page_lots.sql"))
+            .await?;
+        let known_ids: Vec<i64> = known.into_iter().collect();
+        let params: [&(dyn ToSql + Sync); 5] = [&user_id, &before, &limit, &now_s, &known_ids];
+        for row in snapshot.query(&statement, &params).await? {
+            lots.push(rows::lot(&row)?);
+        }
+        lots.sort_by_key(|lot| std::cmp::Reverse(lot.id));
+        lots.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let ids: Vec<i64> = lots.iter().map(|lot| lot.id).collect();
+        let mut origins = origins(&snapshot, user_id, &ids).await?;
+        snapshot.commit().await?;
+        let row = |lot: Lot| LotRow {
+            origin: origins.remove(&lot.id),
+            lot,
+        };
+        Ok(lots.into_iter().map(row).collect())
+    }
+}
+
+async fn origins(
+    snapshot: &deadpool_postgres::Transaction<'_>,
+    user_id: &str,
+    ids: &[i64],
+) -> Result<HashMap<i64, OriginRow>, ReadError> {
+    let statement = snapshot
+        .prepare_cached(include_str!("sql/select_origins.sql"))
+        .await?;
+    let mut origins = HashMap::with_capacity(ids.len());
+    for row in snapshot.query(&statement, &[&user_id, &ids]).await? {
+        let origin = OriginRow {
+            shard: row.try_get("shard")?,
+            position: row.try_get("position")?,
+            source: row.try_get("source")?,
+            provider_event_id: row.try_get("provider_event_id")?,
+            recorded_at: row.try_get("recorded_at")?,
+        };
+        origins.insert(row.try_get("sequence")?, origin);
+    }
+    Ok(origins)
+}

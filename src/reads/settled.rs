@@ -1,0 +1,227 @@
+//! What a user has at a time: the account after the last event until then, with what ended and what timed out by then,
+//! whether that is written down already or not.
+//!
+//! For most users nothing is due, and the read model says it. For the others the rules themselves say it, on the state and
+//! the rows of one snapshot. For a past time the last event before it is found by halving: positions in a stream are dense
+//! and their times only grow.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Transaction;
+use serde::Deserialize as _;
+use tokio_postgres::{IsolationLevel, Row};
+
+use super::{BalanceRow, ReadError, Reads, missing_row};
+use crate::ledger::event::UserEvent;
+use crate::ledger::lots::Wanted;
+use crate::ledger::user::UserCommand;
+use crate::ledger::{Account, LedgerError, User, UserId};
+use crate::store::StatementError;
+use crate::store::rows::{RowStatements, WantedRows};
+
+/// How many events after a time are read at once, to see whether they only write down what was so before.
+const NEXT_EVENTS: i64 = 100;
+/// How often rows may be asked for. Twice are the most that settling needs.
+const ROUNDS: usize = 4;
+
+impl Reads {
+    /// The account as it is now, of what the read model says it was after the last event.
+    pub(super) async fn settled(
+        &self,
+        user_id: &str,
+        row: BalanceRow,
+        now: DateTime<Utc>,
+    ) -> Result<BalanceRow, ReadError> {
+        if row
+            .due_at_s
+            .is_none_or(|due_at_s| due_at_s > now.timestamp())
+        {
+            return Ok(row);
+        }
+        let user = self.user_at(user_id, now.timestamp()).await?;
+        Ok(user.map_or(row, |(user, _)| of_account(user.account, row.version)))
+    }
+
+    /// A user's state as it is at a time that is not past, and the version of what is stored; `None`: there is no stream.
+    pub async fn user_at(
+        &self,
+        user_id: &str,
+        at_s: i64,
+    ) -> Result<Option<(User, i64)>, ReadError> {
+        let mut connection = self.pool.get().await?;
+        let statements = RowStatements::cached(&connection).await?;
+        let snapshot = connection
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
+        let user = settle(&snapshot, &statements, user_id, at_s).await?;
+        snapshot.commit().await?;
+        Ok(user)
+    }
+
+    /// What a user had or will have at a time. `None`: there was nothing of the user.
+    pub async fn balance_at(
+        &self,
+        user_id: &str,
+        at: DateTime<Utc>,
+    ) -> Result<Option<BalanceRow>, ReadError> {
+        let mut connection = self.pool.get().await?;
+        let statements = RowStatements::cached(&connection).await?;
+        let snapshot = connection
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
+        let last = last_before(&snapshot, user_id, at).await?;
+        let stored = match last {
+            None => None,
+            Some(Last {
+                sequence,
+                newest: true,
+            }) => {
+                let user = settle(&snapshot, &statements, user_id, at.timestamp()).await?;
+                user.map(|(user, _)| of_account(user.account, sequence))
+            }
+            Some(Last { sequence, .. }) => account_after(&snapshot, user_id, sequence).await?,
+        };
+        snapshot.commit().await?;
+        Ok(stored)
+    }
+}
+
+/// The last event of a stream that is true at a time.
+struct Last {
+    sequence: i64,
+    /// Nothing was recorded after it.
+    newest: bool,
+}
+
+/// Finds it: the last that was recorded until then, and behind it those that only write down later what was so by then.
+async fn last_before(
+    snapshot: &Transaction<'_>,
+    user_id: &str,
+    at: DateTime<Utc>,
+) -> Result<Option<Last>, ReadError> {
+    let sql = include_str!("sql/select_last_event.sql");
+    let statement = snapshot.prepare_cached(sql).await?;
+    let Some(row) = snapshot.query_opt(&statement, &[&user_id, &at]).await? else {
+        return Ok(None);
+    };
+    let (mut sequence, version): (i64, i64) = (row.try_get("sequence")?, row.try_get("version")?);
+    let sql = include_str!("sql/select_next_events.sql");
+    let statement = snapshot.prepare_cached(sql).await?;
+    loop {
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&user_id, &sequence, &NEXT_EVENTS];
+        let rows = snapshot.query(&statement, &params).await?;
+        let before = sequence;
+        for row in &rows {
+            if settled_at_s(&event(row)?).is_none_or(|at_s| at_s > at.timestamp()) {
+                break;
+            }
+            sequence = row.try_get("sequence")?;
+        }
+        if sequence == before {
+            break;
+        }
+    }
+    Ok((sequence > 0).then_some(Last {
+        sequence,
+        newest: sequence == version,
+    }))
+}
+
+/// When it was so what an event writes down; `None`: it was so when it was recorded.
+const fn settled_at_s(event: &UserEvent) -> Option<i64> {
+    match event {
+        UserEvent::CreditsExpired(expired) => Some(expired.expired_at_s),
+        UserEvent::HoldReleased(released) => released.timed_out_at_s,
+        _ => None,
+    }
+}
+
+/// The account after the last event until a place in the stream that moved credits.
+async fn account_after(
+    snapshot: &Transaction<'_>,
+    user_id: &str,
+    sequence: i64,
+) -> Result<Option<BalanceRow>, ReadError> {
+    let sql = include_str!("sql/select_last_movement.sql");
+    let statement = snapshot.prepare_cached(sql).await?;
+    let Some(row) = snapshot
+        .query_opt(&statement, &[&user_id, &sequence])
+        .await?
+    else {
+        return Ok(Some(BalanceRow::default()));
+    };
+    let account = event(&row)?.movement().map(|movement| movement.account);
+    Ok(Some(of_account(
+        account.unwrap_or_default(),
+        row.try_get("sequence")?,
+    )))
+}
+
+/// A user's state as it is at a time that is not past, and the version of what is stored.
+pub(super) async fn settle(
+    snapshot: &Transaction<'_>,
+    statements: &RowStatements,
+    user_id: &str,
+    at_s: i64,
+) -> Result<Option<(User, i64)>, ReadError> {
+    let sql = include_str!("sql/select_user_state.sql");
+    let statement = snapshot.prepare_cached(sql).await?;
+    let Some(row) = snapshot.query_opt(&statement, &[&user_id]).await? else {
+        return Ok(None);
+    };
+    let id = UserId::parse(user_id).map_err(|_| missing_row())?;
+    let mut wanted = WantedRows::new();
+    for _ in 0..ROUNDS {
+        let mut user = read_state(row.try_get("state")?)?;
+        if !wanted.is_empty() {
+            let mut read = statements.read(&**snapshot, &wanted).await?;
+            if let (Some(wanted), Some(read)) = (wanted.get(&id), read.remove(&id)) {
+                user.take_in(wanted, read);
+            }
+        }
+        match user.decide(&UserCommand::Settle { at_s }) {
+            Ok(events) => {
+                events.iter().for_each(|event| user.evolve(event));
+                return Ok(Some((user, row.try_get("version")?)));
+            }
+            Err(LedgerError::Unread(more)) => {
+                let wanted: &mut Wanted = wanted.entry(id.clone()).or_default();
+                wanted.add(&more);
+            }
+            Err(_) => return Err(missing_row()),
+        }
+    }
+    Err(missing_row())
+}
+
+fn read_state(json: &str) -> Result<User, ReadError> {
+    serde_json::from_str(json).map_err(|_| missing_row())
+}
+
+fn event(row: &Row) -> Result<UserEvent, ReadError> {
+    let payload: &str = row.try_get("payload")?;
+    UserEvent::deserialize(&mut serde_json::Deserializer::from_str(payload))
+        .map_err(|_| missing_row())
+}
+
+fn of_account(account: Account, version: i64) -> BalanceRow {
+    BalanceRow {
+        balance: account.balance.get(),
+        held: account.held.get(),
+        debt: account.debt.get(),
+        version,
+        due_at_s: None,
+    }
+}
+
+impl From<StatementError> for ReadError {
+    fn from(error: StatementError) -> Self {
+        Self::Rows(error)
+    }
+}
