@@ -171,6 +171,7 @@ async fn a_change_of_any_column_of_any_read_model_is_found() {
             "text" => format!("coalesce({column}, '') || 'x'"),
             "timestamp with time zone" => format!("{column} + interval '1 microsecond'"),
             "bigint" | "smallint" => format!("{column} + 100"),
+            "jsonb" => format!("coalesce({column}, '[]') || '[1]'"),
             other => panic!("{table}.{column} is of type {other}"),
         };
         let change = format!(

@@ -13,6 +13,7 @@ mod identity;
 mod limits;
 mod me;
 mod methods;
+pub mod openapi;
 mod page;
 mod payments;
 pub mod problem;
@@ -105,7 +106,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 30] = [
+pub const ROUTES: [Entry; 31] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -172,6 +173,7 @@ pub const ROUTES: [Entry; 30] = [
     }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
+    get("/openapi.json", Access::Open, || read().to(openapi::serve)),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);

@@ -147,6 +147,11 @@ impl Code {
         self.facts().0
     }
 
+    /// What it means, for people.
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
     #[expect(clippy::too_many_lines, reason = "a table with a row for each code")]
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
@@ -451,10 +456,10 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         tracing::warn!(%error, "a read failed");
         match error {
-            ReadError::Pool(_) | ReadError::Query(_) => {
+            ReadError::Pool(_) | ReadError::Query(_) | ReadError::Rows(_) => {
                 Code::Unavailable.because("the database does not answer")
             }
-            ReadError::Rows(_) => Code::Internal.because("what is stored can not be read"),
+            ReadError::Unreadable => Code::Internal.because("what is stored can not be read"),
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use super::{ReadError, Reads};
 use crate::ledger::{Place, UserEvent, UserId};
-use crate::store::StatementError;
 
 impl Reads {
     /// The event of a user's stream at a place in the log, and whose it is.
@@ -21,10 +20,7 @@ impl Reads {
         let event = serde_json::from_str(row.try_get("payload")?);
         match (user_id, event) {
             (Ok(user_id), Ok(event)) => Ok(Some((user_id, event))),
-            _ => Err(ReadError::Rows(StatementError::Data(
-                "value".to_owned(),
-                "a stored event".to_owned(),
-            ))),
+            _ => Err(ReadError::Unreadable),
         }
     }
 }

@@ -86,11 +86,11 @@ impl States for Working {
     fn purchase(&self, id: &PurchaseId) -> Option<&Purchase> {
         self.purchases.get(id).map(|slot| &slot.state)
     }
-    fn settlement(&self, _: Place) -> Option<Settlement> {
-        None
+    fn settlement(&self, of: Place) -> Option<Settlement> {
+        self.settlements.get(&of).copied()
     }
     fn at_s(&self) -> i64 {
-        self.now.timestamp()
+        self.at.timestamp()
     }
 }
 
