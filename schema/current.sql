@@ -174,7 +174,8 @@ create table outbox (
   constraint outbox_subject check ((kind = 'subscription') = (subject is not null))
 ) with (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
--- Answers already given, by who asked and under which key: the same request gets the same answer.
+-- Answers already given, by who asked and under which key: the same request gets the same answer. `fields` has a digest
+-- of each field that was asked, to say which differ in another request under the same key.
 create table requests (
   principal text collate "C" not null,
   idempotency_key text collate "C" not null,
@@ -182,6 +183,7 @@ create table requests (
   status smallint not null,
   body json not null,
   recorded_at timestamptz not null,
+  fields json not null,
   constraint requests_pkey primary key (idempotency_key, principal),
   constraint requests_digest check (length(digest) = 32)
 );

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access::{AccessError, ApiKeys, IssuedKeys, RateLimits, Sessions};
-use crate::config::Config;
+use crate::config::{Config, Referral};
 use crate::http;
 use crate::ledger::Salt;
 use crate::outbound::{RazorpayApi, SetupError, StripeApi};
@@ -53,6 +53,8 @@ pub struct App {
     pub providers: Providers,
     /// What a sign-up gets and what payments buy.
     pub rules: Rules,
+    /// What a recommendation gives.
+    pub referral: Referral,
     /// Whose session tokens are taken.
     pub sessions: Sessions,
     /// Which backends may ask: by the settings.
@@ -159,6 +161,7 @@ impl App {
             reads: Reads::new(pool),
             providers: parts.providers,
             rules: config.rules.clone(),
+            referral: config.referral,
             sessions: parts.sessions,
             api_keys: parts.api_keys,
             limits: RateLimits::new(&config.rate_limits),

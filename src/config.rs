@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod referral;
 mod set_up;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::postgres::DatabaseSettings;
 use crate::provider::{Catalog, Rules, Signup};
 use crate::store::LedgerSettings;
 pub use api::{RazorpayApiSettings, StripeApiSettings};
+pub use referral::Referral;
 pub use set_up::SetUp;
 
 /// Where settings are looked for when nobody says where.
@@ -57,6 +59,8 @@ pub struct Config {
     pub rate_limits: RateLimitSettings,
     /// `[signup]` and `[[catalog]]` of the file.
     pub rules: Rules,
+    /// `[referral]` of the file.
+    pub referral: Referral,
     /// `VERIFY_WAIT_MS`: how long verify-payment waits for the webhook, 0 to 30,000 ms.
     pub verify_wait: Duration,
     /// `MATCH_AFTER_MS`: how long after a payment that names nobody its payer's e-mail address is looked at, 0 to
@@ -104,6 +108,7 @@ pub enum ConfigError {
 #[derive(Deserialize, Default)]
 struct File {
     signup: Option<SignupTable>,
+    referral: Option<Referral>,
     catalog: Option<Catalog>,
     #[serde(flatten)]
     settings: BTreeMap<String, toml::Value>,
@@ -210,6 +215,7 @@ impl Config {
                 },
                 catalog: file.catalog.unwrap_or_default(),
             },
+            referral: file.referral.unwrap_or_default(),
             verify_wait: Duration::from_millis(
                 settings
                     .number("VERIFY_WAIT_MS", 0, 30_000, "must be 0 to 30000")?

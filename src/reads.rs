@@ -4,6 +4,7 @@
 //! here may write, and no rule may depend on it.
 
 mod admin;
+mod event;
 mod lots;
 mod settled;
 
@@ -28,9 +29,12 @@ pub enum ReadError {
     /// The query failed.
     #[error("the query failed: {0}")]
     Query(#[from] tokio_postgres::Error),
-    /// What is stored can not be read.
-    #[error("what is stored can not be read: {0}")]
+    /// Rows beside a state could not be read now.
+    #[error("the query failed: {0}")]
     Rows(StatementError),
+    /// The database holds what this version can not read.
+    #[error("a stored value can not be read")]
+    Unreadable,
 }
 
 /// Reads with the service's role.

@@ -18,6 +18,7 @@ mod cursor;
 mod repair;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use cursor::Cursor;
 
@@ -44,8 +45,9 @@ pub struct Sweep {
 }
 
 /// Something that a sweep looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(into = "&'static str")]
+#[schema(rename_all = "snake_case")]
 pub enum Kind {
     /// A delivery that waits.
     Parked,
@@ -76,8 +78,9 @@ impl From<Kind> for &'static str {
 }
 
 /// What a sweep does about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(into = "&'static str")]
+#[schema(rename_all = "snake_case")]
 pub enum Deed {
     /// Tries the delivery again.
     Retry,
@@ -108,8 +111,9 @@ impl From<Deed> for &'static str {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(into = "&'static str")]
+#[schema(rename_all = "snake_case")]
 pub enum Came {
     /// Would be tried: nothing was done.
     Planned,
@@ -143,7 +147,7 @@ impl From<Came> for &'static str {
 }
 
 /// One thing that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Action {
     /// What it is.
     pub kind: Kind,
@@ -154,11 +158,12 @@ pub struct Action {
     /// What came of it.
     pub result: Came,
     /// Whose the purchase is now, what it buys, or why nothing could be done. Never personal data.
+    #[schema(required)]
     pub detail: Option<String>,
 }
 
 /// How many of each kind were found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Found {
     /// Deliveries that wait.
     pub parked: usize,

@@ -123,13 +123,24 @@ async fn balance_is_the_account_after_the_newest_event() {
 
 #[tokio::test]
 async fn entries_are_all_movements() {
+    let slices = json!([{"lot": 3, "credits": 5, "kind": "paid", "amount": 500}]);
     let given = vec![
         of_user("a", json!({"type": "UserRegistered", "plan": "free"})),
         of_user("a", bonus(20)),
         of_user("a", purchased(500, 520)),
+        of_user(
+            "a",
+            json!({"type": "CreditsSpent", "credits": 5, "slices": slices, "reason": "image",
+                            "reference": "job-1", "delta": -5, "balance": 515}),
+        ),
+        of_user(
+            "a",
+            json!({"type": "HoldReleased", "hold_id": "0-9", "credits": 5, "returned": slices, "delta": 0,
+                            "balance": 515}),
+        ),
     ];
-    let common =
-        json!({"user_id": "a", "shard": 0, "source": "razorpay", "provider_event_id": "evt_1"});
+    let common = json!({"user_id": "a", "shard": 0, "source": "razorpay", "provider_event_id": "evt_1", "slices": null,
+               "about": null, "reason": null, "reference": null});
     let entry = |more: Value| {
         let mut entry = common.clone();
         entry
@@ -146,6 +157,16 @@ async fn entries_are_all_movements() {
         entry(
             json!({"sequence": 3, "position": 3, "type": "CreditsPurchased", "delta": 500, "balance": 520,
                      "purchase_id": "razorpay:pay_1", "recorded_at": "2026-11-21T00:00:02+00:00"})
+        ),
+        entry(
+            json!({"sequence": 4, "position": 4, "type": "CreditsSpent", "delta": -5, "balance": 515,
+                     "purchase_id": null, "recorded_at": "2026-11-21T00:00:03+00:00", "slices": slices,
+                     "reason": "image", "reference": "job-1"})
+        ),
+        entry(
+            json!({"sequence": 5, "position": 5, "type": "HoldReleased", "delta": 0, "balance": 515,
+                     "purchase_id": null, "recorded_at": "2026-11-21T00:00:04+00:00", "slices": slices,
+                     "about": "0-9"})
         ),
     ]);
     expect("entries", given, then).await;
@@ -441,10 +462,10 @@ fn a_read_model_whose_sql_changed_has_a_new_version() {
         .map(|model| (model.name, model.version, model.digest()[..8].to_owned()))
         .collect();
     let pinned = [
-        ("balance", 2, "83f1832f"),
-        ("purchases", 2, "b266a24c"),
-        ("users", 2, "c92821c9"),
-        ("entries", 2, "94d305c1"),
+        ("balance", 3, "f7186d28"),
+        ("purchases", 3, "0a369c0f"),
+        ("users", 3, "33a95e67"),
+        ("entries", 3, "79ed6e76"),
     ];
     let pinned = pinned.map(|(name, version, digest)| (name, version, digest.to_owned()));
     assert_eq!(

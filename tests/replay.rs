@@ -171,6 +171,7 @@ async fn a_change_of_any_column_of_any_read_model_is_found() {
             "text" => format!("coalesce({column}, '') || 'x'"),
             "timestamp with time zone" => format!("{column} + interval '1 microsecond'"),
             "bigint" | "smallint" => format!("{column} + 100"),
+            "jsonb" => format!("coalesce({column}, '[]') || '[1]'"),
             other => panic!("{table}.{column} is of type {other}"),
         };
         let change = format!(
@@ -215,7 +216,7 @@ async fn a_second_look_reads_by_key() {
         .await
         .unwrap();
     for (stored, id, reads) in [
-        (User::STORED, "user_1", 6),
+        (User::STORED, "user_1", 10),
         (Purchase::STORED, "razorpay:pay_1", 3),
     ] {
         let some = stored.replace("$1", &format!("'{{{id}}}'"));

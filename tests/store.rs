@@ -1,5 +1,6 @@
 //! The store by itself: what units come to, alone and side by side.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -8,7 +9,7 @@ use credit_ledger::ledger::command::RegisterUser;
 use credit_ledger::ledger::event::ProfileVersion;
 use credit_ledger::ledger::{Command, Credits, Personal, Profile, Salt, Source, UserId};
 use credit_ledger::store::{
-    Answer, Delivered, Ledger, LedgerSettings, Origin, Outcome, Request, Unit, Work,
+    Answer, Delivered, Ledger, LedgerSettings, Origin, Outcome, Request, StoreError, Unit, Work,
 };
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -210,19 +211,30 @@ fn request(key: &str, digest: u8, user_id: &str) -> Unit {
     let mut unit = register("same profile", user_id, "free");
     unit.origin = Origin::Request(Arc::new(Request {
         principal: "service".to_owned(),
-        idempotency_key: key.to_owned(),
+        idempotency_key: Some(key.to_owned()),
         digest: [digest; 32],
-        answer: |recorded| {
-            match recorded {
-            Ok(events) => Answer {
-                status: 200,
-                body: json!({ "events": events.iter().map(|one| one.event.type_name()).collect::<Vec<_>>() }).to_string(),
+        fields: BTreeMap::from([
+            ("same".to_owned(), "0".to_owned()),
+            ("other".to_owned(), digest.to_string()),
+        ]),
+        answer: Box::new(|came| match came {
+            Ok(came) => {
+                let types = came.events.iter().map(|one| one.event.type_name());
+                let body = json!({ "events": types.collect::<Vec<_>>() }).to_string();
+                Answer { status: 200, body }
+            }
+            Err(error) => Answer {
+                status: 409,
+                body: json!({ "error": error.to_string() }).to_string(),
             },
-            Err(error) => Answer { status: 409, body: json!({ "error": error.to_string() }).to_string() },
-        }
-        },
+        }),
     }));
     unit
+}
+
+fn reused() -> Result<Outcome, StoreError> {
+    let fields = vec!["other".to_owned()];
+    Ok(Outcome::KeyReused { fields })
 }
 
 #[tokio::test]
@@ -247,10 +259,7 @@ async fn a_request_gets_its_first_answer_again() {
         ledger.execute(request("k1", 1, "user_1")).await,
         answered(both, true)
     );
-    assert_eq!(
-        ledger.execute(request("k1", 2, "user_1")).await,
-        Ok(Outcome::KeyReused)
-    );
+    assert_eq!(ledger.execute(request("k1", 2, "user_1")).await, reused());
     // Another key is another request; it adds nothing, and that is its answer.
     assert_eq!(
         ledger.execute(request("k2", 1, "user_1")).await,
@@ -292,7 +301,7 @@ async fn twins_of_a_request_over_instances_get_one_answer() {
     );
     let reused = [&left, &right]
         .into_iter()
-        .filter(|one| **one == Ok(Outcome::KeyReused))
+        .filter(|one| **one == reused())
         .count();
     assert_eq!(reused, 1, "{left:?} {right:?}");
 }

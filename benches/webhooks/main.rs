@@ -29,6 +29,10 @@ use server::Server;
 use single_tx::SingleTx;
 use stock::Stock;
 
+/// As the service has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Webhooks per second, compared.
 #[derive(Debug, Parser)]
 struct Arguments {

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use credit_ledger::ledger::{
-    self, Command, Credits, Currency, Money, Purchase, PurchaseId, Rejection, Salt, States, User,
-    UserId,
+    self, Command, Credits, Currency, Money, Place, Purchase, PurchaseId, Rejection, Salt,
+    Settlement, States, User, UserId,
 };
 use credit_ledger::provider::catalog::Pack;
 use credit_ledger::provider::clerk::Clerk;
@@ -225,5 +225,13 @@ impl States for Nothing {
     }
     fn purchase(&self, _: &PurchaseId) -> Option<&Purchase> {
         Some(&self.purchase)
+    }
+
+    fn settlement(&self, _: Place) -> Option<Settlement> {
+        None
+    }
+
+    fn at_s(&self) -> i64 {
+        0
     }
 }

@@ -47,12 +47,12 @@ pub struct IssuedKeys {
 
 struct Shared {
     pool: Pool,
-    copy: ArcSwapOption<Copy>,
+    copy: ArcSwapOption<Snapshot>,
     /// When the table was read last, or tried to be. Whoever holds the lock is the one that reads.
     tried: Arc<Mutex<Option<Instant>>>,
 }
 
-struct Copy {
+struct Snapshot {
     keys: GoodKeys,
     read_at: Instant,
 }
@@ -137,7 +137,7 @@ impl Shared {
         let read_at = Instant::now();
         let read = timeout(READ_WAIT, self.read()).await;
         match read.unwrap_or(Err(ReadingError::TooLong)) {
-            Ok(keys) => self.copy.store(Some(Arc::new(Copy { keys, read_at }))),
+            Ok(keys) => self.copy.store(Some(Arc::new(Snapshot { keys, read_at }))),
             Err(error) => tracing::warn!(%error, "the API keys can not be read"),
         }
     }

@@ -46,12 +46,14 @@ select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
                                        and logged.source = entry.source
                                        and logged.provider_event_id is not distinct from entry.provider_event_id
                                        and logged.recorded_at = entry.recorded_at
-                                       and (entry.type in ('CreditsPurchased', 'SignupBonusGranted')
-                                            or (entry.slices, entry.about, entry.reason, entry.reference)
-                                               is not distinct from
-                                               (coalesce(logged.payload->'slices', logged.payload->'returned')::jsonb,
-                                                coalesce(logged.payload->>'entry_id', logged.payload->>'hold_id'),
-                                                logged.payload->>'reason', logged.payload->>'reference'))) as as_logged,
+                                       and (entry.slices, entry.about, entry.reason, entry.reference)
+                                           is not distinct from
+                                           (case when told then coalesce(logged.payload->'slices',
+                                                                         logged.payload->'returned')::jsonb end,
+                                            case when told then coalesce(logged.payload->>'entry_id',
+                                                                         logged.payload->>'hold_id') end,
+                                            case when told then logged.payload->>'reason' end,
+                                            case when told then logged.payload->>'reference' end)) as as_logged,
                     encode(sha256(convert_to(string_agg(
                       concat_ws(':', entry.sequence, entry.type, entry.delta, entry.balance,
                                 coalesce(entry.purchase_id, '')),
@@ -60,6 +62,7 @@ select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
                left join events as logged
                  on logged.aggregate_type = 'user' and logged.aggregate_id = entry.user_id
                 and logged.sequence = entry.sequence and logged.shard = entry.shard
+              cross join lateral (select entry.type not in ('CreditsPurchased', 'SignupBonusGranted') as told) as more
               where $1::text[] is null or entry.user_id = any($1)
               group by entry.user_id) as e
          on e.user_id = coalesce(s.aggregate_id, u.user_id, b.user_id)

@@ -6,6 +6,7 @@ mod audit;
 mod demo;
 mod keys;
 mod migrate;
+mod openapi;
 mod rebuild;
 mod recover;
 mod send;
@@ -52,6 +53,8 @@ enum Command {
     Keys(keys::Arguments),
     /// Check the history.
     Audit(audit::Arguments),
+    /// Print the description of the HTTP API, OpenAPI 3.1.
+    Openapi,
 }
 
 /// Parses the arguments, runs the command, says what went wrong.
@@ -87,6 +90,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Recover(arguments) => recover::run(arguments, load()?).await,
         Command::Keys(arguments) => keys::run(arguments, load()?).await,
         Command::Audit(arguments) => audit::run(arguments, load()?).await,
+        Command::Openapi => Ok(openapi::run()),
     }
 }
 

@@ -1,17 +1,21 @@
 //! Request bodies: bounded in size and in time, and read as JSON without guessing.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use actix_web::web::{Bytes, Payload};
+use chrono::DateTime;
 use serde_json::{Map, Value};
 
 use super::problem::{Code, Problem};
-use crate::ledger::InvalidValue;
+use crate::ledger::{Credits, InvalidValue};
 
 /// The largest webhook taken: 1 MiB. Providers' own limits are far below.
 pub const WEBHOOK_BYTES_MAX: usize = 1024 * 1024;
 /// The largest body of any other request.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// The largest body of a request of many items: 1 MiB.
+pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -65,6 +69,17 @@ impl Fields {
         }
     }
 
+    /// The members of one item of a list.
+    ///
+    /// # Errors
+    /// `invalid_request` for anything but an object.
+    pub fn of_item(item: Value) -> Result<Self, Problem> {
+        match item {
+            Value::Object(fields) => Ok(Self(fields)),
+            _ => Err(invalid("items", "must hold objects")),
+        }
+    }
+
     /// Whether there is such a member.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
@@ -111,6 +126,122 @@ impl Fields {
         }
     }
 
+    /// A whole number that must be there.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    fn integer(&mut self, name: &str) -> Result<i64, Problem> {
+        self.optional_integer(name)?
+            .ok_or_else(|| invalid(name, "is missing"))
+    }
+
+    /// A number of credits that must be there, at least 1.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn amount(&mut self, name: &str) -> Result<Credits, Problem> {
+        amount(name, self.integer(name)?)
+    }
+
+    /// A number of credits that may be absent, or null; at least 1.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn optional_amount(&mut self, name: &str) -> Result<Option<Credits>, Problem> {
+        let number = self.optional_integer(name)?;
+        number.map(|number| amount(name, number)).transpose()
+    }
+
+    /// A whole number in a range, or what counts where it is absent, or null.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn number_in(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<i64>,
+        default: i64,
+    ) -> Result<i64, Problem> {
+        match self.optional_integer(name)? {
+            None => Ok(default),
+            Some(number) if range.contains(&number) => Ok(number),
+            Some(_) => {
+                let (least, most) = range.into_inner();
+                Err(invalid(name, &format!("must be {least} to {most}")))
+            }
+        }
+    }
+
+    /// `true` or `false`; absent or null: `false`.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(invalid(name, "must be true or false")),
+        }
+    }
+
+    /// A text for the history that may be absent, or null: at most so many characters, none of them a control character.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn optional_note(
+        &mut self,
+        name: &str,
+        chars_max: usize,
+    ) -> Result<Option<String>, Problem> {
+        let text = self.optional_text(name)?;
+        match &text {
+            Some(text) if text.chars().count() > chars_max => Err(invalid(
+                name,
+                &format!("must have at most {chars_max} characters"),
+            )),
+            Some(text) if text.chars().any(char::is_control) => {
+                Err(invalid(name, "must not hold control characters"))
+            }
+            _ => Ok(text),
+        }
+    }
+
+    /// As [`Fields::optional_note`], and it must be there.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn note(&mut self, name: &str, chars_max: usize) -> Result<String, Problem> {
+        self.optional_note(name, chars_max)?
+            .ok_or_else(|| invalid(name, "is missing"))
+    }
+
+    /// A time of RFC 3339 in whole seconds, seconds since 1970, that may be absent, or null.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn optional_second(&mut self, name: &str) -> Result<Option<i64>, Problem> {
+        let Some(text) = self.optional_text(name)? else {
+            return Ok(None);
+        };
+        DateTime::parse_from_rfc3339(&text)
+            .ok()
+            .filter(|time| time.timestamp_subsec_nanos() == 0)
+            .map(|time| Some(time.timestamp()))
+            .ok_or_else(|| invalid(name, "must be a time of RFC 3339 in whole seconds"))
+    }
+
+    /// A list that must be there.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field.
+    pub fn list(&mut self, name: &str) -> Result<Vec<Value>, Problem> {
+        match self.0.remove(name) {
+            Some(Value::Array(items)) => Ok(items),
+            Some(_) => Err(invalid(name, "must be a list")),
+            None => Err(invalid(name, "is missing")),
+        }
+    }
+
     /// Refuses members that nobody asked for.
     ///
     /// # Errors
@@ -121,6 +252,13 @@ impl Fields {
             Some(name) => Err(invalid(&shown(name), "is not a field of this request")),
         }
     }
+}
+
+fn amount(name: &str, number: i64) -> Result<Credits, Problem> {
+    Credits::new(number)
+        .ok()
+        .filter(|credits| !credits.is_zero())
+        .ok_or_else(|| invalid(name, &format!("must be 1 to {}", Credits::MAX)))
 }
 
 impl From<InvalidValue> for Problem {

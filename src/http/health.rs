@@ -4,14 +4,22 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::problem::{Code, Problem};
 use crate::app::App;
 
+/// How an instance is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `live` or `ready`: what was asked for.
+    status: &'static str,
+}
+
 /// The process answers.
 pub async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "live" }))
+    HttpResponse::Ok().json(Health { status: "live" })
 }
 
 /// How long a batch that could not be committed counts. After that, work is let in again to try: while nothing comes,
@@ -30,5 +38,5 @@ pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
         return Err(Code::Unavailable.because("the database does not take what is written"));
     }
     app.reads.ping().await?;
-    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+    Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }

@@ -17,7 +17,7 @@ use crate::reads::UserRow;
 pub async fn me(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let (user_id, user) = own(&app, &request).await?;
     no_query(&request)?;
-    Ok(HttpResponse::Ok().json(account::user(&user_id, &user)))
+    Ok(HttpResponse::Ok().json(account::user(&user_id, user)))
 }
 
 /// `GET /v1/me/balance`

@@ -6,11 +6,14 @@
 mod account;
 mod admin;
 mod body;
+mod credits;
 mod health;
+mod idempotency;
 mod identity;
 mod limits;
 mod me;
 mod methods;
+pub mod openapi;
 mod page;
 mod payments;
 pub mod problem;
@@ -94,12 +97,16 @@ const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Ent
     entry("POST", path, access, handler)
 }
 
+const fn put(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
+    entry("PUT", path, access, handler)
+}
+
 const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> Entry {
     entry("DELETE", path, access, handler)
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 21] = [
+pub const ROUTES: [Entry; 31] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -127,6 +134,31 @@ pub const ROUTES: [Entry; 21] = [
         read().to(users::purchases)
     }),
     get("/v1/users/{user_id}/lots", READ, || read().to(users::lots)),
+    post("/v1/users/{user_id}/spends", WRITE, || {
+        web::post().to(credits::spend)
+    }),
+    post("/v1/users/{user_id}/grants", WRITE, || {
+        web::post().to(credits::grant)
+    }),
+    post("/v1/users/{user_id}/holds", WRITE, || {
+        web::post().to(credits::hold)
+    }),
+    put("/v1/users/{user_id}/plan", WRITE, || {
+        web::put().to(credits::change_plan)
+    }),
+    post("/v1/users/{user_id}/referral", WRITE, || {
+        web::post().to(credits::refer)
+    }),
+    post("/v1/holds/{hold_id}/capture", WRITE, || {
+        web::post().to(credits::capture)
+    }),
+    post("/v1/holds/{hold_id}/release", WRITE, || {
+        web::post().to(credits::release)
+    }),
+    post("/v1/spends/{entry_id}/reverse", WRITE, || {
+        web::post().to(credits::reverse)
+    }),
+    post("/v1/bulk", WRITE, || web::post().to(credits::bulk)),
     get("/v1/admin/overview", ADMIN, || read().to(admin::overview)),
     get("/v1/admin/inbox", ADMIN, || read().to(admin::inbox)),
     get("/v1/admin/purchases", ADMIN, || read().to(admin::purchases)),
@@ -141,6 +173,7 @@ pub const ROUTES: [Entry; 21] = [
     }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
+    get("/openapi.json", Access::Open, || read().to(openapi::serve)),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);

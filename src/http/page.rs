@@ -9,16 +9,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use super::body::invalid;
 use super::problem::Problem;
 use crate::reads::LATEST;
 
 /// The most rows on a page.
-const LIMIT_MAX: i64 = 200;
+pub const LIMIT_MAX: i64 = 200;
 /// The rows on a page when nobody says.
-const LIMIT_DEFAULT: i64 = 50;
+pub const LIMIT_DEFAULT: i64 = 50;
 
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,18 +57,30 @@ impl<C: DeserializeOwned + Serialize> Page<C> {
     }
 
     /// The answer: the rows and the cursor of the next page, `null` on the last.
-    pub fn answer<R>(
+    pub fn answer<R, T>(
         &self,
         mut rows: Vec<R>,
-        show: impl Fn(&R) -> Value,
+        show: impl Fn(R) -> T,
         cursor: impl Fn(&R) -> C,
-    ) -> Value {
+    ) -> List<T> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|row| encode(&cursor(row)));
-        json!({ "items": rows.iter().map(show).collect::<Vec<_>>(), "next_cursor": next })
+        let next_cursor = rows.last().filter(|_| more).map(|row| encode(&cursor(row)));
+        List {
+            items: rows.into_iter().map(show).collect(),
+            next_cursor,
+        }
     }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub struct List<T> {
+    /// The rows, newest first.
+    items: Vec<T>,
+    /// Where the next page begins; none: this is the last.
+    next_cursor: Option<String>,
 }
 
 /// The parameters of a query, which are taken out one by one; what is left over is a mistake of the caller.

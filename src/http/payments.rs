@@ -7,6 +7,8 @@ mod razorpay;
 mod stripe;
 mod verification;
 
+pub use verification::{NotPaid, Verified};
+
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 

@@ -7,23 +7,26 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::methods::Methods;
 use crate::access::rate_limit::TooOften;
 use crate::access::{KeysUnavailable, Scope, SessionError};
 use crate::intake::IntakeError;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Settlement};
 use crate::provider::Rejected;
 use crate::reads::ReadError;
 use crate::recover::RecoverError;
-use crate::store::StoreError;
+use crate::store::{Answer, StoreError};
 use crate::upkeep::UpkeepError;
 
-/// What a caller is told when something can not be done.
+/// The content type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What a caller is told when something can not be done: the code, why, and members of its own for programs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", .0.code(), .1)]
-pub struct Problem(Code, String);
+pub struct Problem(Code, String, Map<String, Value>);
 
 /// The stable codes, each with one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,18 @@ pub enum Code {
     AlreadyClaimed,
     /// It is known what the purchase buys, and it is not what it shall buy.
     AlreadyPriced,
+    /// No idempotency key came with a call that moves credits.
+    IdempotencyKeyRequired,
+    /// Another request was made under the same idempotency key before.
+    IdempotencyKeyReused,
+    /// No hold of that id was placed.
+    HoldNotFound,
+    /// No entry of that id used credits.
+    SpendNotFound,
+    /// The settings give nothing for a recommendation.
+    ReferralNotConfigured,
+    /// The account can not hold as many credits.
+    BalanceTooLarge,
     /// The user has not as many credits available.
     InsufficientCredits,
     /// The hold was captured, released or timed out before.
@@ -86,7 +101,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidSignature,
         Self::Malformed,
         Self::InvalidRequest,
@@ -102,6 +117,12 @@ impl Code {
         Self::PurchaseNotFound,
         Self::AlreadyClaimed,
         Self::AlreadyPriced,
+        Self::IdempotencyKeyRequired,
+        Self::IdempotencyKeyReused,
+        Self::HoldNotFound,
+        Self::SpendNotFound,
+        Self::ReferralNotConfigured,
+        Self::BalanceTooLarge,
         Self::InsufficientCredits,
         Self::HoldResolved,
         Self::AlreadyReversed,
@@ -126,6 +147,12 @@ impl Code {
         self.facts().0
     }
 
+    /// What it means, for people.
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each code")]
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
@@ -183,6 +210,32 @@ impl Code {
                 S::CONFLICT,
                 "already_priced",
                 "The purchase buys something else",
+            ),
+            Self::IdempotencyKeyRequired => (
+                S::BAD_REQUEST,
+                "idempotency_key_required",
+                "An idempotency key is needed",
+            ),
+            Self::IdempotencyKeyReused => (
+                S::CONFLICT,
+                "idempotency_key_reused",
+                "The idempotency key belongs to another request",
+            ),
+            Self::HoldNotFound => (S::NOT_FOUND, "hold_not_found", "No such hold was placed"),
+            Self::SpendNotFound => (
+                S::NOT_FOUND,
+                "spend_not_found",
+                "No such entry used credits",
+            ),
+            Self::ReferralNotConfigured => (
+                S::CONFLICT,
+                "referral_not_configured",
+                "Nothing is given for a recommendation here",
+            ),
+            Self::BalanceTooLarge => (
+                S::CONFLICT,
+                "balance_too_large",
+                "The account can not hold as many credits",
             ),
             Self::InsufficientCredits => (
                 S::PAYMENT_REQUIRED,
@@ -245,7 +298,7 @@ impl Code {
 
     /// A problem of this code.
     pub fn because(self, detail: impl Into<String>) -> Problem {
-        Problem(self, detail.into())
+        Problem(self, detail.into(), Map::new())
     }
 }
 
@@ -253,6 +306,43 @@ impl Problem {
     /// Its code.
     pub const fn code(&self) -> Code {
         self.0
+    }
+
+    /// The same with a member of its own.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.2.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same about one of several items, from 0.
+    #[must_use]
+    pub fn of_item(mut self, index: usize) -> Self {
+        self.1 = format!("item {index}: {}", self.1);
+        self.with("item", json!(index))
+    }
+
+    /// The status and the body, to be kept.
+    pub fn answer(&self) -> Answer {
+        Answer {
+            status: i16::try_from(self.0.status().as_u16()).unwrap_or(i16::MAX),
+            body: self.body(),
+        }
+    }
+
+    fn body(&self) -> String {
+        let (status, code, title) = self.0.facts();
+        let mut body = json!({
+            "type": "about:blank",
+            "title": title,
+            "status": status.as_u16(),
+            "code": code,
+            "detail": self.1,
+        });
+        if let Value::Object(members) = &mut body {
+            members.extend(self.2.clone());
+        }
+        body.to_string()
     }
 
     fn retry_after_s(&self) -> Option<u32> {
@@ -271,9 +361,8 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, code, title) = self.0.facts();
-        let mut response = HttpResponse::build(status);
-        response.content_type("application/problem+json");
+        let mut response = HttpResponse::build(self.0.status());
+        response.content_type(PROBLEM_JSON);
         if let Some(seconds) = self.retry_after_s() {
             response.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));
         }
@@ -290,14 +379,7 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
-        let body = json!({
-            "type": "about:blank",
-            "title": title,
-            "status": status.as_u16(),
-            "code": code,
-            "detail": self.1,
-        });
-        response.body(body.to_string())
+        response.body(self.body())
     }
 }
 
@@ -331,27 +413,54 @@ impl From<StoreError> for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        let code = match &error {
-            LedgerError::NotYourPurchase => Code::NotYourPurchase,
-            LedgerError::UnknownPurchase => Code::PurchaseNotFound,
-            LedgerError::AlreadyPriced => Code::AlreadyPriced,
-            LedgerError::BalanceOverflow | LedgerError::SelfReferral => Code::InvalidRequest,
-            LedgerError::InsufficientCredits { .. } => Code::InsufficientCredits,
-            LedgerError::HoldSettled(_) => Code::HoldResolved,
-            LedgerError::SpendReversed => Code::AlreadyReversed,
-            LedgerError::AmountTooLarge { .. } => Code::AmountTooLarge,
-            LedgerError::AlreadyReferred => Code::AlreadyReferred,
-            LedgerError::Item { error, .. } => Self::from((**error).clone()).code(),
-            LedgerError::Unread(_) => Code::Internal,
-        };
-        code.because(error.to_string())
+        let detail = error.to_string();
+        match error {
+            LedgerError::NotYourPurchase => Code::NotYourPurchase.because(detail),
+            LedgerError::UnknownPurchase => Code::PurchaseNotFound.because(detail),
+            LedgerError::AlreadyPriced => Code::AlreadyPriced.because(detail),
+            LedgerError::BalanceOverflow => Code::BalanceTooLarge.because(detail),
+            LedgerError::SelfReferral => Code::InvalidRequest.because(detail),
+            LedgerError::InsufficientCredits {
+                required,
+                available,
+            } => Code::InsufficientCredits
+                .because(detail)
+                .with("required", json!(required))
+                .with("available", json!(available)),
+            LedgerError::HoldSettled(settlement) => Code::HoldResolved
+                .because(detail)
+                .with("resolution", json!(resolution(settlement))),
+            LedgerError::SpendReversed => Code::AlreadyReversed.because(detail),
+            LedgerError::AmountTooLarge { most } => {
+                let problem = Code::AmountTooLarge.because(detail);
+                problem.with("available", json!(most))
+            }
+            LedgerError::AlreadyReferred => Code::AlreadyReferred.because(detail),
+            LedgerError::Item { index, error } => Self::from(*error).of_item(index),
+            LedgerError::Unread(_) => Code::Internal.because(detail),
+        }
+    }
+}
+
+/// How a hold was resolved, as callers read it.
+const fn resolution(settlement: Settlement) -> &'static str {
+    match settlement {
+        Settlement::Captured => "captured",
+        Settlement::Released => "released",
+        Settlement::TimedOut => "timed_out",
+        Settlement::Reversed => "reversed",
     }
 }
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         tracing::warn!(%error, "a read failed");
-        Code::Unavailable.because("the database does not answer")
+        match error {
+            ReadError::Pool(_) | ReadError::Query(_) | ReadError::Rows(_) => {
+                Code::Unavailable.because("the database does not answer")
+            }
+            ReadError::Unreadable => Code::Internal.because("what is stored can not be read"),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account;
 use super::body::invalid;
@@ -41,7 +42,7 @@ pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
         .await?;
     Ok(HttpResponse::Ok().json(page.answer(
         rows,
-        |row| shown(&row.user_id, &row.user),
+        |row: ListedUser| shown(&row.user_id, row.user),
         |row: &ListedUser| (row.listed_at.timestamp_micros(), row.user_id.clone()),
     )))
 }
@@ -71,6 +72,22 @@ fn before(page: &Page<UserCursor>) -> Result<(DateTime<Utc>, &str), Problem> {
     }
 }
 
+/// A user, as the backend sees one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KnownUser {
+    #[serde(flatten)]
+    user: account::User,
+    /// Whether the user was deleted.
+    deleted: bool,
+}
+
+fn shown(user_id: &str, row: UserRow) -> KnownUser {
+    KnownUser {
+        deleted: row.deleted,
+        user: account::user(user_id, row),
+    }
+}
+
 /// `GET /v1/users/{user_id}`
 ///
 /// # Errors
@@ -82,14 +99,17 @@ pub async fn user(
 ) -> Result<HttpResponse, Problem> {
     let (user_id, user) = known(&app, &path, &request).await?;
     no_query(&request)?;
-    Ok(HttpResponse::Ok().json(shown(&user_id, &user)))
+    Ok(HttpResponse::Ok().json(shown(&user_id, user)))
 }
 
-/// A user, as backends see one.
-fn shown(user_id: &str, user: &UserRow) -> Value {
-    let mut shown = account::user(user_id, user);
-    shown["deleted"] = json!(user.deleted);
-    shown
+/// That a user is deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Deleted {
+    /// Who.
+    user_id: String,
+    /// Always true.
+    #[schema(schema_with = super::openapi::constantly_true)]
+    deleted: bool,
 }
 
 /// `DELETE /v1/users/{user_id}`: what the identity provider's deletion does. Credits stay; nothing revives the user.
@@ -121,11 +141,17 @@ pub async fn delete(
         }
         Outcome::Refused(error) => return Err(error.into()),
         // None of these comes to a call without an idempotency key.
-        Outcome::Ignored | Outcome::Parked | Outcome::Answered { .. } | Outcome::KeyReused => {
+        Outcome::Ignored
+        | Outcome::Parked
+        | Outcome::Answered { .. }
+        | Outcome::KeyReused { .. } => {
             return Err(Code::Internal.because("it is not known what became of the deletion"));
         }
     }
-    Ok(response.json(json!({ "user_id": user_id.as_str(), "deleted": true })))
+    Ok(response.json(Deleted {
+        user_id: user_id.into(),
+        deleted: true,
+    }))
 }
 
 /// `GET /v1/users/{user_id}/balance`: the account now, or `at` any other time.
@@ -158,16 +184,14 @@ async fn balance_at(
     user_id: &UserId,
     at: DateTime<Utc>,
 ) -> Result<HttpResponse, Problem> {
-    let balance = match app.reads.balance_at(user_id.as_str(), at).await? {
-        Some(balance) => balance,
-        None => {
-            known_row(app, user_id).await?;
-            BalanceRow::default()
-        }
+    let known = app.reads.balance_at(user_id.as_str(), at).await?;
+    let balance = if let Some(balance) = known {
+        balance
+    } else {
+        known_row(app, user_id).await?;
+        BalanceRow::default()
     };
-    let mut shown = account::balance(user_id.as_str(), &balance);
-    shown["at"] = json!(account::time(at));
-    Ok(HttpResponse::Ok().json(shown))
+    Ok(HttpResponse::Ok().json(account::balance_at(user_id.as_str(), &balance, at)))
 }
 
 /// `GET /v1/users/{user_id}/lots`: the credits that the user has, by how they came.

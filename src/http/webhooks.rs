@@ -5,6 +5,8 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body;
 use super::problem::{Code, Problem};
@@ -77,23 +79,46 @@ fn unit(verified: Verified, work: Work) -> Unit {
     }
 }
 
+/// What became of a delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Received {
+    /// `recorded`: it changed something. `duplicate`: it was recorded before. `ignored`: it changes nothing here.
+    /// `parked`: it is kept, and tried again.
+    #[schema(schema_with = super::openapi::delivery_status)]
+    status: &'static str,
+    /// The provider's name for the event.
+    event_id: String,
+    /// `true` on a duplicate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    idempotent: Option<bool>,
+}
+
 fn answer(outcome: &Outcome, event_id: &str) -> Result<HttpResponse, Problem> {
     let status = match outcome {
         Outcome::Recorded => "recorded",
         Outcome::Duplicate => {
-            return Ok(HttpResponse::Ok().insert_header((IDEMPOTENCY_HIT, "true")).json(
-                serde_json::json!({ "status": "duplicate", "event_id": event_id, "idempotent": true }),
-            ));
+            return Ok(HttpResponse::Ok()
+                .insert_header((IDEMPOTENCY_HIT, "true"))
+                .json(Received {
+                    status: "duplicate",
+                    event_id: event_id.to_owned(),
+                    idempotent: Some(true),
+                }));
         }
         Outcome::Ignored => "ignored",
         Outcome::Parked => "parked",
         // Never the outcome of a delivery: the store parks one that a rule refuses, and the others come to requests
         // only. None of them says that the bytes were kept, so the provider must send them again.
-        Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused => {
+        Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused { .. } => {
             return Err(Code::Internal.because("it is not known that the delivery was stored"));
         }
     };
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "status": status, "event_id": event_id })))
+    Ok(HttpResponse::Ok().json(Received {
+        status,
+        event_id: event_id.to_owned(),
+        idempotent: None,
+    }))
 }
 
 #[cfg(test)]
@@ -122,7 +147,7 @@ mod tests {
                 answer: status_200,
                 hit: true,
             },
-            Outcome::KeyReused,
+            Outcome::KeyReused { fields: vec![] },
         ] {
             let problem = answer(&other, "evt_1").unwrap_err();
             assert_eq!(problem.code(), Code::Internal, "{other:?}");

@@ -121,7 +121,7 @@ impl<'a, S: States> Draft<'a, S> {
                 self.ask_user(user_id, &change, Some(profile))?;
             }
             Command::DeleteUser { user_id } => {
-                self.ask_user(user_id, &UserCommand::Delete, None)?
+                self.ask_user(user_id, &UserCommand::Delete, None)?;
             }
             Command::CapturePayment(capture) => self.capture(capture)?,
             Command::ClaimPurchase {
@@ -376,22 +376,19 @@ impl<'a, S: States> Draft<'a, S> {
         &mut self,
         referred: &UserId,
         referred_credits: Credits,
-        referrer: &UserId,
-        referrer_credits: Credits,
+        by: &UserId,
+        by_credits: Credits,
     ) -> Result<(), Rejection> {
-        if referred == referrer {
+        if referred == by {
             return Err(LedgerError::SelfReferral.into());
         }
         let known = self.emitted.len();
-        let by = referrer.clone();
-        self.ask_user(referred, &UserCommand::Refer { by }, None)?;
+        let refer = UserCommand::Refer { by: by.clone() };
+        self.ask_user(referred, &refer, None)?;
         if self.emitted.len() == known {
             return Ok(());
         }
-        for (id, other, credits) in [
-            (referred, referrer, referred_credits),
-            (referrer, referred, referrer_credits),
-        ] {
+        for (id, other, credits) in [(referred, by, referred_credits), (by, referred, by_credits)] {
             let other = other.clone();
             self.move_credits(id, &UserCommand::RewardReferral { other, credits })?;
         }

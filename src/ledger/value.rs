@@ -265,6 +265,7 @@ impl Credits {
     }
 
     /// The difference, or none of them below zero.
+    #[must_use]
     pub const fn less(self, other: Self) -> Self {
         let difference = self.0 - other.0;
         Self(if difference < 0 { 0 } else { difference })

@@ -10,7 +10,7 @@ use deadpool_postgres::Transaction;
 use serde::Deserialize as _;
 use tokio_postgres::{IsolationLevel, Row};
 
-use super::{BalanceRow, ReadError, Reads, missing_row};
+use super::{BalanceRow, ReadError, Reads};
 use crate::ledger::event::UserEvent;
 use crate::ledger::lots::Wanted;
 use crate::ledger::user::UserCommand;
@@ -175,7 +175,7 @@ pub(super) async fn settle(
     let Some(row) = snapshot.query_opt(&statement, &[&user_id]).await? else {
         return Ok(None);
     };
-    let id = UserId::parse(user_id).map_err(|_| missing_row())?;
+    let id = UserId::parse(user_id).map_err(|_| ReadError::Unreadable)?;
     let mut wanted = WantedRows::new();
     for _ in 0..ROUNDS {
         let mut user = read_state(row.try_get("state")?)?;
@@ -187,27 +187,29 @@ pub(super) async fn settle(
         }
         match user.decide(&UserCommand::Settle { at_s }) {
             Ok(events) => {
-                events.iter().for_each(|event| user.evolve(event));
+                for event in &events {
+                    user.evolve(event);
+                }
                 return Ok(Some((user, row.try_get("version")?)));
             }
             Err(LedgerError::Unread(more)) => {
                 let wanted: &mut Wanted = wanted.entry(id.clone()).or_default();
                 wanted.add(&more);
             }
-            Err(_) => return Err(missing_row()),
+            Err(_) => return Err(ReadError::Unreadable),
         }
     }
-    Err(missing_row())
+    Err(ReadError::Unreadable)
 }
 
 fn read_state(json: &str) -> Result<User, ReadError> {
-    serde_json::from_str(json).map_err(|_| missing_row())
+    serde_json::from_str(json).map_err(|_| ReadError::Unreadable)
 }
 
 fn event(row: &Row) -> Result<UserEvent, ReadError> {
     let payload: &str = row.try_get("payload")?;
     UserEvent::deserialize(&mut serde_json::Deserializer::from_str(payload))
-        .map_err(|_| missing_row())
+        .map_err(|_| ReadError::Unreadable)
 }
 
 fn of_account(account: Account, version: i64) -> BalanceRow {
@@ -222,6 +224,11 @@ fn of_account(account: Account, version: i64) -> BalanceRow {
 
 impl From<StatementError> for ReadError {
     fn from(error: StatementError) -> Self {
-        Self::Rows(error)
+        match error {
+            StatementError::Data(..) => Self::Unreadable,
+            StatementError::Lost(_) | StatementError::Collided(_) | StatementError::Busy(_) => {
+                Self::Rows(error)
+            }
+        }
     }
 }

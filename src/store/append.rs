@@ -74,6 +74,8 @@ pub(super) struct OutboxRow {
 /// A request and the answer it got.
 #[derive(Debug)]
 pub(super) struct RequestRow {
+    /// Principal and idempotency key.
+    pub(super) key: (String, String),
     pub(super) request: Arc<Request>,
     pub(super) answer: Answer,
     pub(super) recorded_at: DateTime<Utc>,

@@ -3,7 +3,7 @@
 //! Units are decided one after another, each on the result of the one before, so a hot user is no brake. Nothing
 //! here does I/O; [`settle`] is a function of the units, what was loaded, and the time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -15,14 +15,14 @@ use super::cause::Caused;
 use super::chain::{self, Link};
 use super::fate::{Fate, PARKED, Why};
 use super::home::Shard;
-use super::load::{Head, Loaded, Stored, Tried};
+use super::load::{Answered, Head, Loaded, Stored, Tried};
 use super::plan::{Plan, Planned, inbox_key, request_key, retry_key};
 use super::statements::StatementError;
-use super::unit::{Answer, Origin, Outcome, Recorded, Unit, Work};
+use super::unit::{Answer, Came, Origin, Outcome, Recorded, Request, Unit, Work};
 use crate::ledger::event::{EVENT_VERSION, UserEvent};
 use crate::ledger::{
-    self, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection, Settlement, States,
-    StreamId, User, UserId,
+    self, Account, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection, Settlement,
+    States, StreamId, User, UserId,
 };
 
 /// What a batch comes to.
@@ -70,7 +70,7 @@ struct Working {
     homes: HashMap<PurchaseId, Shard>,
     stored: HashSet<(String, String)>,
     retried: HashMap<(String, String), Tried>,
-    answered: HashMap<(String, String), (Vec<u8>, Answer)>,
+    answered: HashMap<(String, String), Answered>,
     settlements: HashMap<Place, Settlement>,
     now: DateTime<Utc>,
     /// When it is in the history: never before the end of a shard of this batch, so that in each stream what is decided
@@ -90,7 +90,7 @@ impl States for Working {
         self.settlements.get(&of).copied()
     }
     fn at_s(&self) -> i64 {
-        self.now.timestamp()
+        self.at.timestamp()
     }
 }
 
@@ -193,19 +193,9 @@ impl Working {
                 let waits = tried.outcome == PARKED && tried.attempts == retry.attempts;
                 (!waits).then(|| tried.became())
             }
-            Origin::Request(request) => {
-                let answered = self.answered.get(&request_key(request));
-                answered.map(|(digest, answer)| {
-                    if digest.as_slice() == request.digest {
-                        Outcome::Answered {
-                            answer: answer.clone(),
-                            hit: true,
-                        }
-                    } else {
-                        Outcome::KeyReused
-                    }
-                })
-            }
+            Origin::Request(request) => request_key(request)
+                .and_then(|key| self.answered.get(&key))
+                .map(|answered| answered.to(request)),
             Origin::Session { .. }
             | Origin::Backend { .. }
             | Origin::Operator(_)
@@ -285,17 +275,21 @@ impl Working {
                 outcome
             }
             Origin::Request(request) => {
-                let answer = (request.answer)(match &outcome {
-                    Outcome::Refused(error) => Err(error),
-                    _ => Ok(recorded),
-                });
-                let entry = (request.digest.to_vec(), answer.clone());
-                self.answered.insert(request_key(request), entry);
-                self.append.requests.push(RequestRow {
-                    request: request.clone(),
-                    answer: answer.clone(),
-                    recorded_at: self.now,
-                });
+                let answer = self.answer(request, &outcome, recorded);
+                if let Some(key) = request_key(request) {
+                    let answered = Answered {
+                        digest: request.digest.to_vec(),
+                        fields: request.fields.clone(),
+                        answer: answer.clone(),
+                    };
+                    self.answered.insert(key.clone(), answered);
+                    self.append.requests.push(RequestRow {
+                        key,
+                        request: request.clone(),
+                        answer: answer.clone(),
+                        recorded_at: self.now,
+                    });
+                }
                 Outcome::Answered { answer, hit: false }
             }
             Origin::Session { .. }
@@ -303,6 +297,21 @@ impl Working {
             | Origin::Operator(_)
             | Origin::System => outcome,
         }
+    }
+
+    /// Writes the answer to a request.
+    fn answer(&self, request: &Request, outcome: &Outcome, recorded: &[Recorded]) -> Answer {
+        let account = |id: &UserId| {
+            let slot = self.users.get(id);
+            slot.map_or_else(Account::default, |slot| slot.state.account)
+        };
+        (request.answer)(match outcome {
+            Outcome::Refused(error) => Err(error),
+            _ => Ok(Came {
+                events: recorded,
+                account: &account,
+            }),
+        })
     }
 
     /// Gives an event its places in stream and shard and its hash, and lets the state follow.
@@ -428,6 +437,23 @@ impl Working {
         }
         self.append.sort();
         Ok(self.append)
+    }
+}
+
+impl Answered {
+    /// What a request comes to whose key was used before.
+    fn to(&self, request: &Request) -> Outcome {
+        if self.digest.as_slice() == request.digest {
+            return Outcome::Answered {
+                answer: self.answer.clone(),
+                hit: true,
+            };
+        }
+        let names: BTreeSet<&String> = self.fields.keys().chain(request.fields.keys()).collect();
+        let differs = |name: &&String| self.fields.get(*name) != request.fields.get(*name);
+        Outcome::KeyReused {
+            fields: names.into_iter().filter(differs).cloned().collect(),
+        }
     }
 }
 

@@ -23,9 +23,12 @@ impl Caused {
             Origin::Request(request) => Self {
                 source: Source::Api.as_str(),
                 provider_event_id: None,
-                metadata: serde_json::json!({
-                    "principal": request.principal, "request": request.idempotency_key,
-                })
+                metadata: match &request.idempotency_key {
+                    None => serde_json::json!({ "principal": request.principal }),
+                    Some(key) => {
+                        serde_json::json!({ "principal": request.principal, "request": key })
+                    }
+                }
                 .to_string(),
             },
             Origin::Retry(retry) => Self {

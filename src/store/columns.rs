@@ -163,6 +163,7 @@ pub(super) struct Requests<'a> {
     principals: Vec<&'a str>,
     keys: Vec<&'a str>,
     digests: Vec<&'a [u8]>,
+    fields: Vec<String>,
     statuses: Vec<i16>,
     bodies: Vec<&'a str>,
     recorded_at: Vec<DateTime<Utc>>,
@@ -172,9 +173,12 @@ impl<'a> Requests<'a> {
     pub(super) fn of(append: &'a Append) -> Self {
         let mut columns = Self::default();
         for row in &append.requests {
-            columns.principals.push(&row.request.principal);
-            columns.keys.push(&row.request.idempotency_key);
+            columns.principals.push(&row.key.0);
+            columns.keys.push(&row.key.1);
             columns.digests.push(&row.request.digest);
+            columns
+                .fields
+                .push(serde_json::json!(row.request.fields).to_string());
             columns.statuses.push(row.answer.status);
             columns.bodies.push(&row.answer.body);
             columns.recorded_at.push(row.recorded_at);
@@ -183,7 +187,7 @@ impl<'a> Requests<'a> {
     }
 
     pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        params![self.keys; self.principals, self.keys, self.digests, self.statuses, self.bodies, self.recorded_at]
+        params![self.keys; self.principals, self.keys, self.digests, self.fields, self.statuses, self.bodies, self.recorded_at]
     }
 }
 

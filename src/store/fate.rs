@@ -53,7 +53,7 @@ impl Fate {
                 Outcome::Duplicate
                 | Outcome::Refused(_)
                 | Outcome::Answered { .. }
-                | Outcome::KeyReused => "duplicate",
+                | Outcome::KeyReused { .. } => "duplicate",
             },
             reason: why.reason,
             waits_for: why.waits_for,

@@ -1,6 +1,6 @@
 //! Round trip (a): lock the ends of the shards, then read everything that the batch decides on.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{join3, join4, try_join};
@@ -37,6 +37,14 @@ pub(super) struct Tried {
     pub(super) due_at: Option<DateTime<Utc>>,
 }
 
+/// A request that was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) digest: Vec<u8>,
+    pub(super) fields: BTreeMap<String, String>,
+    pub(super) answer: Answer,
+}
+
 /// All that was read, under the locks of `heads`.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
@@ -48,8 +56,8 @@ pub(super) struct Loaded {
     pub(super) inbox: HashSet<(String, String)>,
     /// What became so far, and after how many tries, of the deliveries that are tried again.
     pub(super) retried: HashMap<(String, String), Tried>,
-    /// Answers by principal and idempotency key, each with the digest of its request.
-    pub(super) requests: HashMap<(String, String), (Vec<u8>, Answer)>,
+    /// Requests that were answered, by principal and idempotency key.
+    pub(super) requests: HashMap<(String, String), Answered>,
     /// Streams by where they were found.
     pub(super) streams: HashMap<(StreamId, Shard), Stored>,
     /// Rows of users that were asked for.
@@ -183,14 +191,16 @@ fn read(
             .insert((row.try_get("source")?, row.try_get("key")?));
     }
     for row in requests {
-        let answer = Answer {
-            status: row.try_get("status")?,
-            body: row.try_get("body")?,
+        let answered = Answered {
+            digest: row.try_get("digest")?,
+            fields: serde_json::from_str(row.try_get("fields")?).map_err(corrupt)?,
+            answer: Answer {
+                status: row.try_get("status")?,
+                body: row.try_get("body")?,
+            },
         };
         let key = (row.try_get("principal")?, row.try_get("idempotency_key")?);
-        loaded
-            .requests
-            .insert(key, (row.try_get("digest")?, answer));
+        loaded.requests.insert(key, answered);
     }
     for row in streams {
         let stream = StreamId::parse(row.try_get("aggregate_type")?, row.try_get("aggregate_id")?)
@@ -214,5 +224,8 @@ fn hash(bytes: &[u8]) -> Result<Hash, StatementError> {
 
 /// Not ours to repair, and nothing of it may be repeated in a log.
 fn corrupt<E>(_: E) -> StatementError {
-    StatementError::Data("value".to_owned(), "a stored id or hash".to_owned())
+    StatementError::Data(
+        "value".to_owned(),
+        "a stored id, hash or request".to_owned(),
+    )
 }

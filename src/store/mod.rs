@@ -43,5 +43,6 @@ pub use fate::PARKED;
 pub use ledger::{Ledger, LedgerSettings};
 pub use statements::StatementError;
 pub use unit::{
-    Answer, Delivered, Operator, Origin, Outcome, Recorded, Request, Retry, StoreError, Unit, Work,
+    Answer, Answering, Came, Delivered, Operator, Origin, Outcome, Recorded, Request, Retry,
+    StoreError, Unit, Work,
 };

@@ -122,7 +122,7 @@ pub(super) fn plan<'a>(units: impl Iterator<Item = &'a Planned>, shards: u16) ->
                 plan.inbox.insert(inbox_key(delivered));
             }
             Origin::Request(request) => {
-                plan.requests.insert(request_key(request));
+                plan.requests.extend(request_key(request));
             }
             Origin::Retry(retry) => {
                 plan.retried.insert(retry_key(retry));
@@ -146,7 +146,8 @@ pub(super) fn retry_key(retry: &Retry) -> (String, String) {
     (retry.source.as_str().to_owned(), retry.key.clone())
 }
 
-/// What `requests` knows a request by.
-pub(super) fn request_key(request: &Request) -> (String, String) {
-    (request.principal.clone(), request.idempotency_key.clone())
+/// What `requests` knows a request by, if its answer is kept.
+pub(super) fn request_key(request: &Request) -> Option<(String, String)> {
+    let key = request.idempotency_key.clone();
+    key.map(|key| (request.principal.clone(), key))
 }

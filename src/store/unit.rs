@@ -1,10 +1,11 @@
 //! What goes into the store and what comes back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::ledger::{Command, Event, InvalidValue, LedgerError, Source};
+use crate::ledger::{Account, Command, Event, InvalidValue, LedgerError, Source, UserId};
 
 /// What one delivery or one call wants committed, all or nothing.
 #[derive(Debug, Clone)]
@@ -21,8 +22,8 @@ pub enum Origin {
     /// A verified delivery of a provider. Its inbox row is written in the same transaction, and a delivery whose
     /// row is there already is a duplicate.
     Delivery(Arc<Delivered>),
-    /// A call under an idempotency key. Its answer is kept in the same transaction, refusals too, and given again to
-    /// whoever asks the same under the same key.
+    /// A call of a backend. Under an idempotency key its answer is kept in the same transaction, refusals too, and given
+    /// again to whoever asks the same under the same key.
     Request(Arc<Request>),
     /// A call of a signed-in user; guarded by the aggregates alone.
     Session {
@@ -142,17 +143,41 @@ impl std::fmt::Debug for Delivered {
     }
 }
 
-/// A call under an idempotency key.
-#[derive(Debug, Clone)]
+/// A call of a backend that wants an answer.
 pub struct Request {
     /// Whose call: the name of the API key's principal, so that a new key forgets nothing.
     pub principal: String,
-    /// The caller's own key.
-    pub idempotency_key: String,
+    /// The caller's own key; none: the answer is not kept, and the aggregates alone guard the call.
+    pub idempotency_key: Option<String>,
     /// SHA-256 of what is asked: the same key with another digest is a mistake.
     pub digest: [u8; 32],
-    /// Writes the answer from what the command came to.
-    pub answer: fn(Result<&[Recorded], &LedgerError>) -> Answer,
+    /// What is asked, field by field, each as the beginning of a digest: enough to say which fields of another request
+    /// under the same key differ.
+    pub fields: BTreeMap<String, String>,
+    /// Writes the answer.
+    pub answer: Box<Answering>,
+}
+
+/// Writes an answer from what a command came to. Called again for each attempt to commit it.
+pub type Answering = dyn Fn(Result<Came<'_>, &LedgerError>) -> Answer + Send + Sync;
+
+impl std::fmt::Debug for Request {
+    /// Shows what may be logged: never what is asked.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("principal", &self.principal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the command of a request came to.
+#[derive(Clone, Copy)]
+pub struct Came<'a> {
+    /// Its events, in their order. What ended by itself until then comes before what was asked for. None: it added nothing
+    /// to what was known.
+    pub events: &'a [Recorded],
+    /// The account after them of a user whom the command names.
+    pub account: &'a dyn Fn(&UserId) -> Account,
 }
 
 /// An event with its place in the log.
@@ -215,7 +240,10 @@ pub enum Outcome {
         hit: bool,
     },
     /// The idempotency key belongs to another request.
-    KeyReused,
+    KeyReused {
+        /// The names of the fields that differ, in their order.
+        fields: Vec<String>,
+    },
 }
 
 /// Why there is no outcome. Nothing was committed, or it is not known; asking again is always safe.

@@ -177,7 +177,7 @@ impl Tally {
             Ok(Outcome::Ignored) => &mut self.ignored,
             Ok(Outcome::Parked) => &mut self.parked,
             // Never the outcome of a delivery.
-            Ok(Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused) => {
+            Ok(Outcome::Refused(_) | Outcome::Answered { .. } | Outcome::KeyReused { .. }) => {
                 &mut self.failed
             }
             Err(error) => {

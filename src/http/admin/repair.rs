@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{operator, purchase};
+use super::{OwnedPurchase, operator, purchase};
 use crate::app::App;
 use crate::http::body::{self, Fields, invalid};
 use crate::http::page::{Query, encode, no_query};
@@ -19,7 +20,7 @@ use crate::ledger::event::Price;
 use crate::ledger::{Command, Credits, LedgerError, PurchaseId, Source, UserId};
 use crate::provider::Providers;
 use crate::reads::{InboxRow, PurchaseRow};
-use crate::recover::{self, LIMIT_DEFAULT, LIMIT_MAX, Sweep};
+use crate::recover::{self, Action, Found, LIMIT_DEFAULT, LIMIT_MAX, Sweep};
 use crate::store::{Operator, Origin, Outcome, PARKED, Unit, Work};
 use crate::upkeep::retry;
 
@@ -28,6 +29,16 @@ const MANUAL_SKU: &str = "manual";
 
 /// How long a sweep may take. What it did by then is done.
 const SWEEP_WAIT: Duration = Duration::from_mins(1);
+
+/// What has become of a delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Retried {
+    /// What became of it.
+    #[schema(schema_with = crate::http::openapi::delivery_status)]
+    status: String,
+    /// The provider's name for the event.
+    event_id: String,
+}
 
 /// `POST /v1/admin/inbox/{source}/{event_id}/retry`: tries a parked delivery again, now. `event_id` is the provider's id
 /// of the event or the inbox key.
@@ -64,7 +75,10 @@ pub async fn retry(
         response.insert_header((IDEMPOTENCY_HIT, "true"));
     }
     let now = find_delivery(&app, source, &key).await?;
-    Ok(response.json(json!({ "status": now.outcome, "event_id": now.provider_event_id })))
+    Ok(response.json(Retried {
+        status: now.outcome,
+        event_id: now.provider_event_id,
+    }))
 }
 
 async fn find_delivery(app: &App, source: Source, key: &str) -> Result<InboxRow, Problem> {
@@ -74,6 +88,19 @@ async fn find_delivery(app: &App, source: Source, key: &str) -> Result<InboxRow,
 
 fn not_stored() -> Problem {
     Code::DeliveryNotFound.because("it is neither an event id nor an inbox key")
+}
+
+/// What a sweep found and did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Swept {
+    /// Whether it only looked.
+    dry_run: bool,
+    found: Found,
+    /// Each of them, in the order of looking.
+    actions: Vec<Action>,
+    /// Where the next sweep goes on; `null`: all of every kind was looked at.
+    #[schema(required)]
+    next_cursor: Option<String>,
 }
 
 /// `POST /v1/admin/recover`: finds what should have credits and has none, and repairs it. `dry_run=true` only looks.
@@ -110,12 +137,21 @@ pub async fn recover(
         from,
     };
     let report = in_time(SWEEP_WAIT, recover::sweep(&app, &sweep, &mut |_| {})).await?;
-    Ok(HttpResponse::Ok().json(json!({
-        "dry_run": dry_run,
-        "found": report.found,
-        "actions": report.actions,
-        "next_cursor": report.next.as_ref().map(encode),
-    })))
+    Ok(HttpResponse::Ok().json(Swept {
+        dry_run,
+        found: report.found,
+        actions: report.actions,
+        next_cursor: report.next.as_ref().map(encode),
+    }))
+}
+
+/// A purchase as an operator left it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Resolved {
+    /// `recorded`, or `duplicate`: it was so already.
+    #[schema(schema_with = crate::http::openapi::recorded_or_duplicate)]
+    status: &'static str,
+    purchase: OwnedPurchase,
 }
 
 /// `POST /v1/admin/purchases/{purchase_id}/resolve`: says whose a purchase is, what it buys, or both.
@@ -157,7 +193,10 @@ pub async fn resolve(
         }
     };
     let now = find(&app, &purchase_id).await?;
-    Ok(response.json(json!({ "status": status, "purchase": purchase(&now) })))
+    Ok(response.json(Resolved {
+        status,
+        purchase: purchase(now),
+    }))
 }
 
 async fn find(app: &App, id: &PurchaseId) -> Result<PurchaseRow, Problem> {

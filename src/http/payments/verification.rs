@@ -10,9 +10,10 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::header::RETRY_AFTER;
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep, timeout_at};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::identity::SignedIn;
@@ -28,6 +29,45 @@ use crate::store::{Delivered, Origin, Outcome, Unit, Work};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// When a browser should ask again.
 const RETRY_AFTER_S: u32 = 2;
+
+/// The payment is recorded and the session's.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Verified {
+    /// `true`.
+    #[schema(schema_with = crate::http::openapi::constantly_true)]
+    success: bool,
+    /// `<provider>:<payment id>`.
+    purchase_id: String,
+    /// What has become of the payment.
+    #[schema(schema_with = crate::http::openapi::purchase_status)]
+    status: String,
+    /// The credits that it gives.
+    credits_added: i64,
+    /// The user's balance now.
+    balance: i64,
+    /// Whether it was recorded before this call.
+    already_processed: bool,
+}
+
+/// There are no credits, or none yet.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotPaid {
+    /// `false`.
+    #[schema(schema_with = crate::http::openapi::constantly_false)]
+    success: bool,
+    /// Why: `pending` (ask again), `failed`, `expired`, `no_payment_required`, `refunded` or `lost`.
+    #[schema(schema_with = crate::http::openapi::not_paid_status)]
+    status: String,
+}
+
+impl NotPaid {
+    fn of(status: &str) -> Self {
+        Self {
+            success: false,
+            status: status.to_owned(),
+        }
+    }
+}
 
 /// What asking a provider's API came to.
 pub(super) enum Asked {
@@ -227,14 +267,14 @@ impl Verification<'_> {
             .reads
             .balance(self.session.user_id.as_str(), self.app.now())
             .await?;
-        Ok(HttpResponse::Ok().json(json!({
-            "success": true,
-            "purchase_id": purchase.purchase_id,
-            "status": purchase.status,
-            "credits_added": purchase.credits,
-            "balance": balance.unwrap_or_default().balance,
-            "already_processed": already_processed,
-        })))
+        Ok(HttpResponse::Ok().json(Verified {
+            success: true,
+            purchase_id: purchase.purchase_id,
+            status: purchase.status,
+            credits_added: purchase.credits,
+            balance: balance.unwrap_or_default().balance,
+            already_processed,
+        }))
     }
 
     /// The checkout's signature was made for whoever paid, so it claims a purchase that names nobody.
@@ -259,11 +299,11 @@ impl Verification<'_> {
 
 /// There is no money, and nothing to wait for.
 pub(super) fn over(status: &str) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "success": false, "status": status }))
+    HttpResponse::Ok().json(NotPaid::of(status))
 }
 
 pub(super) fn pending() -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((RETRY_AFTER, RETRY_AFTER_S.to_string()))
-        .json(json!({ "success": false, "status": "pending" }))
+        .json(NotPaid::of("pending"))
 }

@@ -188,15 +188,15 @@ impl User {
 
     /// Uses the first to burn of what is held.
     pub(super) fn capture(&self, hold: &Hold, credits: Option<Credits>) -> Decided {
-        let held = total(&hold.slices);
-        let credits = credits.unwrap_or(held);
-        if credits > held {
-            return Err(LedgerError::AmountTooLarge { most: held });
+        let all = total(&hold.slices);
+        let credits = credits.unwrap_or(all);
+        if credits > all {
+            return Err(LedgerError::AmountTooLarge { most: all });
         }
         let (slices, rest) = split(&hold.slices, credits);
         let (repaid, returned) = self.come_back(&rest)?;
-        let reserved = self.account.reserved.less(held);
-        let back = held.less(credits).get();
+        let reserved = self.account.reserved.less(all);
+        let back = all.less(credits).get();
         let account = self.moved(back, self.account.disputed, reserved)?;
         Ok(vec![UserEvent::HoldCaptured(HoldCaptured {
             hold_id: hold.hold_id,

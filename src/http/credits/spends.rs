@@ -1,0 +1,174 @@
+//! Using credits, and giving back what a spend used.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+
+use super::{REASON_MAX_CHARS, caller, fields, find, note, place};
+use crate::app::App;
+use crate::http::body::{Fields, REQUEST_BYTES_MAX};
+use crate::http::idempotency::{Asked, Call, answering};
+use crate::http::problem::{Code, Problem};
+use crate::ledger::command::{ReverseSpend, SpendCredits};
+use crate::ledger::event::{CreditsSpent, Note};
+use crate::ledger::lots::Slice;
+use crate::ledger::{Command, Credits, Place, UserEvent, UserId};
+
+/// What a spend asks.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Spend {
+    amount: Credits,
+    #[serde(flatten)]
+    note: Note,
+    allow_partial: bool,
+}
+
+impl Spend {
+    /// Takes the fields of a spend.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub(super) fn take(fields: &mut Fields) -> Result<Self, Problem> {
+        Ok(Self {
+            amount: fields.amount("amount")?,
+            note: note(fields)?,
+            allow_partial: fields.flag("allow_partial")?,
+        })
+    }
+
+    pub(super) fn command(self, user_id: UserId) -> Command {
+        Command::SpendCredits(SpendCredits {
+            user_id,
+            credits: self.amount,
+            allow_partial: self.allow_partial,
+            note: self.note,
+        })
+    }
+}
+
+/// What a spend answers.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Spent {
+    entry_id: Place,
+    spent: Credits,
+    balance: Credits,
+    available: i64,
+}
+
+impl Spent {
+    pub(super) const fn of(entry_id: Place, event: &CreditsSpent) -> Self {
+        Self {
+            entry_id,
+            spent: event.credits,
+            balance: event.account.balance,
+            available: event.account.available(),
+        }
+    }
+}
+
+/// `POST /v1/users/{user_id}/spends`
+///
+/// # Errors
+/// `unauthenticated`, `insufficient_scope`, `invalid_request`, `malformed`, `idempotency_key_required`,
+/// `idempotency_key_reused`, `insufficient_credits`, `unavailable`.
+pub async fn spend(
+    app: Data<App>,
+    path: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = caller(&app, &request, true).await?;
+    let user_id = UserId::parse(path.into_inner())?;
+    let mut fields = fields(payload, REQUEST_BYTES_MAX).await?;
+    let spend = Spend::take(&mut fields)?;
+    fields.finish()?;
+    let call = Call {
+        asked: Asked::new(format!("POST /v1/users/{user_id}/spends"), &spend)?,
+        principal: caller.principal,
+        key: caller.key,
+    };
+    let answer = answering(StatusCode::OK, |came| {
+        let (entry_id, spent) = find(came, |event| match event {
+            UserEvent::CreditsSpent(spent) => Some(spent),
+            _ => None,
+        })?;
+        Some(Spent::of(entry_id, spent))
+    });
+    call.reply(&app, Ok(spend.command(user_id)), answer).await
+}
+
+/// What a reversal asks.
+#[derive(Debug, Clone, Serialize)]
+struct Reverse {
+    amount: Option<Credits>,
+    reason: Option<String>,
+}
+
+/// What a reversal answers.
+#[derive(Debug, Clone, Serialize)]
+struct Reversed {
+    entry_id: Place,
+    reversed: Credits,
+    balance: Credits,
+    available: i64,
+    debt: Credits,
+}
+
+/// `POST /v1/spends/{entry_id}/reverse`
+///
+/// # Errors
+/// `unauthenticated`, `insufficient_scope`, `invalid_request`, `malformed`, `idempotency_key_required`,
+/// `idempotency_key_reused`, `spend_not_found`, `already_reversed`, `amount_too_large`, `balance_too_large`,
+/// `unavailable`.
+pub async fn reverse(
+    app: Data<App>,
+    path: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let caller = caller(&app, &request, true).await?;
+    let entry_id = place(&path, "entry_id")?;
+    let mut fields = fields(payload, REQUEST_BYTES_MAX).await?;
+    let asked = Reverse {
+        amount: fields.optional_amount("amount")?,
+        reason: fields.optional_note("reason", REASON_MAX_CHARS)?,
+    };
+    fields.finish()?;
+    let (user_id, slices) = used(&app, entry_id).await?;
+    let call = Call {
+        asked: Asked::new(format!("POST /v1/spends/{entry_id}/reverse"), &asked)?,
+        principal: caller.principal,
+        key: caller.key,
+    };
+    let command = Command::ReverseSpend(ReverseSpend {
+        user_id,
+        entry_id,
+        slices,
+        credits: asked.amount,
+        reason: asked.reason,
+    });
+    let answer = answering(StatusCode::OK, |came| {
+        let (entry_id, reversed) = find(came, |event| match event {
+            UserEvent::SpendReversed(reversed) => Some(reversed),
+            _ => None,
+        })?;
+        Some(Reversed {
+            entry_id,
+            reversed: reversed.credits,
+            balance: reversed.account.balance,
+            available: reversed.account.available(),
+            debt: reversed.account.debt,
+        })
+    });
+    call.reply(&app, Ok(command), answer).await
+}
+
+/// Who used what in an entry.
+async fn used(app: &App, entry_id: Place) -> Result<(UserId, Vec<Slice>), Problem> {
+    match app.reads.user_event(entry_id).await? {
+        Some((user_id, UserEvent::CreditsSpent(spent))) => Ok((user_id, spent.slices)),
+        Some((user_id, UserEvent::HoldCaptured(captured))) => Ok((user_id, captured.slices)),
+        _ => Err(Code::SpendNotFound.because("no spend and no captured hold has this entry id")),
+    }
+}
