@@ -387,7 +387,8 @@ impl World {
                 }
                 _ => {}
             }
-            self.plain.place(*place, id);
+            let number = self.stored.number(*place);
+            self.plain.place(*place, id, number);
         }
         assert_eq!(&Ok(steps), expected, "{command:?}");
     }

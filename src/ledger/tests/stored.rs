@@ -355,7 +355,9 @@ impl Stored {
             let mut user = self.user(id, wanted.as_ref());
             match user.decide(&UserCommand::Settle { at_s: self.now_s }) {
                 Ok(events) => {
-                    events.iter().for_each(|event| user.evolve(event));
+                    for event in &events {
+                        user.evolve(event);
+                    }
                     return user;
                 }
                 Err(LedgerError::Unread(more)) => wanted.get_or_insert_default().add(&more),
@@ -373,6 +375,14 @@ impl Stored {
             }
             other => panic!("no hold: {other:?}"),
         }
+    }
+
+    /// The number in its stream of the event at a place.
+    pub(super) fn number(&self, place: Place) -> i64 {
+        let until = &self.log[..usize::try_from(place.position).unwrap()];
+        let stream = &until.last().unwrap().0;
+        let before = until.iter().filter(|(other, _)| other == stream);
+        i64::try_from(before.count()).unwrap()
     }
 
     /// The event at a place, with its stream.

@@ -66,7 +66,7 @@ impl Plain {
             ..Terms::plain(LotKind::Paid, price.credits)
         };
         self.now(&user, at_s, |plain| {
-            plain.give(&user, "CreditsPurchased", terms);
+            plain.give(&user, "CreditsPurchased", &terms);
         });
         self.withhold(&capture.purchase_id, (0, 0), withheld, at_s);
     }

@@ -7,15 +7,15 @@ use crate::ledger::{Account, Credits, PurchaseId, UserId};
 
 /// A lot that holds credits, or is of a purchase and remembers what ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::ledger::tests) struct PlainLot {
-    pub(in crate::ledger::tests) id: i64,
-    pub(in crate::ledger::tests) terms: Terms,
-    pub(in crate::ledger::tests) left: i64,
+pub struct PlainLot {
+    pub id: i64,
+    pub terms: Terms,
+    pub left: i64,
     /// Of those left: held back for a dispute.
-    pub(in crate::ledger::tests) contested: i64,
-    pub(in crate::ledger::tests) ended: i64,
+    pub contested: i64,
+    pub ended: i64,
     /// Of those that ended: count as taken back.
-    pub(in crate::ledger::tests) counted: i64,
+    pub counted: i64,
 }
 
 /// Credits set aside.
@@ -28,11 +28,9 @@ pub(super) struct Reserved {
 
 /// All of a user.
 #[derive(Debug, Clone, Default)]
-pub(in crate::ledger::tests) struct Person {
+pub struct Person {
     /// How many events there are.
     pub(super) events: i64,
-    /// Of how many it is known where they are.
-    pub(super) placed: i64,
     pub(super) lots: Vec<PlainLot>,
     pub(super) owed: i64,
     pub(super) disputed: i64,
@@ -54,7 +52,7 @@ impl Person {
         (self.in_lots() - self.disputed).max(0)
     }
 
-    pub(in crate::ledger::tests) fn account(&self) -> Account {
+    pub fn account(&self) -> Account {
         let credits = |n| Credits::new(n).unwrap();
         let reserved: i64 = self.holds.iter().map(|hold| sum(&hold.slices)).sum();
         let in_lots = self.in_lots();
@@ -68,7 +66,7 @@ impl Person {
     }
 
     /// The lots with credits, in the order of burning.
-    pub(in crate::ledger::tests) fn open(&self) -> Vec<PlainLot> {
+    pub fn open(&self) -> Vec<PlainLot> {
         let mut open: Vec<PlainLot> = self
             .lots
             .iter()

@@ -6,19 +6,19 @@ use crate::ledger::{Credits, UserId};
 
 /// What happened to a user, as both tellers say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::ledger::tests) struct Step {
-    pub(in crate::ledger::tests) user: UserId,
-    pub(in crate::ledger::tests) what: &'static str,
-    pub(in crate::ledger::tests) credits: i64,
-    pub(in crate::ledger::tests) repaid: i64,
+pub struct Step {
+    pub user: UserId,
+    pub what: &'static str,
+    pub credits: i64,
+    pub repaid: i64,
     /// Of a purchase's own lot: held back there, or ended there before.
-    pub(in crate::ledger::tests) own: i64,
+    pub own: i64,
     /// Lots that they came out of, or came back to.
-    pub(in crate::ledger::tests) slices: Vec<Slice>,
+    pub slices: Vec<Slice>,
     /// Of a captured hold: what came back.
-    pub(in crate::ledger::tests) returned: Vec<Slice>,
+    pub returned: Vec<Slice>,
     /// When it ended or timed out.
-    pub(in crate::ledger::tests) at_s: Option<i64>,
+    pub at_s: Option<i64>,
 }
 
 impl Step {
@@ -36,7 +36,7 @@ impl Step {
     }
 
     /// What an event of the rules says.
-    pub(in crate::ledger::tests) fn of(user: &UserId, event: &UserEvent) -> Self {
+    pub fn of(user: &UserId, event: &UserEvent) -> Self {
         let mut step = Self::new(user, event.type_name());
         let (credits, repaid) = match event {
             UserEvent::SignupBonusGranted(added) | UserEvent::CreditsPurchased { added, .. } => {

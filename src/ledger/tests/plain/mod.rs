@@ -12,11 +12,11 @@ use crate::ledger::lots::{LotKind, Slice, Terms};
 use crate::ledger::{Command, Credits, LedgerError, Place, PurchaseId, Settlement, UserId};
 use money::Purchase;
 use person::{Person, Reserved, cut, sum};
-pub(super) use step::Step;
+pub use step::Step;
 
 /// Everything.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Plain {
+pub struct Plain {
     people: BTreeMap<UserId, Person>,
     purchases: BTreeMap<PurchaseId, Purchase>,
     settled: BTreeMap<Place, Settlement>,
@@ -30,7 +30,7 @@ type Said = Result<(), LedgerError>;
 
 impl Plain {
     /// What follows from a command at a time: what happened to users, or why nothing did.
-    pub(super) fn run(&mut self, command: &Command, at_s: i64) -> Result<Vec<Step>, LedgerError> {
+    pub fn run(&mut self, command: &Command, at_s: i64) -> Result<Vec<Step>, LedgerError> {
         let before = self.clone();
         match self.apply(command, at_s) {
             Ok(()) => Ok(std::mem::take(&mut self.steps)),
@@ -41,20 +41,18 @@ impl Plain {
         }
     }
 
-    /// Where the history has the next event of a user.
-    pub(super) fn place(&mut self, place: Place, user: &UserId) {
-        let event = self.of(user).placed + 1;
-        self.of(user).placed = event;
+    /// Where the history has an event of a user.
+    pub fn place(&mut self, place: Place, user: &UserId, event: i64) {
         self.places.insert(place, event);
         self.holds.insert((user.clone(), event), place);
     }
 
-    pub(super) fn person(&self, user: &UserId) -> Person {
+    pub fn person(&self, user: &UserId) -> Person {
         self.people.get(user).cloned().unwrap_or_default()
     }
 
     /// The user as it is at a time.
-    pub(super) fn look(&self, user: &UserId, at_s: i64) -> Person {
+    pub fn look(&self, user: &UserId, at_s: i64) -> Person {
         let mut then = self.clone();
         then.settle(user, at_s);
         then.person(user)
@@ -85,7 +83,7 @@ impl Plain {
                     purchase_id: None,
                     amount: grant.credits,
                 };
-                plain.give(&grant.user_id, "CreditsGranted", terms);
+                plain.give(&grant.user_id, "CreditsGranted", &terms);
                 Ok(())
             }),
             Command::ChangePlan {
@@ -103,7 +101,7 @@ impl Plain {
                     expires_at_s: *bonus_expires_at_s,
                     ..Terms::plain(LotKind::Plan, *bonus)
                 };
-                plain.give(user_id, "CreditsGranted", terms);
+                plain.give(user_id, "CreditsGranted", &terms);
                 Ok(())
             }),
             Command::RewardReferral {
@@ -117,6 +115,26 @@ impl Plain {
                 [*referred_credits, *referrer_credits],
                 at_s,
             ),
+            Command::SettleUser { user_id } => {
+                self.settle(user_id, at_s);
+                Ok(())
+            }
+            Command::Together(commands) => {
+                for (index, command) in commands.iter().enumerate() {
+                    let error = |error| {
+                        let error = Box::new(error);
+                        LedgerError::Item { index, error }
+                    };
+                    self.apply(command, at_s).map_err(error)?;
+                }
+                Ok(())
+            }
+            other => self.use_credits(other, at_s),
+        }
+    }
+
+    fn use_credits(&mut self, command: &Command, at_s: i64) -> Said {
+        match command {
             Command::SpendCredits(spend) => self.at(&spend.user_id, at_s, |plain| {
                 let available = plain.of(&spend.user_id).available();
                 let mut credits = spend.credits.get();
@@ -163,13 +181,17 @@ impl Plain {
                 plain.release(&hold.user_id, event, None);
                 Ok(())
             }),
-            Command::SettleUser { user_id } => {
-                self.settle(user_id, at_s);
+            other => {
+                self.hear_of_money(other, at_s);
                 Ok(())
             }
+        }
+    }
+
+    fn hear_of_money(&mut self, command: &Command, at_s: i64) {
+        match command {
             Command::CapturePayment(capture) => {
                 self.capture_payment(capture, at_s);
-                Ok(())
             }
             Command::RefundPayment(refund) => {
                 self.learn(&refund.purchase_id, at_s, |known| {
@@ -179,7 +201,6 @@ impl Plain {
                     }
                     known.total_minor = known.total_minor.max(refund.refunded_total_minor);
                 });
-                Ok(())
             }
             Command::DisputePayment(dispute) => {
                 self.learn(&dispute.purchase_id, at_s, |known| {
@@ -194,17 +215,6 @@ impl Plain {
                         known.disputes.insert(dispute.dispute_id.clone(), news);
                     }
                 });
-                Ok(())
-            }
-            Command::Together(commands) => {
-                for (index, command) in commands.iter().enumerate() {
-                    let error = |error| {
-                        let error = Box::new(error);
-                        LedgerError::Item { index, error }
-                    };
-                    self.apply(command, at_s).map_err(error)?;
-                }
-                Ok(())
             }
             other => unimplemented!("{other:?}"),
         }
@@ -367,11 +377,11 @@ impl Plain {
         Ok(())
     }
 
-    fn give(&mut self, user: &UserId, what: &'static str, terms: Terms) {
+    fn give(&mut self, user: &UserId, what: &'static str, terms: &Terms) {
         if terms.amount.is_zero() {
             return;
         }
-        let (credits, repaid) = self.of(user).add(&terms);
+        let (credits, repaid) = self.of(user).add(terms);
         self.tell(Step {
             credits,
             repaid,
@@ -385,7 +395,7 @@ impl Plain {
             self.give(
                 user,
                 "SignupBonusGranted",
-                Terms::plain(LotKind::Bonus, bonus),
+                &Terms::plain(LotKind::Bonus, bonus),
             );
         }
     }
@@ -405,7 +415,7 @@ impl Plain {
                 plain.give(
                     user,
                     "CreditsGranted",
-                    Terms::plain(LotKind::Bonus, credits),
+                    &Terms::plain(LotKind::Bonus, credits),
                 );
                 Ok(())
             })?;
