@@ -9,6 +9,8 @@
 
 mod support;
 
+use credit_ledger::ledger;
+
 mod access;
 mod accounts;
 mod admin;
@@ -22,6 +24,7 @@ mod replay;
 mod routes;
 mod schema;
 mod sdk;
+mod spending_model;
 mod start;
 mod store;
 mod stripe;
