@@ -24,7 +24,7 @@ use crate::store::{Answer, Answering, Came, Origin, Outcome, Request, Unit, Work
 /// The header with the caller's key.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key, in characters.
-const KEY_MAX_CHARS: usize = 255;
+pub const KEY_MAX_CHARS: usize = 255;
 /// How much of a field's digest is kept, in bytes: enough to tell two values of one caller apart.
 const FIELD_DIGEST_BYTES: usize = 8;
 

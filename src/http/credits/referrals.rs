@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{caller, fields, find};
 use crate::app::App;
@@ -23,17 +24,24 @@ struct Refer {
 }
 
 /// What a referral answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Referred {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Referred {
+    /// Who came.
     referred: Side,
+    /// Who recommended.
     referrer: Side,
 }
 
 /// What one side got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Side {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ReferralSide)]
+pub struct Side {
+    /// Who.
     user_id: UserId,
+    /// The entry in the history; `null`: it was rewarded before.
+    #[schema(required)]
     entry_id: Option<Place>,
+    /// How many credits.
     granted: Credits,
 }
 

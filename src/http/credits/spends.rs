@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{REASON_MAX_CHARS, caller, fields, find, note, place};
 use crate::app::App;
@@ -48,11 +49,15 @@ impl Spend {
 }
 
 /// What a spend answers.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Spent {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Spent {
+    /// Its entry in the history.
     entry_id: Place,
+    /// How many were spent; fewer than asked for only where `allow_partial` was sent.
     spent: Credits,
+    /// Credits that are the user's after it, those set aside included.
     balance: Credits,
+    /// Credits that can be spent after it.
     available: i64,
 }
 
@@ -106,12 +111,17 @@ struct Reverse {
 }
 
 /// What a reversal answers.
-#[derive(Debug, Clone, Serialize)]
-struct Reversed {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Reversed {
+    /// Its entry in the history.
     entry_id: Place,
+    /// How many came back.
     reversed: Credits,
+    /// Credits that are the user's after it, those set aside included.
     balance: Credits,
+    /// Credits that can be spent after it.
     available: i64,
+    /// Credits owed after it: what comes back repays debt first.
     debt: Credits,
 }
 
