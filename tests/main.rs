@@ -9,6 +9,8 @@
 
 mod support;
 
+use credit_ledger::ledger;
+
 mod access;
 mod accounts;
 mod admin;
@@ -24,6 +26,8 @@ mod replay;
 mod routes;
 mod schema;
 mod sdk;
+mod spends;
+mod spending_model;
 mod start;
 mod store;
 mod stripe;
