@@ -22,6 +22,7 @@ mod replay;
 mod routes;
 mod schema;
 mod sdk;
+mod spends;
 mod start;
 mod store;
 mod stripe;
