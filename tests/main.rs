@@ -16,6 +16,7 @@ mod crash;
 mod exactly_once;
 mod fuzz;
 mod lives;
+mod lots;
 mod projections;
 mod recover;
 mod replay;
