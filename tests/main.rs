@@ -9,6 +9,8 @@
 
 mod support;
 
+use credit_ledger::ledger;
+
 mod access;
 mod accounts;
 mod admin;
@@ -23,6 +25,7 @@ mod replay;
 mod routes;
 mod schema;
 mod sdk;
+mod spending_model;
 mod spends;
 mod start;
 mod store;

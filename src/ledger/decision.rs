@@ -334,10 +334,12 @@ impl<'a, S: States> Draft<'a, S> {
         Ok(whole)
     }
 
-    /// Lets a user be asked what moves credits: what ended or timed out by now did so before.
+    /// Lets a user be asked what moves credits: what ended or timed out by now did so before. What comes to a lot whose
+    /// time is over ends at once, so that the account after it has nothing that is not there.
     fn move_credits(&mut self, id: &UserId, command: &UserCommand) -> Result<(), Rejection> {
         self.settle_user(id)?;
-        self.ask_user(id, command, None)
+        self.ask_user(id, command, None)?;
+        self.settle_user(id)
     }
 
     fn settle_user(&mut self, id: &UserId) -> Result<(), Rejection> {
@@ -365,7 +367,7 @@ impl<'a, S: States> Draft<'a, S> {
         self.settle_user(&hold.user_id)?;
         match self.settlement(hold.hold_id) {
             Some(settlement) => Err(LedgerError::HoldSettled(settlement).into()),
-            None => self.ask_user(&hold.user_id, command, None),
+            None => self.move_credits(&hold.user_id, command),
         }
     }
 

@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::LedgerError;
 use super::value::{Credits, PurchaseId};
 
-/// The most lots in the front.
-const FRONT_MAX: usize = 64;
+/// The most lots in the front. Few in unit tests, so that rules are tried over the rows behind it, too.
+const FRONT_MAX: usize = if cfg!(test) { 4 } else { 64 };
 /// How many stay in the front when there are more, so that not each new one pushes another out.
-const FRONT_KEPT: usize = 32;
+const FRONT_KEPT: usize = if cfg!(test) { 2 } else { 32 };
 /// How many rows are asked for at first, when the front is used up.
-const NEXT_ROWS: u32 = 64;
+const NEXT_ROWS: u32 = if cfg!(test) { 2 } else { 64 };
 /// The place in the order of burning of credits of which nobody said another.
 pub const PRIORITY_DEFAULT: u8 = 100;
 
@@ -381,13 +381,10 @@ impl Lots {
         })
     }
 
-    /// The lot of a purchase, with credits or remembered.
+    /// The lot of a purchase, with credits or remembered. There is one at most: what comes back to a purchase goes there.
     pub(super) fn of_purchase(&self, id: &PurchaseId) -> Result<Option<&Lot>, LedgerError> {
-        let known = self.open.iter().chain(&self.remembered);
-        let found = known
-            .into_iter()
-            .find(|lot| lot.terms.purchase_id.as_ref() == Some(id));
-        if found.is_none() && self.has_rows() && !self.asked.purchases.contains(id) {
+        let found = self.known_of(id);
+        if found.is_none() && self.may_be_row_of(id) {
             return Err(unread(Wanted {
                 purchases: BTreeSet::from([id.clone()]),
                 ..Wanted::default()
@@ -396,32 +393,50 @@ impl Lots {
         Ok(found)
     }
 
-    /// Asks for the lots of slices that come back, where they may be rows.
-    pub(super) fn need_lots_of(&self, slices: &[Slice]) -> Result<(), LedgerError> {
-        let may_be_row = |slice: &&Slice| {
-            let here = self.open.iter().chain(&self.remembered);
-            let behind = self.behind.as_ref();
-            !here.into_iter().any(|lot| lot.id == slice.lot)
-                && !self.asked.ids.contains(&slice.lot)
-                && (behind.is_some_and(|behind| behind.after <= slice.terms.key(slice.lot))
-                    || self.remembers && slice.terms.purchase_id.is_some())
-        };
-        let ids: BTreeSet<i64> = slices
-            .iter()
-            .filter(may_be_row)
-            .map(|slice| slice.lot)
-            .collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        Err(unread(Wanted {
-            ids,
-            ..Wanted::default()
-        }))
+    fn known_of(&self, id: &PurchaseId) -> Option<&Lot> {
+        let mut known = self.open.iter().chain(&self.remembered);
+        known.find(|lot| lot.terms.purchase_id.as_ref() == Some(id))
     }
 
-    const fn has_rows(&self) -> bool {
-        self.behind.is_some() || self.remembers
+    fn may_be_row_of(&self, id: &PurchaseId) -> bool {
+        let has_rows = self.behind.is_some() || self.remembers;
+        has_rows && !self.asked.purchases.contains(id)
+    }
+
+    /// Asks for the lots that slices come back to, where they may be rows.
+    pub(super) fn need_lots_of<'a>(
+        &self,
+        slices: impl IntoIterator<Item = &'a Slice>,
+    ) -> Result<(), LedgerError> {
+        let mut wanted = Wanted::default();
+        for slice in slices {
+            let behind = self.behind.as_ref();
+            match &slice.terms.purchase_id {
+                Some(id) if self.known_of(id).is_none() && self.may_be_row_of(id) => {
+                    wanted.purchases.insert(id.clone());
+                }
+                None if behind.is_some_and(|behind| behind.after <= slice.terms.key(slice.lot))
+                    && !self.open.iter().any(|lot| lot.id == slice.lot)
+                    && !self.asked.ids.contains(&slice.lot) =>
+                {
+                    wanted.ids.insert(slice.lot);
+                }
+                _ => {}
+            }
+        }
+        if wanted == Wanted::default() {
+            return Ok(());
+        }
+        Err(unread(wanted))
+    }
+
+    /// The slice as it comes back: a purchase may have got another lot since.
+    pub(super) fn coming_back(&self, slice: &Slice) -> Slice {
+        let purchase_id = slice.terms.purchase_id.as_ref();
+        match purchase_id.and_then(|id| self.known_of(id)) {
+            Some(lot) => lot.slice(slice.credits),
+            None => slice.clone(),
+        }
     }
 
     /// Adds credits to a lot, which comes (back) if it is not here.

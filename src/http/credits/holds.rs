@@ -139,6 +139,7 @@ pub async fn capture(
     };
     fields.finish()?;
     let hold = placed(&app, hold_id).await?;
+    let whose = hold.user_id.clone();
     let call = Call {
         asked: Asked::new(format!("POST /v1/holds/{hold_id}/capture"), &asked)?,
         principal: caller.principal,
@@ -148,7 +149,7 @@ pub async fn capture(
         hold,
         credits: asked.amount,
     };
-    let answer = answering(StatusCode::OK, |came| {
+    let answer = answering(StatusCode::OK, move |came| {
         let (entry_id, captured) = find(came, |event| match event {
             UserEvent::HoldCaptured(captured) => Some(captured),
             _ => None,
@@ -160,7 +161,7 @@ pub async fn capture(
             released: [total(&captured.returned), captured.repaid]
                 .into_iter()
                 .sum(),
-            left: Left::of(captured.account),
+            left: Left::of((came.account)(&whose)),
         })
     });
     call.reply(&app, Ok(command), answer).await
@@ -195,6 +196,7 @@ pub async fn release(
     let hold_id = place(&path, "hold_id")?;
     fields(payload, REQUEST_BYTES_MAX).await?.finish()?;
     let hold = placed(&app, hold_id).await?;
+    let whose = hold.user_id.clone();
     let call = Call {
         asked: Asked::new(format!("POST /v1/holds/{hold_id}/release"), &Release {})?,
         principal: caller.principal,
@@ -210,7 +212,7 @@ pub async fn release(
             entry_id,
             hold_id,
             released: released.credits,
-            left: Left::of(released.account),
+            left: Left::of((came.account)(&whose)),
         })
     });
     call.reply(&app, Ok(Command::ReleaseHold { hold }), answer)

@@ -136,6 +136,7 @@ pub async fn reverse(
     };
     fields.finish()?;
     let (user_id, slices) = used(&app, entry_id).await?;
+    let whose = user_id.clone();
     let call = Call {
         asked: Asked::new(format!("POST /v1/spends/{entry_id}/reverse"), &asked)?,
         principal: caller.principal,
@@ -148,17 +149,19 @@ pub async fn reverse(
         credits: asked.amount,
         reason: asked.reason,
     });
-    let answer = answering(StatusCode::OK, |came| {
+    let answer = answering(StatusCode::OK, move |came| {
         let (entry_id, reversed) = find(came, |event| match event {
             UserEvent::SpendReversed(reversed) => Some(reversed),
             _ => None,
         })?;
+        // What came back to a lot whose time is over has ended again.
+        let account = (came.account)(&whose);
         Some(Reversed {
             entry_id,
             reversed: reversed.credits,
-            balance: reversed.account.balance,
-            available: reversed.account.available(),
-            debt: reversed.account.debt,
+            balance: account.balance,
+            available: account.available(),
+            debt: account.debt,
         })
     });
     call.reply(&app, Ok(command), answer).await

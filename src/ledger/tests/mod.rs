@@ -2,7 +2,11 @@
 
 mod decision;
 mod event;
+mod lots;
+mod model;
 mod order;
+mod plain;
 mod purchase;
 mod refunds;
+mod stored;
 mod user;

@@ -57,13 +57,17 @@ impl User {
         let repaid = self.account.owed().min(total(&slices));
         let (_, kept) = split(&slices, repaid);
         self.lots.need_lots_of(&kept)?;
-        Ok((repaid, kept))
+        let kept = kept.iter().map(|slice| self.lots.coming_back(slice));
+        Ok((repaid, kept.collect()))
     }
 
     /// Writes down what ended and what timed out, in the order of the times at which it was so.
     pub(super) fn settle(&self, at_s: i64) -> Decided {
         self.lots.need_due(at_s)?;
         self.holds.need_due(at_s)?;
+        // All at once: any number of holds takes one round more.
+        let released = self.holds.timed_out(at_s).flat_map(|hold| &hold.slices);
+        self.lots.need_lots_of(released)?;
         let mut after = self.clone();
         let mut events = Vec::new();
         let mut time_s = i64::MIN;
@@ -72,7 +76,7 @@ impl User {
                 .lots
                 .ending()
                 .filter(|(ends_at_s, _)| *ends_at_s <= at_s);
-            let hold = after.holds.timed_out(at_s);
+            let hold = after.holds.first_timed_out(at_s);
             let event = match (hold, ending) {
                 (Some(hold), ending)
                     if ending

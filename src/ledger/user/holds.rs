@@ -62,10 +62,15 @@ impl OpenHolds {
         })))
     }
 
-    /// The hold that timed out first until then.
-    pub(super) fn timed_out(&self, until_s: i64) -> Option<&Hold> {
-        let due = self.read.as_ref()?.holds.iter();
-        due.filter(|hold| hold.times_out_at_s <= until_s)
+    /// The holds that timed out until then, of those that were read.
+    pub(super) fn timed_out(&self, until_s: i64) -> impl Iterator<Item = &Hold> {
+        let read = self.read.iter().flat_map(|read| &read.holds);
+        read.filter(move |hold| hold.times_out_at_s <= until_s)
+    }
+
+    /// The one of them that did so first.
+    pub(super) fn first_timed_out(&self, until_s: i64) -> Option<&Hold> {
+        self.timed_out(until_s)
             .min_by_key(|hold| (hold.times_out_at_s, hold.hold_id))
     }
 
