@@ -28,8 +28,6 @@ mod routes;
 mod schema;
 mod sdk;
 mod spending_model;
-mod spending_model;
-mod spends;
 mod spends;
 mod start;
 mod store;
