@@ -148,7 +148,7 @@ pub async fn bulk(
     let caller = caller(&app, &request, true).await?;
     let bulk = Bulk::take(fields(payload, BULK_BYTES_MAX).await?)?;
     let call = Call {
-        asked: Asked::new("POST /v1/bulk".to_owned(), &bulk)?,
+        asked: Asked::new("POST /v1/bulk", &bulk)?,
         principal: caller.principal,
         key: caller.key,
     };

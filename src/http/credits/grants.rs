@@ -130,7 +130,7 @@ pub async fn grant(
     let grant = Grant::take(&mut fields)?;
     fields.finish()?;
     let call = Call {
-        asked: Asked::new(format!("POST /v1/users/{user_id}/grants"), &grant)?,
+        asked: Asked::new(&format!("POST /v1/users/{user_id}/grants"), &grant)?,
         principal: caller.principal,
         key: caller.key,
     };

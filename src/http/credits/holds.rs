@@ -87,7 +87,7 @@ pub async fn hold(
     };
     fields.finish()?;
     let call = Call {
-        asked: Asked::new(format!("POST /v1/users/{user_id}/holds"), &asked)?,
+        asked: Asked::new(&format!("POST /v1/users/{user_id}/holds"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
@@ -154,7 +154,7 @@ pub async fn capture(
     let hold = placed(&app, hold_id).await?;
     let whose = hold.user_id.clone();
     let call = Call {
-        asked: Asked::new(format!("POST /v1/holds/{hold_id}/capture"), &asked)?,
+        asked: Asked::new(&format!("POST /v1/holds/{hold_id}/capture"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
@@ -214,7 +214,7 @@ pub async fn release(
     let hold = placed(&app, hold_id).await?;
     let whose = hold.user_id.clone();
     let call = Call {
-        asked: Asked::new(format!("POST /v1/holds/{hold_id}/release"), &Release {})?,
+        asked: Asked::new(&format!("POST /v1/holds/{hold_id}/release"), &Release {})?,
         principal: caller.principal,
         key: caller.key,
     };

@@ -66,7 +66,7 @@ pub async fn change_plan(
         return Err(invalid("bonus_expires_at", "needs bonus_credits, too"));
     }
     let call = Call {
-        asked: Asked::new(format!("PUT /v1/users/{user_id}/plan"), &asked)?,
+        asked: Asked::new(&format!("PUT /v1/users/{user_id}/plan"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };

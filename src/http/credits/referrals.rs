@@ -96,7 +96,7 @@ pub async fn refer(
         referred_by: referrer.clone(),
     };
     let call = Call {
-        asked: Asked::new(format!("POST /v1/users/{user_id}/referral"), &asked)?,
+        asked: Asked::new(&format!("POST /v1/users/{user_id}/referral"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
@@ -113,7 +113,8 @@ pub async fn refer(
     let nothing = json!(Referred {
         referred: Side::nothing(user_id.clone()),
         referrer: Side::nothing(referrer.clone()),
-    });
+    })
+    .to_string();
     let answer = answering(StatusCode::OK, move |came| {
         Some(Referred {
             referred: Side::of(came, &user_id, &referrer),
@@ -121,6 +122,6 @@ pub async fn refer(
         })
     });
     let Answered { answer, hit } = answered(submit(&app, call.unit(wish, answer)).await?)?;
-    let hit = hit || answer.body == nothing.to_string();
+    let hit = hit || answer.body == nothing;
     Ok(Answered { answer, hit }.response())
 }

@@ -89,16 +89,16 @@ pub async fn spend(
     let spend = Spend::take(&mut fields)?;
     fields.finish()?;
     let call = Call {
-        asked: Asked::new(format!("POST /v1/users/{user_id}/spends"), &spend)?,
+        asked: Asked::new(&format!("POST /v1/users/{user_id}/spends"), &spend)?,
         principal: caller.principal,
         key: caller.key,
     };
     let answer = answering(StatusCode::OK, |came| {
-        let (entry_id, spent) = find(came, |event| match event {
-            UserEvent::CreditsSpent(spent) => Some(spent),
+        let (entry_id, event) = find(came, |event| match event {
+            UserEvent::CreditsSpent(event) => Some(event),
             _ => None,
         })?;
-        Some(Spent::of(entry_id, spent))
+        Some(Spent::of(entry_id, event))
     });
     call.reply(&app, Ok(spend.command(user_id)), answer).await
 }
@@ -148,7 +148,7 @@ pub async fn reverse(
     let (user_id, slices) = used(&app, entry_id).await?;
     let whose = user_id.clone();
     let call = Call {
-        asked: Asked::new(format!("POST /v1/spends/{entry_id}/reverse"), &asked)?,
+        asked: Asked::new(&format!("POST /v1/spends/{entry_id}/reverse"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
