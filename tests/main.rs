@@ -25,6 +25,7 @@ mod routes;
 mod schema;
 mod sdk;
 mod spending_model;
+mod spends;
 mod start;
 mod store;
 mod stripe;

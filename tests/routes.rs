@@ -10,7 +10,7 @@ use credit_ledger::access::mint::TokenMint;
 use credit_ledger::access::{KeySource, Scope, SupabaseSettings};
 use credit_ledger::http::problem::Code;
 use credit_ledger::http::{Access, Entry, ROUTES, allowed};
-use credit_ledger::ledger::Source;
+use credit_ledger::ledger::{Credits, Source};
 use reqwest::Method;
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
@@ -28,7 +28,9 @@ fn concrete(entry: &Entry) -> String {
         .replace("{user_id}", "user_1")
         .replace("{purchase_id}", "razorpay:pay_1")
         .replace("{source}", "clerk")
-        .replace("{event_id}", "msg_1");
+        .replace("{event_id}", "msg_1")
+        .replace("{hold_id}", "0-1")
+        .replace("{entry_id}", "0-1");
     assert!(!path.contains('{'), "a new parameter in {path}");
     path
 }
@@ -504,11 +506,44 @@ async fn provoke(app: &TestApp, code: Code) -> Answer {
             let id = format!("razorpay:{}", paid.payment_id);
             resolve(app, &id, json!({"credits": 1})).await
         }
-        Code::InsufficientCredits
-        | Code::HoldResolved
-        | Code::AlreadyReversed
-        | Code::AmountTooLarge
-        | Code::AlreadyReferred => todo!("the routes of spends"),
+        Code::IdempotencyKeyRequired => {
+            let body = json!({"amount": 1}).to_string();
+            post("/v1/users/user_1/spends", SERVICE_KEY, body).await
+        }
+        Code::IdempotencyKeyReused => {
+            let path = "/v1/users/user_1/spends";
+            app.post_under("k", path, &json!({"amount": 1})).await;
+            app.post_under("k", path, &json!({"amount": 2})).await
+        }
+        Code::HoldNotFound => app.post_new("/v1/holds/0-1/release", &json!({})).await,
+        Code::SpendNotFound => app.post_new("/v1/spends/0-1/reverse", &json!({})).await,
+        Code::ReferralNotConfigured | Code::AlreadyReferred => {
+            let path = "/v1/users/user_1/referral";
+            app.post_new(path, &json!({"referred_by": "user_2"})).await;
+            app.post_new(path, &json!({"referred_by": "user_3"})).await
+        }
+        Code::BalanceTooLarge => {
+            app.grant("user_1", 9_007_199_254_740_991).await;
+            let more = json!({"amount": 1, "reason": "a test"});
+            app.post_new("/v1/users/user_1/grants", &more).await
+        }
+        Code::InsufficientCredits => app.spend("user_1", 1).await,
+        Code::HoldResolved => {
+            app.grant("user_1", 5).await;
+            let hold_id = app.hold("user_1", 5).await.text("hold_id");
+            let path = format!("/v1/holds/{hold_id}/release");
+            assert_eq!(app.post_new(&path, &json!({})).await.status, 200);
+            app.post_new(&path, &json!({})).await
+        }
+        Code::AlreadyReversed | Code::AmountTooLarge => {
+            app.grant("user_1", 5).await;
+            let entry_id = app.spend("user_1", 5).await.text("entry_id");
+            let path = format!("/v1/spends/{entry_id}/reverse");
+            if code == Code::AlreadyReversed {
+                assert_eq!(app.post_new(&path, &json!({})).await.status, 200);
+            }
+            app.post_new(&path, &json!({"amount": 6})).await
+        }
         Code::MethodNotAllowed(_) => answer(app.request(Method::DELETE, "/v1/me")).await,
         Code::RequestTimeout => {
             let head = b"POST /webhooks/clerk HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";
@@ -552,6 +587,12 @@ fn options_for(code: Code) -> Options {
             configure: Arc::new(|config| config.rate_limits.per_key = NonZeroU32::new(1)),
             ..Options::default()
         },
+        Code::AlreadyReferred => Options {
+            configure: Arc::new(|config| {
+                config.referral.referrer_credits = Credits::new(1).unwrap();
+            }),
+            ..Options::default()
+        },
         // Nobody listens there, so no session can be judged.
         Code::Unavailable => Options {
             configure: Arc::new(|config| {
@@ -561,6 +602,17 @@ fn options_for(code: Code) -> Options {
             ..Options::default()
         },
         _ => Options::default(),
+    }
+}
+
+/// What a problem of this code says beside what all say.
+const fn members_of(code: Code) -> &'static [&'static str] {
+    match code {
+        Code::IdempotencyKeyReused => &["fields"],
+        Code::InsufficientCredits => &["required", "available"],
+        Code::HoldResolved => &["resolution"],
+        Code::AmountTooLarge => &["available"],
+        _ => &[],
     }
 }
 
@@ -606,7 +658,8 @@ async fn every_code_is_the_answer_to_some_request() {
             .collect();
         assert_eq!(
             members,
-            BTreeSet::from(["code", "detail", "status", "title", "type"])
+            &BTreeSet::from(["code", "detail", "status", "title", "type"])
+                | &members_of(code).iter().copied().collect()
         );
         assert_eq!(answer.body["type"], "about:blank");
         let retry_after = answer.headers.contains_key("retry-after");

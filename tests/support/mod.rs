@@ -1,6 +1,7 @@
 //! What the tests stand on: one PostgreSQL cluster, a database per test, the real application in front of it.
 
 pub mod app;
+pub mod backend;
 pub mod cluster;
 pub mod deliveries;
 pub mod integrity;
