@@ -18,8 +18,8 @@ use crate::ledger::{Account, LedgerError, User, UserId};
 use crate::store::StatementError;
 use crate::store::rows::{RowStatements, WantedRows};
 
-/// How many events after a time are read at once, to see whether they only write down what was so before.
-const NEXT_EVENTS: i64 = 100;
+/// How many movements after a time are read at once, to see whether they only write down what was so before.
+const NEXT_MOVEMENTS: i64 = 100;
 /// How often rows may be asked for. Twice are the most that settling needs.
 const ROUNDS: usize = 4;
 
@@ -74,31 +74,31 @@ impl Reads {
             .read_only(true)
             .start()
             .await?;
-        let last = last_before(&snapshot, user_id, at).await?;
-        let stored = match last {
+        let stored = match last_before(&snapshot, user_id, at).await? {
             None => None,
-            Some(Last {
-                sequence,
-                newest: true,
-            }) => {
-                let user = settle(&snapshot, &statements, user_id, at.timestamp()).await?;
-                user.map(|(user, _)| of_account(user.account, sequence))
+            Some(last) => {
+                let mut row = account_after(&snapshot, user_id, last.sequence).await?;
+                if last.newest {
+                    let user = settle(&snapshot, &statements, user_id, at.timestamp()).await?;
+                    row = user.map_or(row, |(user, _)| of_account(user.account, row.version));
+                }
+                Some(row)
             }
-            Some(Last { sequence, .. }) => account_after(&snapshot, user_id, sequence).await?,
         };
         snapshot.commit().await?;
         Ok(stored)
     }
 }
 
-/// The last event of a stream that is true at a time.
+/// The last event of a stream that counts at a time.
 struct Last {
     sequence: i64,
-    /// Nothing was recorded after it.
+    /// No credits moved after it.
     newest: bool,
 }
 
-/// Finds it: the last that was recorded until then, and behind it those that only write down later what was so by then.
+/// Finds it: the last that was recorded until then, and behind it the movements that only write down later what was so by
+/// then. Between those may be events that move no credits, which settle nothing.
 async fn last_before(
     snapshot: &Transaction<'_>,
     user_id: &str,
@@ -109,28 +109,28 @@ async fn last_before(
     let Some(row) = snapshot.query_opt(&statement, &[&user_id, &at]).await? else {
         return Ok(None);
     };
-    let (mut sequence, version): (i64, i64) = (row.try_get("sequence")?, row.try_get("version")?);
-    let sql = include_str!("sql/select_next_events.sql");
+    let mut sequence: i64 = row.try_get("sequence")?;
+    if sequence == 0 {
+        return Ok(None);
+    }
+    let sql = include_str!("sql/select_next_movements.sql");
     let statement = snapshot.prepare_cached(sql).await?;
     loop {
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-            [&user_id, &sequence, &NEXT_EVENTS];
+            [&user_id, &sequence, &NEXT_MOVEMENTS];
         let rows = snapshot.query(&statement, &params).await?;
-        let before = sequence;
         for row in &rows {
             if settled_at_s(&event(row)?).is_none_or(|at_s| at_s > at.timestamp()) {
-                break;
+                let newest = false;
+                return Ok(Some(Last { sequence, newest }));
             }
             sequence = row.try_get("sequence")?;
         }
-        if sequence == before {
-            break;
+        if rows.is_empty() {
+            let newest = true;
+            return Ok(Some(Last { sequence, newest }));
         }
     }
-    Ok((sequence > 0).then_some(Last {
-        sequence,
-        newest: sequence == version,
-    }))
 }
 
 /// When it was so what an event writes down; `None`: it was so when it was recorded.
@@ -147,20 +147,20 @@ async fn account_after(
     snapshot: &Transaction<'_>,
     user_id: &str,
     sequence: i64,
-) -> Result<Option<BalanceRow>, ReadError> {
+) -> Result<BalanceRow, ReadError> {
     let sql = include_str!("sql/select_last_movement.sql");
     let statement = snapshot.prepare_cached(sql).await?;
     let Some(row) = snapshot
         .query_opt(&statement, &[&user_id, &sequence])
         .await?
     else {
-        return Ok(Some(BalanceRow::default()));
+        return Ok(BalanceRow::default());
     };
     let account = event(&row)?.movement().map(|movement| movement.account);
-    Ok(Some(of_account(
+    Ok(of_account(
         account.unwrap_or_default(),
         row.try_get("sequence")?,
-    )))
+    ))
 }
 
 /// A user's state as it is at a time that is not past, and the version of what is stored.

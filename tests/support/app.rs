@@ -58,13 +58,31 @@ impl Default for Options {
     }
 }
 
+/// What the application believes the time to be.
+#[derive(Clone, Copy)]
+enum Time {
+    /// The system's, moved by this.
+    Moved(TimeDelta),
+    /// This, until somebody moves it.
+    Still(DateTime<Utc>),
+}
+
+impl Time {
+    fn now(self) -> DateTime<Utc> {
+        match self {
+            Self::Moved(by) => Utc::now() + by,
+            Self::Still(time) => time,
+        }
+    }
+}
+
 /// A running application.
 pub struct TestApp {
     pub address: SocketAddr,
     pub client: Client,
     pub database: Database,
     app: Weak<App>,
-    time: Arc<Mutex<TimeDelta>>,
+    time: Arc<Mutex<Time>>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -103,9 +121,9 @@ impl TestApp {
 
     /// Another instance on a database that is there.
     pub async fn start_on(database: Database, options: Options) -> Self {
-        let time = Arc::new(Mutex::new(TimeDelta::zero()));
-        let offset = Arc::clone(&time);
-        let clock: Clock = Arc::new(move || Utc::now() + *offset.lock().unwrap());
+        let time = Arc::new(Mutex::new(Time::Moved(TimeDelta::zero())));
+        let believed = Arc::clone(&time);
+        let clock: Clock = Arc::new(move || believed.lock().unwrap().now());
         let config = config(database.name(), &options);
         let application = Application::build(config, clock).await.unwrap();
         let address = application.address();
@@ -148,12 +166,21 @@ impl TestApp {
 
     /// What the application believes the time to be.
     pub fn now(&self) -> DateTime<Utc> {
-        Utc::now() + *self.time.lock().unwrap()
+        self.time.lock().unwrap().now()
     }
 
     /// Moves the application's clock.
     pub fn move_clock(&self, by: TimeDelta) {
-        *self.time.lock().unwrap() += by;
+        let mut time = self.time.lock().unwrap();
+        *time = match *time {
+            Time::Moved(before) => Time::Moved(before + by),
+            Time::Still(before) => Time::Still(before + by),
+        };
+    }
+
+    /// Makes the application's clock stand still at a time.
+    pub fn stop_clock(&self, at: DateTime<Utc>) {
+        *self.time.lock().unwrap() = Time::Still(at);
     }
 
     pub fn url(&self, path: &str) -> String {

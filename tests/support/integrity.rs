@@ -59,6 +59,48 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
           (select from events e where e.aggregate_type = 'user' and e.aggregate_id = p.user_id
               and e.event_type = 'CreditsPurchased' and e.payload->>'purchase_id' = p.purchase_id)",
     ),
+    (
+        "users whose lots are not their balance without what holds reserve, or who misjudge the lots that are rows",
+        "select count(*) from
+          (select aggregate_id as user_id, coalesce((state->'lots'->'behind'->>'credits')::bigint, 0) as behind,
+                  coalesce((state->>'balance')::bigint, 0) - coalesce((state->>'reserved')::bigint, 0) as owned,
+                  (select coalesce(sum((lot->>'remaining')::bigint), 0) from json_array_elements(state->'lots'->'open') as lot) as front
+             from streams where aggregate_type = 'user') as u
+          full join (select user_id, sum(remaining) as remaining from lots group by 1) as l using (user_id)
+          where u.owned is distinct from u.front + coalesce(l.remaining, 0) or u.behind is distinct from coalesce(l.remaining, 0)",
+    ),
+    (
+        "open holds that are not those that were placed and not settled",
+        "select count(*) from holds h full join
+          (select e.* from events e left join settlements s using (shard, position)
+            where e.event_type = 'CreditsHeld' and s.settlement is null) as e using (shard, position)
+          where h.user_id is distinct from e.aggregate_id or h.times_out_at_s is distinct from (e.payload->>'times_out_at_s')::bigint",
+    ),
+    (
+        "users who reserve other credits than those of their open holds",
+        "select count(*) from
+          (select aggregate_id as user_id, (state->>'reserved')::bigint as reserved
+             from streams where aggregate_type = 'user' and (state->>'reserved')::bigint > 0) as u
+          full join (select user_id, sum((payload->>'credits')::bigint) as reserved
+             from holds join events using (shard, position) group by 1) as h using (user_id)
+          where u.reserved is distinct from h.reserved",
+    ),
+    (
+        "settlements that are not the one event that settles",
+        "select count(*) from (select shard || '-' || position as place, settlement from settlements) as s full join
+          (select coalesce(payload->>'hold_id', payload->>'entry_id') as place, min(event_type) as type, count(*) as times
+             from events where event_type in ('HoldCaptured', 'HoldReleased', 'SpendReversed') group by 1) as e using (place)
+          where e.times is distinct from 1 or s.settlement is null
+             or (e.type = 'HoldCaptured') <> (s.settlement = 'captured') or (e.type = 'SpendReversed') <> (s.settlement = 'reversed')",
+    ),
+    (
+        "movements that took or gave other credits than their slices say",
+        "select count(*) from events e cross join lateral
+          (select coalesce(sum((slice->>'credits')::bigint), 0) as credits
+             from json_array_elements(coalesce(e.payload->'slices', '[]'::json)) as slice) as slices
+          where event_type in ('CreditsSpent', 'CreditsHeld', 'CreditsExpired', 'HoldCaptured')
+            and slices.credits <> (payload->>'credits')::bigint",
+    ),
 ];
 
 /// Fails unless shards are dense, their hash chains link, and nothing impossible is stored.
