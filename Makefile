@@ -1,10 +1,10 @@
 # `make demo` shows the main job; `make test` runs all tests. Both install what is missing, Rust apart.
-.PHONY: demo test bench postgres sdks
+.PHONY: demo test bench postgres sdks schemathesis
 
 demo: postgres
 	cargo run --release --locked -- demo
 
-test: postgres sdks
+test: postgres sdks schemathesis
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
@@ -19,3 +19,6 @@ postgres:
 
 sdks:
 	@.ci/install-sdks
+
+schemathesis:
+	@.ci/install-schemathesis

@@ -302,10 +302,10 @@ async fn head_is_get_without_the_body() {
                 headers
             };
             assert_eq!(comparable(&head), comparable(&get), "{path}");
-            assert_eq!(
-                get.headers["content-length"],
-                get.body.to_string().len().to_string()
-            );
+            if get.body != Value::Null {
+                let length = get.body.to_string().len().to_string();
+                assert_eq!(get.headers["content-length"], length, "{path}");
+            }
         }
     }
     // Not one byte of a body is on the wire: the next answer follows at once.

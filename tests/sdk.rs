@@ -4,7 +4,6 @@
 //! Runs where Node is, with the packages that `make sdks` installs; elsewhere it says that it did not.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use chrono::TimeDelta;
@@ -14,9 +13,9 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::app::{Answer, CLERK_SECRET, RAZORPAY_SECRET, STRIPE_SECRET};
 use crate::support::deliveries::{captured, created, payment, sale, told, unique, user};
+use crate::support::{TestApp, node};
 
 /// What `sign.mjs` says.
 #[derive(Deserialize)]
@@ -27,7 +26,7 @@ struct Said {
 
 /// Asks the libraries. `None`: they are not here.
 fn libraries(sign: &[Value], judge: &[Value]) -> Option<Said> {
-    let folder = folder()?;
+    let folder = node::packages("sdk")?;
     // Next to the packages: Node looks for them from where the script is.
     let script = folder.join("sign.mjs");
     std::fs::write(&script, include_str!("sdk/sign.mjs")).unwrap();
@@ -44,23 +43,6 @@ fn libraries(sign: &[Value], judge: &[Value]) -> Option<Said> {
     let output = node.wait_with_output().unwrap();
     assert!(output.status.success(), "sign.mjs failed");
     Some(serde_json::from_slice(&output.stdout).unwrap())
-}
-
-/// Where the packages are, if Node is here.
-fn folder() -> Option<PathBuf> {
-    let version = Command::new("node").arg("--version").output();
-    if !version.is_ok_and(|output| output.status.success()) {
-        eprintln!("NOT RUN: the providers' own libraries need Node.js, and there is none here");
-        return None;
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sdk");
-    if !folder.join("node_modules").is_dir() {
-        let missing = "the providers' own libraries are not installed: `make sdks` does it";
-        assert!(std::env::var_os("CI").is_none(), "{missing}");
-        eprintln!("NOT RUN: {missing}");
-        return None;
-    }
-    Some(folder)
 }
 
 /// A body for a provider to sign. It has what breaks a signature over anything but the raw bytes: letters beyond ASCII,

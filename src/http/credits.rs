@@ -26,17 +26,17 @@ use crate::ledger::event::Note;
 use crate::ledger::{Event, Place, UserEvent};
 use crate::store::{Came, Recorded};
 
-pub use bulk::bulk;
-pub use grants::grant;
-pub use holds::{capture, hold, release};
-pub use plans::change_plan;
-pub use referrals::refer;
-pub use spends::{reverse, spend};
+pub use bulk::{ITEMS_MAX, bulk};
+pub use grants::{Granted, grant};
+pub use holds::{Captured, HOLD_DEFAULT_S, HOLD_MAX_S, Placed, Released, capture, hold, release};
+pub use plans::{Planned, change_plan};
+pub use referrals::{Referred, refer};
+pub use spends::{Reversed, Spent, reverse, spend};
 
 /// The longest reason, in characters.
-const REASON_MAX_CHARS: usize = 500;
+pub const REASON_MAX_CHARS: usize = 500;
 /// The longest id of the caller's own, or name, in characters.
-const NAME_MAX_CHARS: usize = 255;
+pub const NAME_MAX_CHARS: usize = 255;
 
 /// A backend that asks to move credits.
 struct Caller {

@@ -24,7 +24,7 @@ use crate::store::{Answer, Answering, Came, Origin, Outcome, Request, Unit, Work
 /// The header with the caller's key.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key, in characters.
-const KEY_MAX_CHARS: usize = 255;
+pub const KEY_MAX_CHARS: usize = 255;
 /// How much of a field's digest is kept, in bytes: enough to tell two values of one caller apart.
 const FIELD_DIGEST_BYTES: usize = 8;
 
@@ -88,7 +88,7 @@ impl Asked {
     ///
     /// # Errors
     /// `internal` for fields that can not be written as JSON.
-    pub fn new(route: String, fields: &impl Serialize) -> Result<Self, Problem> {
+    pub fn new(route: &str, fields: &impl Serialize) -> Result<Self, Problem> {
         let fields = serde_json::to_value(fields).map_err(|error| {
             tracing::error!(column = error.column(), "fields that are no JSON");
             Code::Internal.because("the request can not be told from others")
@@ -265,7 +265,7 @@ mod tests {
 
     fn asked(route: &str, fields: &str) -> Asked {
         let fields: Value = serde_json::from_str(fields).unwrap();
-        Asked::new(route.to_owned(), &fields).unwrap()
+        Asked::new(route, &fields).unwrap()
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::app::App;
 const REQUEST_WAIT: Duration = Duration::from_secs(90);
 
 /// Where addresses are not counted.
-const NOT_COUNTED: [&str; 2] = ["/webhooks/", "/health/"];
+pub const NOT_COUNTED: [&str; 2] = ["/webhooks/", "/health/"];
 
 /// Each proxy adds the address that it was asked from.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -7,6 +7,7 @@ mod account;
 mod admin;
 mod body;
 mod credits;
+mod docs;
 mod health;
 mod idempotency;
 mod identity;
@@ -106,7 +107,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 31] = [
+pub const ROUTES: [Entry; 32] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -174,6 +175,7 @@ pub const ROUTES: [Entry; 31] = [
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
     get("/openapi.json", Access::Open, || read().to(openapi::serve)),
+    get("/docs", Access::Open, || read().to(docs::serve)),
 ];
 
 const READ: Access = Access::ApiKey(Scope::CreditsRead);

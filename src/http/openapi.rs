@@ -15,11 +15,13 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use serde_json::{Map, Value, json};
+use utoipa::PartialSchema as _;
 
+use super::limits::NOT_COUNTED;
 use super::problem::Code;
 use super::{Access, Entry, ROUTES};
 use crate::access::Scope;
-use crate::ledger::Credits;
+use crate::ledger::{Credits, Place};
 use operation::Operation;
 pub use words::{
     constantly_false, constantly_true, delivery_status, lot_kind, not_paid_status, provider,
@@ -28,6 +30,11 @@ pub use words::{
 
 /// Where the description names a schema.
 const SCHEMAS: &str = "#/components/schemas/";
+/// Where it names the answer of a problem.
+const RESPONSES: &str = "#/components/responses/";
+
+/// What ids are made of.
+const NO_BLANKS: &str = r"^\S+$";
 
 /// What the description says of the API as a whole.
 const ABOUT: &str = "\
@@ -58,12 +65,13 @@ pub fn document() -> Value {
     let operations = operations::all();
     let mut paths: Map<String, Value> = Map::new();
     let mut schemas = BTreeMap::from([("Problem".to_owned(), problem())]);
+    let mut responses = BTreeMap::new();
     for entry in &ROUTES {
         let described = operations.iter().find(|operation| operation.is_of(entry));
         if let Some(operation) = described {
             schemas.extend(operation.schemas.clone());
             let path = paths.entry(entry.path).or_insert_with(|| json!({}));
-            path[entry.method.to_lowercase()] = described_route(entry, operation);
+            path[entry.method.to_lowercase()] = described_route(entry, operation, &mut responses);
         }
     }
     json!({
@@ -79,6 +87,7 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": responses,
             "securitySchemes": {
                 "session": {
                     "type": "http",
@@ -158,7 +167,11 @@ impl Tag {
     }
 }
 
-fn described_route(entry: &Entry, operation: &Operation) -> Value {
+fn described_route(
+    entry: &Entry,
+    operation: &Operation,
+    shared: &mut BTreeMap<String, Value>,
+) -> Value {
     let mut route = json!({
         "tags": [Tag::of(entry.access).name()],
         "operationId": operation.id,
@@ -177,7 +190,7 @@ fn described_route(entry: &Entry, operation: &Operation) -> Value {
     if let Some(body) = &operation.body {
         route["requestBody"] = body.clone();
     }
-    route["responses"] = responses(entry, operation);
+    route["responses"] = responses(entry, operation, shared);
     route["security"] = match entry.access {
         Access::Open | Access::ProviderSignature => json!([]),
         Access::Session => json!([{ "session": [] }]),
@@ -193,14 +206,22 @@ fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
 
 /// A parameter means the same in every path.
 fn path_parameter(name: &str) -> Value {
-    let text = || json!({ "type": "string", "minLength": 1, "maxLength": 255 });
+    let text = |example: &str| json!({ "type": "string", "minLength": 1, "maxLength": 255, "examples": [example] });
     let (schema, description) = match name {
         "provider" => (json!(provider()), "Who delivers."),
         "source" => (json!(provider()), "Who delivered."),
-        "event_id" => (text(), "The provider's id of the event, or the inbox key."),
-        "user_id" => (text(), "The subject of the identity provider."),
-        "purchase_id" => (text(), "`<provider>:<payment id>`"),
-        _ => (text(), ""),
+        "event_id" => (
+            text("msg_2abc"),
+            "The provider's id of the event, or the inbox key.",
+        ),
+        "user_id" => (text("user_2abc"), "The subject of the identity provider."),
+        "purchase_id" => (text("razorpay:pay_2abc"), "`<provider>:<payment id>`"),
+        "hold_id" => (json!(Place::schema()), "What the hold answered."),
+        "entry_id" => (
+            json!(Place::schema()),
+            "What the spend or the capture answered.",
+        ),
+        _ => (text("…"), ""),
     };
     json!({
         "name": name,
@@ -227,33 +248,39 @@ fn codes(entry: &Entry, operation: &Operation) -> Vec<Code> {
             Code::InvalidRequest,
         ]),
     }
-    if entry.access != Access::Open {
-        codes.push(Code::Unavailable);
+    // Whatever takes too long is ended.
+    codes.push(Code::Unavailable);
+    if !NOT_COUNTED.iter().any(|one| entry.path.starts_with(one)) {
+        codes.push(Code::RateLimited(1));
     }
     if operation.body.is_some() {
-        codes.extend([
-            Code::Malformed,
-            Code::RequestTimeout,
-            Code::PayloadTooLarge,
-            Code::Internal,
-        ]);
+        codes.extend([Code::Malformed, Code::RequestTimeout, Code::PayloadTooLarge]);
+    }
+    if entry.method != "GET" {
+        codes.push(Code::Internal);
     }
     codes.extend(&operation.codes);
     codes
 }
 
-fn responses(entry: &Entry, operation: &Operation) -> Value {
+/// What a route answers, by status. Routes share the descriptions of problems, which are named after their codes.
+fn responses(entry: &Entry, operation: &Operation, shared: &mut BTreeMap<String, Value>) -> Value {
     let mut responses = operation.successes.clone();
     let mut by_status: BTreeMap<u16, BTreeMap<&str, Code>> = BTreeMap::new();
     for code in codes(entry, operation) {
-        let status = code.status().as_u16();
-        by_status
-            .entry(status)
-            .or_default()
-            .insert(code.code(), code);
+        let codes = by_status.entry(code.status().as_u16()).or_default();
+        codes.insert(code.code(), code);
     }
     for (status, codes) in by_status {
-        responses.insert(status.to_string(), problems(status, &codes));
+        let names: Vec<&str> = codes.keys().copied().collect();
+        let name = names.join("-or-");
+        responses.insert(
+            status.to_string(),
+            json!({ "$ref": format!("{RESPONSES}{name}") }),
+        );
+        shared
+            .entry(name)
+            .or_insert_with(|| problems(status, &codes));
     }
     json!(responses)
 }
@@ -273,7 +300,11 @@ fn problems(status: u16, codes: &BTreeMap<&str, Code>) -> Value {
     response["content"]["application/problem+json"]["schema"] = json!({
         "allOf": [
             { "$ref": format!("{SCHEMAS}Problem") },
-            { "type": "object", "properties": { "code": { "enum": names } }, "required": ["code"] },
+            {
+                "type": "object",
+                "properties": { "code": { "type": "string", "enum": names } },
+                "required": ["code"],
+            },
         ],
     });
     response
@@ -291,6 +322,18 @@ fn problem() -> Value {
             "status": { "type": "integer", "description": "The status of the answer." },
             "code": { "type": "string", "enum": codes, "description": "What programs compare." },
             "detail": { "type": "string", "description": "What is the matter this time, for people." },
+            "required": { "type": "integer", "description": "With `insufficient_credits`: what was asked for." },
+            "available": {
+                "type": "integer",
+                "description": "With `insufficient_credits` and `amount_too_large`: what there is.",
+            },
+            "resolution": { "type": "string", "description": "With `hold_resolved`: what became of it." },
+            "fields": {
+                "type": "array",
+                "items": { "type": "string" },
+                "description": "With `idempotency_key_reused`: what differs.",
+            },
+            "item": { "type": "integer", "description": "Of several items, which one: from 0." },
         },
     })
 }

@@ -10,11 +10,11 @@ use crate::support::{Options, TestApp};
 
 const REFERRAL: &str = "/v1/users/user_new/referral";
 
-fn rewards(referred: i64, referrer: i64) -> Options {
+fn rewards(referred: i64, by: i64) -> Options {
     Options {
         configure: Arc::new(move |config| {
             config.referral.referred_credits = Credits::new(referred).unwrap();
-            config.referral.referrer_credits = Credits::new(referrer).unwrap();
+            config.referral.referrer_credits = Credits::new(by).unwrap();
         }),
         ..Options::default()
     }

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod deliveries;
 pub mod integrity;
 pub mod load;
+pub mod node;
 pub mod random;
 pub mod razorpay_api;
 pub mod stripe_api;

@@ -22,7 +22,7 @@ use crate::ledger::{Command, UserEvent, UserId};
 use crate::store::{Answer, Recorded};
 
 /// The most items of one request.
-const ITEMS_MAX: usize = 1000;
+pub const ITEMS_MAX: usize = 1000;
 /// Items of one request under way at once: enough to share commits, few beside the lanes' queues.
 const AT_ONCE: usize = 64;
 /// How long the items of one request may take by themselves. What was done by then is done.
@@ -148,7 +148,7 @@ pub async fn bulk(
     let caller = caller(&app, &request, true).await?;
     let bulk = Bulk::take(fields(payload, BULK_BYTES_MAX).await?)?;
     let call = Call {
-        asked: Asked::new("POST /v1/bulk".to_owned(), &bulk)?,
+        asked: Asked::new("POST /v1/bulk", &bulk)?,
         principal: caller.principal,
         key: caller.key,
     };

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{NAME_MAX_CHARS, REASON_MAX_CHARS, caller, fields, find, in_future};
 use crate::app::App;
@@ -77,12 +78,17 @@ impl Grant {
 }
 
 /// What a grant answers.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Granted {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Granted {
+    /// Its entry in the history.
     entry_id: Place,
+    /// How many were granted.
     granted: Credits,
+    /// Credits that are the user's after it, those set aside included.
     balance: Credits,
+    /// Credits that can be spent after it.
     available: i64,
+    /// Credits owed after it: what is granted repays debt first.
     debt: Credits,
 }
 
@@ -124,7 +130,7 @@ pub async fn grant(
     let grant = Grant::take(&mut fields)?;
     fields.finish()?;
     let call = Call {
-        asked: Asked::new(format!("POST /v1/users/{user_id}/grants"), &grant)?,
+        asked: Asked::new(&format!("POST /v1/users/{user_id}/grants"), &grant)?,
         principal: caller.principal,
         key: caller.key,
     };

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{caller, fields, find, note, place, shown_second};
 use crate::app::App;
@@ -16,9 +17,9 @@ use crate::ledger::lots::total;
 use crate::ledger::{Account, Command, Credits, Place, UserEvent, UserId};
 
 /// The longest that a hold lasts, in seconds: 30 days.
-const HOLD_MAX_S: i64 = 30 * 24 * 3600;
+pub const HOLD_MAX_S: i64 = 30 * 24 * 3600;
 /// How long a hold lasts when nobody says, in seconds.
-const HOLD_DEFAULT_S: i64 = 3600;
+pub const HOLD_DEFAULT_S: i64 = 3600;
 
 /// What a hold asks.
 #[derive(Debug, Clone, Serialize)]
@@ -30,20 +31,28 @@ struct NewHold {
 }
 
 /// What a hold answers.
-#[derive(Debug, Clone, Serialize)]
-struct Placed {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Placed {
+    /// What it is captured and released by.
     hold_id: Place,
+    /// How many it sets aside.
     held_amount: Credits,
+    /// When it times out by itself.
+    #[schema(format = DateTime)]
     expires_at: String,
     #[serde(flatten)]
     left: Left,
 }
 
 /// The account after it, as holds show it.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Left {
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = HoldAccount)]
+pub struct Left {
+    /// Credits that are the user's after it, those set aside included.
     balance: Credits,
+    /// Credits set aside after it.
     held: Credits,
+    /// Credits that can be spent after it.
     available: i64,
 }
 
@@ -78,7 +87,7 @@ pub async fn hold(
     };
     fields.finish()?;
     let call = Call {
-        asked: Asked::new(format!("POST /v1/users/{user_id}/holds"), &asked)?,
+        asked: Asked::new(&format!("POST /v1/users/{user_id}/holds"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
@@ -110,11 +119,15 @@ struct Capture {
 }
 
 /// What a capture answers.
-#[derive(Debug, Clone, Serialize)]
-struct Captured {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Captured {
+    /// Its entry in the history.
     entry_id: Place,
+    /// The hold.
     hold_id: Place,
+    /// How many were used.
     captured: Credits,
+    /// How many were given up.
     released: Credits,
     #[serde(flatten)]
     left: Left,
@@ -141,7 +154,7 @@ pub async fn capture(
     let hold = placed(&app, hold_id).await?;
     let whose = hold.user_id.clone();
     let call = Call {
-        asked: Asked::new(format!("POST /v1/holds/{hold_id}/capture"), &asked)?,
+        asked: Asked::new(&format!("POST /v1/holds/{hold_id}/capture"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
@@ -172,10 +185,13 @@ pub async fn capture(
 struct Release {}
 
 /// What a release answers.
-#[derive(Debug, Clone, Serialize)]
-struct Released {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Released {
+    /// Its entry in the history.
     entry_id: Place,
+    /// The hold.
     hold_id: Place,
+    /// How many were given up.
     released: Credits,
     #[serde(flatten)]
     left: Left,
@@ -198,7 +214,7 @@ pub async fn release(
     let hold = placed(&app, hold_id).await?;
     let whose = hold.user_id.clone();
     let call = Call {
-        asked: Asked::new(format!("POST /v1/holds/{hold_id}/release"), &Release {})?,
+        asked: Asked::new(&format!("POST /v1/holds/{hold_id}/release"), &Release {})?,
         principal: caller.principal,
         key: caller.key,
     };

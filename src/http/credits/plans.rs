@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{NAME_MAX_CHARS, caller, fields, find, in_future};
 use crate::app::App;
@@ -23,13 +24,19 @@ struct Plan {
 }
 
 /// What a change of plan answers.
-#[derive(Debug, Clone, Serialize)]
-struct Planned {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Planned {
+    /// Whose.
     user_id: UserId,
+    /// The plan now.
     plan: String,
+    /// Whether it was another before.
     changed: bool,
+    /// What came with it.
     bonus_granted: Credits,
+    /// Credits that are the user's after it, those set aside included.
     balance: Credits,
+    /// Credits that can be spent after it.
     available: i64,
 }
 
@@ -59,7 +66,7 @@ pub async fn change_plan(
         return Err(invalid("bonus_expires_at", "needs bonus_credits, too"));
     }
     let call = Call {
-        asked: Asked::new(format!("PUT /v1/users/{user_id}/plan"), &asked)?,
+        asked: Asked::new(&format!("PUT /v1/users/{user_id}/plan"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };

@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{caller, fields, find};
 use crate::app::App;
@@ -23,17 +24,24 @@ struct Refer {
 }
 
 /// What a referral answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Referred {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Referred {
+    /// Who came.
     referred: Side,
+    /// Who recommended.
     referrer: Side,
 }
 
 /// What one side got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Side {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ReferralSide)]
+pub struct Side {
+    /// Who.
     user_id: UserId,
+    /// The entry in the history; `null`: it was rewarded before.
+    #[schema(required)]
     entry_id: Option<Place>,
+    /// How many credits.
     granted: Credits,
 }
 
@@ -88,7 +96,7 @@ pub async fn refer(
         referred_by: referrer.clone(),
     };
     let call = Call {
-        asked: Asked::new(format!("POST /v1/users/{user_id}/referral"), &asked)?,
+        asked: Asked::new(&format!("POST /v1/users/{user_id}/referral"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
@@ -105,7 +113,8 @@ pub async fn refer(
     let nothing = json!(Referred {
         referred: Side::nothing(user_id.clone()),
         referrer: Side::nothing(referrer.clone()),
-    });
+    })
+    .to_string();
     let answer = answering(StatusCode::OK, move |came| {
         Some(Referred {
             referred: Side::of(came, &user_id, &referrer),
@@ -113,6 +122,6 @@ pub async fn refer(
         })
     });
     let Answered { answer, hit } = answered(submit(&app, call.unit(wish, answer)).await?)?;
-    let hit = hit || answer.body == nothing.to_string();
+    let hit = hit || answer.body == nothing;
     Ok(Answered { answer, hit }.response())
 }

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{REASON_MAX_CHARS, caller, fields, find, note, place};
 use crate::app::App;
@@ -48,11 +49,15 @@ impl Spend {
 }
 
 /// What a spend answers.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Spent {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Spent {
+    /// Its entry in the history.
     entry_id: Place,
+    /// How many were spent; fewer than asked for only where `allow_partial` was sent.
     spent: Credits,
+    /// Credits that are the user's after it, those set aside included.
     balance: Credits,
+    /// Credits that can be spent after it.
     available: i64,
 }
 
@@ -84,16 +89,16 @@ pub async fn spend(
     let spend = Spend::take(&mut fields)?;
     fields.finish()?;
     let call = Call {
-        asked: Asked::new(format!("POST /v1/users/{user_id}/spends"), &spend)?,
+        asked: Asked::new(&format!("POST /v1/users/{user_id}/spends"), &spend)?,
         principal: caller.principal,
         key: caller.key,
     };
     let answer = answering(StatusCode::OK, |came| {
-        let (entry_id, spent) = find(came, |event| match event {
-            UserEvent::CreditsSpent(spent) => Some(spent),
+        let (entry_id, event) = find(came, |event| match event {
+            UserEvent::CreditsSpent(event) => Some(event),
             _ => None,
         })?;
-        Some(Spent::of(entry_id, spent))
+        Some(Spent::of(entry_id, event))
     });
     call.reply(&app, Ok(spend.command(user_id)), answer).await
 }
@@ -106,12 +111,17 @@ struct Reverse {
 }
 
 /// What a reversal answers.
-#[derive(Debug, Clone, Serialize)]
-struct Reversed {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Reversed {
+    /// Its entry in the history.
     entry_id: Place,
+    /// How many came back.
     reversed: Credits,
+    /// Credits that are the user's after it, those set aside included.
     balance: Credits,
+    /// Credits that can be spent after it.
     available: i64,
+    /// Credits owed after it: what comes back repays debt first.
     debt: Credits,
 }
 
@@ -138,7 +148,7 @@ pub async fn reverse(
     let (user_id, slices) = used(&app, entry_id).await?;
     let whose = user_id.clone();
     let call = Call {
-        asked: Asked::new(format!("POST /v1/spends/{entry_id}/reverse"), &asked)?,
+        asked: Asked::new(&format!("POST /v1/spends/{entry_id}/reverse"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };

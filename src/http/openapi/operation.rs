@@ -6,6 +6,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::SCHEMAS;
 use crate::http::Entry;
+use crate::http::idempotency::KEY_MAX_CHARS;
 use crate::http::page::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::http::problem::Code;
 
@@ -19,7 +20,7 @@ pub struct Operation {
     /// In a few words.
     pub(super) summary: &'static str,
     /// In more.
-    pub(super) description: &'static str,
+    pub(super) description: String,
     /// Those of the query and the headers.
     pub(super) parameters: Vec<Value>,
     /// What is sent.
@@ -42,9 +43,18 @@ pub fn post(path: &'static str, id: &'static str, summary: &'static str) -> Oper
     Operation::new("POST", path, id, summary)
 }
 
+/// A route that sets something.
+pub fn put(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Operation::new("PUT", path, id, summary)
+}
+
+/// A route that deletes.
+pub fn delete(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Operation::new("DELETE", path, id, summary)
+}
+
 impl Operation {
-    /// A route of any method.
-    pub fn new(
+    fn new(
         method: &'static str,
         path: &'static str,
         id: &'static str,
@@ -55,7 +65,7 @@ impl Operation {
             path,
             id,
             summary,
-            description: "",
+            description: String::new(),
             parameters: vec![],
             body: None,
             successes: Map::new(),
@@ -70,8 +80,8 @@ impl Operation {
     }
 
     /// What else there is to know, in Markdown.
-    pub fn about(mut self, description: &'static str) -> Self {
-        self.description = description;
+    pub fn about(mut self, description: impl Into<String>) -> Self {
+        self.description = description.into();
         self
     }
 
@@ -85,9 +95,27 @@ impl Operation {
         self.parameter("query", name, true, schema, description)
     }
 
-    /// A header that must be there.
-    pub fn needs_header(self, name: &str, schema: &Value, description: &str) -> Self {
-        self.parameter("header", name, true, schema, description)
+    /// Moves credits once for each key of the caller.
+    pub fn keyed(self) -> Self {
+        self.with_key(true).refuses(&[Code::IdempotencyKeyRequired])
+    }
+
+    /// As [`Operation::keyed`] where a key is sent.
+    pub fn may_be_keyed(self) -> Self {
+        self.with_key(false)
+    }
+
+    fn with_key(self, required: bool) -> Self {
+        let schema = json!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": KEY_MAX_CHARS,
+            "pattern": "^[!-~]+$",
+        });
+        let description = "The same on every try of one call. The first answer comes again, be it a success or a \
+                           refusal, with `Idempotency-Hit: true`. Keys live for ever and are the caller's own.";
+        self.parameter("header", "Idempotency-Key", required, &schema, description)
+            .refuses(&[Code::IdempotencyKeyReused])
     }
 
     fn parameter(
@@ -139,6 +167,25 @@ impl Operation {
         self
     }
 
+    /// What is sent, for example.
+    pub fn such_as(mut self, example: Value) -> Self {
+        if let Some(body) = &mut self.body {
+            body["content"]["application/json"]["example"] = example;
+        }
+        self
+    }
+
+    /// What may follow a success: a member of its answer is the path parameter of the same name of another route.
+    pub fn then(mut self, status: u16, id: &str, parameter: &str) -> Self {
+        if let Some(response) = self.successes.get_mut(&status.to_string()) {
+            response["links"][id] = json!({
+                "operationId": id,
+                "parameters": { parameter: format!("$response.body#/{parameter}") },
+            });
+        }
+        self
+    }
+
     /// A success with this type as its body.
     pub fn answers<T: ToSchema>(mut self, status: u16, description: &str) -> Self {
         let schema = self.name::<T>();
@@ -151,7 +198,7 @@ impl Operation {
         status: u16,
         description: &str,
     ) -> Self {
-        let schema = json!({ "oneOf": [self.name::<A>(), self.name::<B>()] });
+        let schema = json!({ "anyOf": [self.name::<A>(), self.name::<B>()] });
         self.success(status, description, "application/json", &schema)
     }
 

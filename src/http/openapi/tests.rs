@@ -62,6 +62,10 @@ fn every_code_is_described() {
     let mut described: BTreeSet<String> = BTreeSet::new();
     for (_, _, operation) in operations_of(&document) {
         for response in operation["responses"].as_object().unwrap().values() {
+            let response = match response["$ref"].as_str() {
+                Some(target) => document.pointer(&target[1..]).unwrap(),
+                None => response,
+            };
             let schema = &response["content"]["application/problem+json"]["schema"];
             let codes = schema["allOf"][1]["properties"]["code"]["enum"].as_array();
             described.extend(
@@ -92,7 +96,8 @@ fn every_schema_that_is_named_is_there() {
                 for (name, value) in members {
                     match value {
                         Value::String(target) if name == "$ref" => {
-                            found.insert(target.strip_prefix(SCHEMAS).unwrap().to_owned());
+                            let schema = target.strip_prefix(SCHEMAS);
+                            found.extend(schema.map(str::to_owned));
                         }
                         _ => names(value, found),
                     }

@@ -1,10 +1,12 @@
 //! The closed sets of words that answers are made of.
 
 use serde_json::Value;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
-use crate::ledger::Source;
 use crate::ledger::lots::LotKind;
+use crate::ledger::{Credits, Place, Source, UserId};
 use crate::provider::Providers;
 use crate::reads::OUTCOMES;
 
@@ -17,6 +19,43 @@ pub(super) const PURCHASE_STATUSES: [&str; 6] = [
     "lost",
     "merged",
 ];
+
+impl PartialSchema for Credits {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Integer))
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(0))
+            .maximum(Some(Self::MAX))
+            .description(Some("A number of credits."));
+        Schema::Object(object.build()).into()
+    }
+}
+
+impl ToSchema for Credits {}
+
+impl PartialSchema for Place {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .pattern(Some("^[0-9]+-[0-9]+$"))
+            .description(Some("A place in the log: `<shard>-<position>`."));
+        Schema::Object(object.build()).into()
+    }
+}
+
+impl ToSchema for Place {}
+
+impl PartialSchema for UserId {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .description(Some("The subject of the identity provider."));
+        Schema::Object(object.build()).into()
+    }
+}
+
+impl ToSchema for UserId {}
 
 fn word<const N: usize>(words: [&str; N], description: &str) -> Schema {
     let object = ObjectBuilder::new()
