@@ -82,9 +82,12 @@ impl Reads {
                 newest: true,
             }) => {
                 let user = settle(&snapshot, &statements, user_id, at.timestamp()).await?;
-                user.map(|(user, _)| of_account(user.account, sequence))
+                let moved = account_after(&snapshot, user_id, sequence).await?;
+                user.map(|(user, _)| of_account(user.account, moved.version))
             }
-            Some(Last { sequence, .. }) => account_after(&snapshot, user_id, sequence).await?,
+            Some(Last { sequence, .. }) => {
+                Some(account_after(&snapshot, user_id, sequence).await?)
+            }
         };
         snapshot.commit().await?;
         Ok(stored)
@@ -94,7 +97,7 @@ impl Reads {
 /// The last event of a stream that is true at a time.
 struct Last {
     sequence: i64,
-    /// Nothing was recorded after it.
+    /// No credits moved after it.
     newest: bool,
 }
 
@@ -109,28 +112,29 @@ async fn last_before(
     let Some(row) = snapshot.query_opt(&statement, &[&user_id, &at]).await? else {
         return Ok(None);
     };
-    let (mut sequence, version): (i64, i64) = (row.try_get("sequence")?, row.try_get("version")?);
+    let mut sequence: i64 = row.try_get("sequence")?;
+    let mut seen = sequence;
     let sql = include_str!("sql/select_next_events.sql");
     let statement = snapshot.prepare_cached(sql).await?;
-    loop {
+    let newest = 'behind: loop {
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-            [&user_id, &sequence, &NEXT_EVENTS];
+            [&user_id, &seen, &NEXT_EVENTS];
         let rows = snapshot.query(&statement, &params).await?;
-        let before = sequence;
+        if rows.is_empty() {
+            break true;
+        }
         for row in &rows {
-            if settled_at_s(&event(row)?).is_none_or(|at_s| at_s > at.timestamp()) {
-                break;
+            let event = event(row)?;
+            seen = row.try_get("sequence")?;
+            match settled_at_s(&event) {
+                Some(at_s) if at_s <= at.timestamp() => sequence = seen,
+                // A new profile says nothing of what ended before it.
+                None if event.movement().is_none() => {}
+                _ => break 'behind false,
             }
-            sequence = row.try_get("sequence")?;
         }
-        if sequence == before {
-            break;
-        }
-    }
-    Ok((sequence > 0).then_some(Last {
-        sequence,
-        newest: sequence == version,
-    }))
+    };
+    Ok((sequence > 0).then_some(Last { sequence, newest }))
 }
 
 /// When it was so what an event writes down; `None`: it was so when it was recorded.
@@ -147,20 +151,20 @@ async fn account_after(
     snapshot: &Transaction<'_>,
     user_id: &str,
     sequence: i64,
-) -> Result<Option<BalanceRow>, ReadError> {
+) -> Result<BalanceRow, ReadError> {
     let sql = include_str!("sql/select_last_movement.sql");
     let statement = snapshot.prepare_cached(sql).await?;
     let Some(row) = snapshot
         .query_opt(&statement, &[&user_id, &sequence])
         .await?
     else {
-        return Ok(Some(BalanceRow::default()));
+        return Ok(BalanceRow::default());
     };
     let account = event(&row)?.movement().map(|movement| movement.account);
-    Ok(Some(of_account(
+    Ok(of_account(
         account.unwrap_or_default(),
         row.try_get("sequence")?,
-    )))
+    ))
 }
 
 /// A user's state as it is at a time that is not past, and the version of what is stored.

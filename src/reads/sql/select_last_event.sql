@@ -18,4 +18,4 @@ with recursive stream as (
                  and e.sequence = middle and e.shard = stream.shard
    where low < high
 )
-select low as sequence, version from search cross join stream where low = high
+select low as sequence from search where low = high
