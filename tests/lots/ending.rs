@@ -40,7 +40,9 @@ async fn seen(app: &TestApp) -> [i64; 5] {
 
 /// Both instances see the same at a time.
 async fn seen_at(apps: &[TestApp], at: DateTime<Utc>) -> [i64; 5] {
-    apps.iter().for_each(|app| app.stop_clock(at));
+    for app in apps {
+        app.stop_clock(at);
+    }
     let seen_by = join_all(apps.iter().map(seen)).await;
     assert!(seen_by.iter().all(|one| *one == seen_by[0]), "{seen_by:?}");
     seen_by[0]
