@@ -13,6 +13,7 @@ test: postgres sdks schemathesis
 
 bench: postgres
 	cargo bench --locked --bench webhooks
+	cargo bench --locked --bench spend
 
 postgres:
 	@.ci/install-postgres

@@ -1,13 +1,17 @@
 //! Users as the product's backend looks them up, lists and deletes them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{SecondsFormat, TimeDelta};
+use credit_ledger::config::Config;
 use credit_ledger::ledger::Source;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
-use crate::support::app::{AUDIT_KEY, Answer, SERVICE_KEY, answer};
+use crate::support::app::{AUDIT_KEY, Answer, Options, SERVICE_KEY, answer};
 use crate::support::deliveries::{captured, created, deleted, payment, updated, user};
 
 async fn sign_up(app: &TestApp, user_id: &str) {
@@ -18,6 +22,13 @@ async fn sign_up(app: &TestApp, user_id: &str) {
 
 async fn delete(app: &TestApp, user_id: &str) -> Answer {
     let request = app.request(Method::DELETE, &format!("/v1/users/{user_id}"));
+    answer(request.bearer_auth(SERVICE_KEY)).await
+}
+
+/// A POST of the backend about `user_1`.
+async fn write(app: &TestApp, what: &str, body: &Value) -> Answer {
+    let request = app.request(Method::POST, &format!("/v1/users/user_1/{what}"));
+    let request = request.header("idempotency-key", what).json(body);
     answer(request.bearer_auth(SERVICE_KEY)).await
 }
 
@@ -47,6 +58,42 @@ async fn a_user_in_a_list_is_shown_as_alone() {
         let expected = json!({"items": [alone], "next_cursor": null});
         assert_eq!(list.body, expected, "{query}");
     }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_past_balance_knows_what_ended_although_only_a_profile_changed_since() {
+    let unattended = |config: &mut Config| config.upkeep_every = Duration::from_hours(1);
+    let app = TestApp::start_with(Options {
+        configure: Arc::new(unattended),
+        ..Options::default()
+    })
+    .await;
+    sign_up(&app, "user_1").await;
+    let ends_at = (app.now() + TimeDelta::seconds(60)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let grant = json!({"amount": 100, "reason": "a present", "expires_at": ends_at});
+    write(&app, "grants", &grant)
+        .await
+        .assert_has(200, &json!({"balance": 120}));
+    app.move_clock(TimeDelta::seconds(120));
+    let between = (app.now() - TimeDelta::seconds(30)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let mut news = user("user_1");
+    news.updated_at += TimeDelta::seconds(1);
+    app.deliver(Source::Clerk, &updated(&news))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    let then = async || {
+        let balance = format!("/v1/users/user_1/balance?at={between}");
+        app.get(&balance).await
+    };
+    then()
+        .await
+        .assert_has(200, &json!({"balance": 20, "version": 3}));
+    // The next command writes down what ended, behind the profile.
+    write(&app, "spends", &json!({"amount": 5}))
+        .await
+        .assert_has(200, &json!({"balance": 15}));
+    then().await.assert_has(200, &json!({"balance": 20}));
     app.stop().await;
 }
 

@@ -15,9 +15,8 @@ use credit_ledger::ledger::{Command, Salt};
 use credit_ledger::provider::razorpay::Razorpay;
 use credit_ledger::provider::{Delivery, Headers, Provider as _, Rules, Translated};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
-use super::running::Running;
+use super::running::{self, Running};
 
 /// A verified payment.
 pub struct Payment {
@@ -74,18 +73,7 @@ pub fn start<R: Record>(config: Config, record: R) -> anyhow::Result<Running> {
     .disable_signals()
     .listen(listener)?
     .run();
-    let handle = server.handle();
-    let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(async move {
-        let _ = stopped.await;
-        handle.stop(true).await;
-    });
-    let serving = tokio::spawn(async move { Ok(server.await?) });
-    Ok(Running {
-        address,
-        stop,
-        serving,
-    })
+    Ok(running::other(address, server))
 }
 
 async fn receive<R: Record>(

@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use super::load::Requests;
+
 /// Users that the payments are spread over.
 const USERS: u64 = 100_000;
 /// What the webhook is signed with.
@@ -58,12 +60,12 @@ impl Deliveries {
             body: Vec::new(),
         })
     }
+}
 
-    /// Puts the next request into an empty buffer.
-    ///
-    /// # Errors
-    /// Never: writing to memory does not fail.
-    pub fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<()> {
+impl Requests for Deliveries {
+    const ANSWERED: &'static str = "\"recorded\"";
+
+    fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<()> {
         let number = self.next;
         self.next += 1;
         let user = scramble(number) % USERS;

@@ -4,13 +4,22 @@
 //! measured and what is not. Ends with 1 when any answer is wrong or anything that was acknowledged is not there.
 
 mod baseline;
+#[path = "../common/cell.rs"]
+mod cell;
+#[path = "../common/conditions.rs"]
+mod conditions;
 mod delivery;
+#[path = "../common/load.rs"]
 mod load;
+#[path = "../common/machine.rs"]
 mod machine;
 mod ours;
+#[path = "../common/processor.rs"]
 mod processor;
 mod report;
+#[path = "../common/running.rs"]
 mod running;
+#[path = "../common/server.rs"]
 mod server;
 mod single_tx;
 mod stock;
@@ -22,8 +31,10 @@ use anyhow::ensure;
 use clap::Parser;
 use credit_ledger::postgres::{Database, install_crypto_provider};
 
-use load::Load;
-use report::{Cell, Report, System};
+use cell::Cell;
+use delivery::Deliveries;
+use load::{Load, seconds};
+use report::{Report, System};
 use running::Running;
 use server::Server;
 use single_tx::SingleTx;
@@ -80,13 +91,6 @@ impl Arguments {
     fn single_tx_pool(&self) -> u16 {
         self.single_tx_pool
             .unwrap_or(if self.commit_delay { 32 } else { 8 })
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("must be 0.1 to 3600".to_owned()),
     }
 }
 
@@ -167,7 +171,7 @@ async fn start(
 ) -> anyhow::Result<Running> {
     let config = ours::config(server.folder(), database.name())?;
     match system {
-        System::Ours => ours::start(config).await,
+        System::Ours => running::service(config).await,
         System::Stock => {
             let connections = u32::from(arguments.stock_pool());
             baseline::start(config, Stock::open(database, connections).await?)
@@ -195,11 +199,11 @@ async fn measure_system(
             connections,
             warm_up: Duration::from_secs_f64(arguments.warm_up),
             measured: Duration::from_secs_f64(arguments.seconds),
-            // Requests count from 0; those of a failed run may be more than were acknowledged, but then all is over.
-            first: acknowledged,
         };
+        // Requests count from 0; those of a failed run may be more than were acknowledged, but then all is over.
+        let deliveries = Deliveries::new(running.address, acknowledged)?;
         let before = processor::used(server.folder());
-        let measured = tokio::task::spawn_blocking(move || load::run(load)).await??;
+        let measured = tokio::task::spawn_blocking(move || load::run(load, deliveries)).await??;
         let cell = Cell::new(measured, before, processor::used(server.folder()));
         acknowledged += cell.measured.acknowledged;
         let found = server::count(database, found_sql(system)).await?;
@@ -240,31 +244,9 @@ const fn found_sql(system: System) -> &'static str {
     }
 }
 
+/// What the figures were taken on, and how.
 async fn print_conditions(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
-    let folder = server.folder().to_owned();
-    let disk = tokio::task::spawn_blocking(move || machine::probe_disk(&folder)).await??;
-    let settings: Vec<String> = server
-        .settings()
-        .await?
-        .iter()
-        .map(|(name, value)| format!("{name} = {value}"))
-        .collect();
-    println!(
-        "commit: {}",
-        machine::commit().as_deref().unwrap_or("unknown")
-    );
-    println!(
-        "machine: {}; load average {}",
-        machine::describe(),
-        machine::load_average()
-    );
-    println!("PostgreSQL: {}", settings.join(", "));
-    println!(
-        "disk: 8 KiB + fdatasync: p50 {:.3} ms, p99 {:.3} ms ({} times)",
-        disk.p50.as_secs_f64() * 1e3,
-        disk.p99.as_secs_f64() * 1e3,
-        disk.times
-    );
+    conditions::print(server).await?;
     println!(
         "run: {} rounds, {} s each after {} s; pools: (a) {}, (b) {}\n",
         arguments.rounds,

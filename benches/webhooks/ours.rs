@@ -1,14 +1,11 @@
-//! This service: one instance, default settings.
+//! The settings of all three systems: those of one instance of this service, as it comes.
 
 use std::path::{Path, PathBuf};
 
-use credit_ledger::app::{Application, system_clock};
 use credit_ledger::config::Config;
 use credit_ledger::postgres::DatabaseSettings;
-use tokio::sync::oneshot;
 
 use super::delivery::SECRET;
-use super::running::Running;
 
 /// Settings of all three systems: defaults, a webhook secret, one thing to buy.
 pub fn config(folder: &Path, database: &str) -> anyhow::Result<Config> {
@@ -29,22 +26,4 @@ pub fn config(folder: &Path, database: &str) -> anyhow::Result<Config> {
         ..config.database
     };
     Ok(config)
-}
-
-/// Starts it on a database.
-pub async fn start(config: Config) -> anyhow::Result<Running> {
-    let application = Application::build(config, system_clock()).await?;
-    let address = application.address();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(async move {
-        let stopped = async {
-            let _ = stopped.await;
-        };
-        Ok(application.run_until(stopped).await?)
-    });
-    Ok(Running {
-        address,
-        stop,
-        serving,
-    })
 }

@@ -61,7 +61,7 @@ impl Server {
     /// Names and values of the settings that matter.
     pub async fn settings(&self) -> anyhow::Result<Vec<(String, String)>> {
         let client = self.connect().await?;
-        let rows = client.query(include_str!("sql/settings.sql"), &[]).await?;
+        let rows = client.query(include_str!("settings.sql"), &[]).await?;
         let settings = rows.iter().map(|row| (row.get("name"), row.get("value")));
         Ok(settings.collect())
     }
@@ -87,11 +87,11 @@ impl Server {
     }
 }
 
-/// How many payments a database holds.
+/// What a database holds.
 pub struct Found {
-    /// In the history.
+    /// Requests in the history.
     pub recorded: u64,
-    /// In the balances.
+    /// Requests in the balances.
     pub in_balances: u64,
 }
 

@@ -1,7 +1,7 @@
-//! The load: some connections, each sending its next delivery when the last one is answered.
+//! The load: some connections, each sending its next request when the last one is answered.
 //!
 //! HTTP/1.1 by hand, kept alive, on one thread of its own, so that it costs little beside what is measured. Any answer
-//! but `200` with `recorded` ends the run.
+//! but `200` with the expected text ends the run.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -14,15 +14,25 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::delivery::Deliveries;
-
 /// The slowest answer that is told apart from slower ones.
 const LATENCY_MAX_US: u64 = 60_000_000;
 /// How long after the end the last answers may come.
 const LAST_ANSWERS: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// What to send.
+/// What is sent, one request after the other.
+pub trait Requests: 'static {
+    /// What every answer has in it.
+    const ANSWERED: &'static str;
+
+    /// Puts the next request, head and body, into an empty buffer.
+    ///
+    /// # Errors
+    /// Never: writing to memory does not fail.
+    fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<()>;
+}
+
+/// How to send it.
 #[derive(Clone, Copy)]
 pub struct Load {
     /// Where to.
@@ -33,8 +43,6 @@ pub struct Load {
     pub warm_up: Duration,
     /// How long it counts.
     pub measured: Duration,
-    /// The number of the first payment; no payment is sent twice to one database.
-    pub first: u64,
 }
 
 /// What came of it.
@@ -51,11 +59,11 @@ pub struct Measured {
     pub generator: Duration,
 }
 
-struct Shared {
+struct Shared<R> {
     load: Load,
     begin: Instant,
     end: Instant,
-    deliveries: RefCell<Deliveries>,
+    requests: RefCell<R>,
     latencies_us: RefCell<Histogram<u64>>,
     acknowledged: Cell<u64>,
     in_time: Cell<u64>,
@@ -65,7 +73,7 @@ struct Shared {
 ///
 /// # Errors
 /// On the first answer that is not what it must be.
-pub fn run(load: Load) -> anyhow::Result<Measured> {
+pub fn run<R: Requests>(load: Load, requests: R) -> anyhow::Result<Measured> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -74,7 +82,7 @@ pub fn run(load: Load) -> anyhow::Result<Measured> {
         load,
         begin,
         end: begin + load.measured,
-        deliveries: RefCell::new(Deliveries::new(load.address, load.first)?),
+        requests: RefCell::new(requests),
         latencies_us: RefCell::new(Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?),
         acknowledged: Cell::new(0),
         in_time: Cell::new(0),
@@ -98,7 +106,7 @@ pub fn run(load: Load) -> anyhow::Result<Measured> {
     })
 }
 
-async fn run_connections(shared: Rc<Shared>) -> anyhow::Result<()> {
+async fn run_connections<R: Requests>(shared: Rc<Shared<R>>) -> anyhow::Result<()> {
     let mut connections = JoinSet::new();
     for _ in 0..shared.load.connections {
         connections.spawn_local(connection(Rc::clone(&shared)));
@@ -109,7 +117,7 @@ async fn run_connections(shared: Rc<Shared>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn connection(shared: Rc<Shared>) -> anyhow::Result<()> {
+async fn connection<R: Requests>(shared: Rc<Shared<R>>) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(shared.load.address).await?;
     stream.set_nodelay(true)?;
     let (mut request, mut answer) = (Vec::new(), Vec::new());
@@ -118,10 +126,10 @@ async fn connection(shared: Rc<Shared>) -> anyhow::Result<()> {
             return Ok(());
         }
         request.clear();
-        shared.deliveries.borrow_mut().write_next(&mut request)?;
+        shared.requests.borrow_mut().write_next(&mut request)?;
         let sent = Instant::now();
         stream.write_all(&request).await?;
-        read_answer(&mut stream, &mut answer).await?;
+        read_answer(&mut stream, &mut answer, R::ANSWERED).await?;
         let answered = Instant::now();
         shared.acknowledged.set(shared.acknowledged.get() + 1);
         if (shared.begin..shared.end).contains(&answered) {
@@ -136,7 +144,11 @@ async fn connection(shared: Rc<Shared>) -> anyhow::Result<()> {
 }
 
 /// Reads one answer and checks it.
-async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Result<()> {
+async fn read_answer(
+    stream: &mut TcpStream,
+    answer: &mut Vec<u8>,
+    expected: &str,
+) -> anyhow::Result<()> {
     answer.clear();
     loop {
         if let Some(length) = answer_length(answer)?
@@ -151,8 +163,8 @@ async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Re
         );
     }
     let text = String::from_utf8_lossy(answer);
-    if !text.starts_with("HTTP/1.1 200 ") || !text.contains("\"recorded\"") {
-        bail!("not recorded: {text}");
+    if !text.starts_with("HTTP/1.1 200 ") || !text.contains(expected) {
+        bail!("not as expected: {text}");
     }
     Ok(())
 }
@@ -179,6 +191,17 @@ fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let first = text.split_whitespace().next();
     Duration::from_nanos(first.and_then(|ns| ns.parse().ok()).unwrap_or(0))
+}
+
+/// Seconds on the command line.
+///
+/// # Errors
+/// For what is no number of seconds, or a senseless one.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("must be 0.1 to 3600".to_owned()),
+    }
 }
 
 #[expect(
