@@ -330,7 +330,7 @@ async fn a_query_that_is_not_read_is_refused() {
             Access::Session => &session,
             _ => ADMIN_KEY,
         };
-        for query in ["at=2001-01-01T00:00:00Z", "a", "x=1&x=2", "%FF=%FF"] {
+        for query in ["since=2001-01-01T00:00:00Z", "a", "x=1&x=2", "%FF=%FF"] {
             let request = app.request(entry.method.parse().unwrap(), &format!("{path}?{query}"));
             let answer = answer(request.bearer_auth(token).body("{}")).await;
             let what = format!("{path}?{query}");
