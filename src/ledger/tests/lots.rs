@@ -381,7 +381,9 @@ fn thousands_of_holds_that_time_out_at_once_are_settled_soon() {
     let mut user = User::default();
     let act = |user: &mut User, command: &UserCommand| {
         let events = user.decide(command).unwrap();
-        events.iter().for_each(|event| user.evolve(event));
+        for event in &events {
+            user.evolve(event);
+        }
         events
     };
     let grant = UserCommand::Grant(GrantCredits {
@@ -403,15 +405,15 @@ fn thousands_of_holds_that_time_out_at_once_are_settled_soon() {
     let mut holds = Vec::new();
     for position in 0..HOLDS {
         let mut events = act(&mut user, &hold);
-        let Some(UserEvent::CreditsHeld(held)) = events.pop() else {
+        let Some(UserEvent::CreditsHeld(event)) = events.pop() else {
             panic!("no hold");
         };
         holds.push(Hold {
             hold_id: Place { shard: 0, position },
             user_id: self::user(),
-            slices: held.slices,
-            times_out_at_s: held.times_out_at_s,
-            note: held.note,
+            slices: event.slices,
+            times_out_at_s: event.times_out_at_s,
+            note: event.note,
         });
     }
     let wanted = Wanted {
