@@ -180,11 +180,16 @@ async fn the_readme_shows_the_answers_as_they_are() {
     assert_eq!(shown("{\"user_id\""), members(&me.body));
     let page = app.get("/v1/users/user_1/entries?limit=1").await;
     assert_eq!(shown("{\"items\""), members(&page.body));
+    app.spend("user_1", 30).await.assert_ok(&json!({}));
+    let spent = app.get("/v1/users/user_1/entries?limit=1").await.body["items"][0].clone();
     let readme = include_str!("../README.md");
-    let begin = readme.find("{\"entry_id\"").unwrap();
-    let end = begin + readme[begin..].find('}').unwrap();
-    let entry: Value = serde_json::from_str(&readme[begin..=end]).unwrap();
-    assert_eq!(members(&entry), members(&page.body["items"][0]));
+    let line = readme.lines().find(|line| line.starts_with("{\"items\""));
+    let entry = &serde_json::from_str::<Value>(line.unwrap()).unwrap()["items"][0];
+    assert_eq!(members(entry), members(&spent));
+    assert_eq!(members(&entry["slices"][0]), members(&spent["slices"][0]));
+    for name in ["type", "delta", "source", "provider_event_id", "about"] {
+        assert_eq!(entry[name], spent[name], "{name}");
+    }
     app.stop().await;
 }
 
@@ -314,6 +319,10 @@ async fn entries_and_purchases_are_the_same_to_the_user_and_the_backend() {
                 "purchase_id": id,
                 "source": "razorpay",
                 "provider_event_id": capture.headers[1].1,
+                "about": null,
+                "reason": null,
+                "reference": null,
+                "slices": [],
             }),
             json!({
                 "type": "SignupBonusGranted",
@@ -322,6 +331,10 @@ async fn entries_and_purchases_are_the_same_to_the_user_and_the_backend() {
                 "purchase_id": null,
                 "source": "clerk",
                 "provider_event_id": sign_up.headers[0].1,
+                "about": null,
+                "reason": null,
+                "reference": null,
+                "slices": [],
             }),
         ]
     );
