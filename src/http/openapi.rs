@@ -1,6 +1,6 @@
 //! The description of the API, OpenAPI 3.1: made from the URL map, the problem codes and the types of the answers.
 //!
-//! [`operations`] says of each line of the URL map what it takes and answers; what follows from the line itself (who may
+//! `operations` says of each line of the URL map what it takes and answers; what follows from the line itself (who may
 //! ask, its path's parameters, the problems that any such route has) is added here. Must never describe a route that is
 //! not in the map: what is described is looked up there, and a test compares both.
 
