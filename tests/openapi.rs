@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use credit_ledger::http::openapi;
-use credit_ledger::ledger::Source;
+use credit_ledger::ledger::{Credits, Source};
 use credit_ledger::provider::sample;
 use serde_json::json;
 use tokio::process::Command;
@@ -31,11 +32,23 @@ fn schemathesis() -> Option<PathBuf> {
     None
 }
 
+/// Settings with which every route has something to do.
+fn rewarding() -> Options {
+    let some = Credits::new(5).unwrap();
+    Options {
+        configure: Arc::new(move |config| {
+            config.referral.referred_credits = some;
+            config.referral.referrer_credits = some;
+        }),
+        ..Options::default()
+    }
+}
+
 /// The user, the delivery and the purchase that the description has as examples; who has the session is somebody else,
 /// whom nobody deletes.
 async fn with_examples(app: &TestApp) {
     let mut paid = payment(Some("user_2abc"));
-    paid.payment_id = "pay_2abc".to_owned();
+    "pay_2abc".clone_into(&mut paid.payment_id);
     let sign_up = sample::clerk_user_created(&user("user_2abc"));
     for (source, delivery) in [
         (Source::Clerk, clerk("msg_2abc", sign_up.to_string())),
@@ -53,7 +66,7 @@ async fn the_service_does_what_its_description_says() {
     let Some(program) = schemathesis() else {
         return;
     };
-    let app = TestApp::start_with(Options::default()).await;
+    let app = TestApp::start_with(rewarding()).await;
     with_examples(&app).await;
     let session = MINT
         .clerk_token("user_session", ISSUER, None, app.now(), SESSION_TTL_S)

@@ -86,9 +86,8 @@ async fn a_past_balance_knows_what_ended_although_only_a_profile_changed_since()
         let balance = format!("/v1/users/user_1/balance?at={between}");
         app.get(&balance).await
     };
-    // The news may have woken upkeep, which writes down what ended: it makes no difference.
     then().await.assert_has(200, &json!({"balance": 20}));
-    // The next command writes down what ended, behind the profile.
+    // Whoever comes first, upkeep or the next command, writes down what ended, behind the profile.
     write(&app, "spends", &json!({"amount": 5}))
         .await
         .assert_has(200, &json!({"balance": 15}));

@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::IsolationLevel;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{IsolationLevel, Row};
 
 use super::settled::settle;
 use super::{ReadError, Reads};
 use crate::ledger::lots::Lot;
 use crate::store::rows::{self, RowStatements};
+
+const ORIGINS: &str = include_str!("sql/select_origins.sql");
 
 /// A lot with credits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +72,10 @@ impl Reads {
         lots.sort_by_key(|lot| std::cmp::Reverse(lot.id));
         lots.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let ids: Vec<i64> = lots.iter().map(|lot| lot.id).collect();
-        let mut origins = origins(&snapshot, user_id, &ids).await?;
+        let statement = snapshot.prepare_cached(ORIGINS).await?;
+        let origins = snapshot.query(&statement, &[&user_id, &ids]).await?;
+        let origins: Result<HashMap<_, _>, _> = origins.iter().map(origin).collect();
+        let mut origins = origins?;
         snapshot.commit().await?;
         let row = |lot: Lot| LotRow {
             origin: origins.remove(&lot.id),
@@ -78,26 +83,28 @@ impl Reads {
         };
         Ok(lots.into_iter().map(row).collect())
     }
+
+    /// The entries of a user that lots came with. They never change.
+    pub async fn origins(
+        &self,
+        user_id: &str,
+        lots: &[i64],
+    ) -> Result<HashMap<i64, OriginRow>, ReadError> {
+        if lots.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = self.query(ORIGINS, &[&user_id, &lots]).await?;
+        rows.iter().map(origin).collect()
+    }
 }
 
-async fn origins(
-    snapshot: &deadpool_postgres::Transaction<'_>,
-    user_id: &str,
-    ids: &[i64],
-) -> Result<HashMap<i64, OriginRow>, ReadError> {
-    let statement = snapshot
-        .prepare_cached(include_str!("sql/select_origins.sql"))
-        .await?;
-    let mut origins = HashMap::with_capacity(ids.len());
-    for row in snapshot.query(&statement, &[&user_id, &ids]).await? {
-        let origin = OriginRow {
-            shard: row.try_get("shard")?,
-            position: row.try_get("position")?,
-            source: row.try_get("source")?,
-            provider_event_id: row.try_get("provider_event_id")?,
-            recorded_at: row.try_get("recorded_at")?,
-        };
-        origins.insert(row.try_get("sequence")?, origin);
-    }
-    Ok(origins)
+fn origin(row: &Row) -> Result<(i64, OriginRow), ReadError> {
+    let origin = OriginRow {
+        shard: row.try_get("shard")?,
+        position: row.try_get("position")?,
+        source: row.try_get("source")?,
+        provider_event_id: row.try_get("provider_event_id")?,
+        recorded_at: row.try_get("recorded_at")?,
+    };
+    Ok((row.try_get("sequence")?, origin))
 }

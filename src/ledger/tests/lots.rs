@@ -1,12 +1,15 @@
 //! Tests of [`crate::ledger::lots`] and of what moves credits between lots, over a store that keeps most of them as rows.
 
+use std::time::{Duration, Instant};
+
 use super::order::{capture, dispute, refund};
 use super::stored::Stored;
 use crate::ledger::command::{
-    DisputeStanding, GrantCredits, HoldCredits, ReverseSpend, SpendCredits,
+    DisputeStanding, GrantCredits, Hold, HoldCredits, ReverseSpend, SpendCredits,
 };
 use crate::ledger::event::{Note, UserEvent};
-use crate::ledger::lots::{LotKind, PRIORITY_DEFAULT, Slice};
+use crate::ledger::lots::{LotKind, PRIORITY_DEFAULT, Slice, Wanted};
+use crate::ledger::user::{ReadRows, User, UserCommand};
 use crate::ledger::{
     Account, Command, Credits, Event, LedgerError, Place, Settlement, StreamId, UserId,
 };
@@ -369,6 +372,64 @@ fn many_holds_time_out_in_few_rounds() {
     assert!(history.stored.rounds <= 2, "{}", history.stored.rounds);
     assert_eq!(history.stored.look(&user()).account, history.account());
     assert_eq!(history.account().available(), 90);
+}
+
+/// The database ends a transaction that is left alone for 3 s.
+#[test]
+fn thousands_of_holds_that_time_out_at_once_are_settled_soon() {
+    const HOLDS: i64 = 20_000;
+    let mut user = User::default();
+    let act = |user: &mut User, command: &UserCommand| {
+        let events = user.decide(command).unwrap();
+        for event in &events {
+            user.evolve(event);
+        }
+        events
+    };
+    let grant = UserCommand::Grant(GrantCredits {
+        user_id: self::user(),
+        credits: credits(HOLDS),
+        kind: LotKind::Bonus,
+        priority: PRIORITY_DEFAULT,
+        expires_at_s: None,
+        reason: "because".to_owned(),
+        actor: "somebody".to_owned(),
+    });
+    act(&mut user, &grant);
+    let hold = UserCommand::Hold(HoldCredits {
+        user_id: self::user(),
+        credits: credits(1),
+        times_out_at_s: 100,
+        note: Note::default(),
+    });
+    let mut holds = Vec::new();
+    for position in 0..HOLDS {
+        let mut events = act(&mut user, &hold);
+        let Some(UserEvent::CreditsHeld(event)) = events.pop() else {
+            panic!("no hold");
+        };
+        holds.push(Hold {
+            hold_id: Place { shard: 0, position },
+            user_id: self::user(),
+            slices: event.slices,
+            times_out_at_s: event.times_out_at_s,
+            note: event.note,
+        });
+    }
+    let wanted = Wanted {
+        due_until_s: Some(100),
+        ..Wanted::default()
+    };
+    let read = ReadRows {
+        holds,
+        ..ReadRows::default()
+    };
+    user.take_in(&wanted, read);
+    let started = Instant::now();
+    let events = act(&mut user, &UserCommand::Settle { at_s: 100 });
+    assert!(started.elapsed() < Duration::from_secs(3));
+    assert_eq!(events.len(), 20_000);
+    assert_eq!((user.account.available(), user.due_at_s()), (HOLDS, None));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tests of the rules: given events, when a command, then events; and properties of whole lives.
 
 mod decision;
+mod ending;
 mod event;
 mod lots;
 mod model;

@@ -2,6 +2,8 @@
 //!
 //! The holds themselves are rows. The time kept here is a bound and no fact: no hold times out before it.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::LedgerError;
@@ -24,7 +26,8 @@ pub(super) struct OpenHolds {
 struct Read {
     /// All that time out until then are here.
     until_s: i64,
-    holds: Vec<Hold>,
+    /// In the order in which they time out: so they are settled, and thousands may be due at once.
+    holds: VecDeque<Hold>,
     /// None of the others times out before this.
     after_s: Option<i64>,
 }
@@ -65,19 +68,19 @@ impl OpenHolds {
     /// The holds that timed out until then, of those that were read.
     pub(super) fn timed_out(&self, until_s: i64) -> impl Iterator<Item = &Hold> {
         let read = self.read.iter().flat_map(|read| &read.holds);
-        read.filter(move |hold| hold.times_out_at_s <= until_s)
+        read.take_while(move |hold| hold.times_out_at_s <= until_s)
     }
 
     /// The one of them that did so first.
     pub(super) fn first_timed_out(&self, until_s: i64) -> Option<&Hold> {
-        self.timed_out(until_s)
-            .min_by_key(|hold| (hold.times_out_at_s, hold.hold_id))
+        self.timed_out(until_s).next()
     }
 
-    pub(super) fn take_in(&mut self, until_s: i64, holds: Vec<Hold>, after_s: Option<i64>) {
+    pub(super) fn take_in(&mut self, until_s: i64, mut holds: Vec<Hold>, after_s: Option<i64>) {
+        holds.sort_by_key(|hold| (hold.times_out_at_s, hold.hold_id));
         self.read = Some(Read {
             until_s,
-            holds,
+            holds: holds.into(),
             after_s,
         });
         self.bound();
@@ -98,7 +101,8 @@ impl OpenHolds {
 
     pub(super) fn settled(&mut self, hold_id: Place) {
         if let Some(read) = &mut self.read {
-            read.holds.retain(|hold| hold.hold_id != hold_id);
+            let index = read.holds.iter().position(|hold| hold.hold_id == hold_id);
+            index.and_then(|index| read.holds.remove(index));
         }
         self.bound();
     }
@@ -109,8 +113,8 @@ impl OpenHolds {
 
     fn bound(&mut self) {
         if let Some(read) = &self.read {
-            let times = read.holds.iter().map(|hold| hold.times_out_at_s);
-            self.due_at_s = times.chain(read.after_s).min();
+            let first = read.holds.front().map(|hold| hold.times_out_at_s);
+            self.due_at_s = [first, read.after_s].into_iter().flatten().min();
         }
     }
 }
