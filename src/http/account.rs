@@ -1,5 +1,7 @@
 //! How users, accounts, movements and purchases are shown. One shape for the user's own view and for the backend's.
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -156,16 +158,43 @@ pub struct EntrySlice {
     /// The purchase that they are of.
     #[schema(required)]
     purchase_id: Option<String>,
+    /// The entry that the lot came with; null only while the list of entries is being made again.
+    #[schema(required)]
+    entry_id: Option<String>,
+    /// The provider's event behind that entry.
+    #[schema(required)]
+    provider_event_id: Option<String>,
 }
 
 /// A page of a user's movements.
 pub async fn entries(app: &App, user_id: &str, page: &Page<i64>) -> Result<List<Entry>, Problem> {
     let before = page.cursor.unwrap_or(i64::MAX);
     let rows = app.reads.entries(user_id, before, page.fetch()).await?;
-    Ok(page.answer(rows, entry, |row| row.sequence))
+    let slices: Vec<Vec<Slice>> = rows.iter().map(slices).collect();
+    let lots: BTreeSet<i64> = slices.iter().flatten().map(|slice| slice.lot).collect();
+    let lots: Vec<i64> = lots.into_iter().collect();
+    let origins = app.reads.origins(user_id, &lots).await?;
+    let rows = rows.into_iter().zip(slices).collect();
+    Ok(page.answer(
+        rows,
+        |(row, slices)| entry(row, slices, &origins),
+        |(row, _)| row.sequence,
+    ))
 }
 
-fn entry(row: EntryRow) -> Entry {
+fn entry(row: EntryRow, slices: Vec<Slice>, origins: &HashMap<i64, OriginRow>) -> Entry {
+    let shown = |slice: Slice| {
+        let origin = origins.get(&slice.lot);
+        EntrySlice {
+            lot_id: slice.lot,
+            credits: slice.credits.get(),
+            kind: slice.terms.kind.as_str(),
+            expires_at: slice.terms.expires_at_s.and_then(seconds),
+            purchase_id: slice.terms.purchase_id.map(String::from),
+            entry_id: origin.map(place),
+            provider_event_id: origin.and_then(|origin| origin.provider_event_id.clone()),
+        }
+    };
     Entry {
         entry_id: format!("{}-{}", row.shard, row.position),
         r#type: row.event_type,
@@ -175,25 +204,22 @@ fn entry(row: EntryRow) -> Entry {
         source: row.source,
         provider_event_id: row.provider_event_id,
         recorded_at: time(row.recorded_at),
-        slices: slices(row.slices.as_deref()),
         about: row.about,
         reason: row.reason,
         reference: row.reference,
+        slices: slices.into_iter().map(shown).collect(),
     }
 }
 
-fn slices(json: Option<&str>) -> Vec<EntrySlice> {
-    let slices: Vec<Slice> = json
-        .and_then(|json| serde_json::from_str(json).ok())
-        .unwrap_or_default();
-    let shown = |slice: Slice| EntrySlice {
-        lot_id: slice.lot,
-        credits: slice.credits.get(),
-        kind: slice.terms.kind.as_str(),
-        expires_at: slice.terms.expires_at_s.and_then(seconds),
-        purchase_id: slice.terms.purchase_id.map(String::from),
-    };
-    slices.into_iter().map(shown).collect()
+fn slices(row: &EntryRow) -> Vec<Slice> {
+    let json = row.slices.as_deref();
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default()
+}
+
+/// Where the entry is that a lot came with.
+fn place(origin: &OriginRow) -> String {
+    format!("{}-{}", origin.shard, origin.position)
 }
 
 /// Credits that came together and end together.
@@ -245,7 +271,6 @@ pub async fn lots(app: &App, user_id: &str, page: &Page<i64>) -> Result<List<Sho
 
 fn lot(row: LotRow) -> ShownLot {
     let LotRow { lot, origin } = row;
-    let place = |origin: &OriginRow| format!("{}-{}", origin.shard, origin.position);
     ShownLot {
         lot_id: lot.id,
         kind: lot.terms.kind.as_str(),

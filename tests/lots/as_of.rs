@@ -1,21 +1,25 @@
 //! What a user had at any moment, asked afterwards, and what will be left at one to come.
+//!
+//! `AS_OF_SEED` repeats a run of the random history.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::ledger::Source;
-use credit_ledger::provider::sample;
+use credit_ledger::provider::sample::{self, SamplePayment};
 use credit_ledger::provider::sign::{self, SignedDelivery};
 use credit_ledger::upkeep::settling;
 use proptest::prelude::{Just, Strategy, prop_oneof};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use super::money::{pay, refund};
 use super::{
     assert_whole, blind, capture, grant, grant_until, hold, number, release, reverse, seconds,
     shown, still,
 };
 use crate::support::TestApp;
-use crate::support::app::{Answer, CLERK_SECRET};
-use crate::support::deliveries::{captured, payment, unique, user};
+use crate::support::app::{Answer, CLERK_SECRET, SERVICE_KEY, answer};
+use crate::support::deliveries::{unique, user};
 use crate::support::random::play_some;
 
 const USER: &str = "user_1";
@@ -48,6 +52,8 @@ enum Act {
         priority: u8,
     },
     Pay,
+    /// Half of the money of the last payment goes back.
+    Refund,
     Spend(i64),
     /// Gives back some of the last spend.
     Reverse,
@@ -72,7 +78,8 @@ fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
     let act = prop_oneof![
         4 => (lasts, 99..=101u8).prop_map(|(lasts_s, priority)| Act::Grant { lasts_s, priority }),
         1 => Just(Act::Pay),
-        3 => (1..40i64).prop_map(Act::Spend),
+        1 => Just(Act::Refund),
+        3 => (1..300i64).prop_map(Act::Spend),
         1 => Just(Act::Reverse),
         3 => (1..60i64).prop_map(|lasts_s| Act::Hold { lasts_s }),
         1 => Just(Act::Capture),
@@ -83,9 +90,10 @@ fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
     proptest::collection::vec((0..40i64, act), 40..60)
 }
 
-/// The newest spend and the newest hold.
+/// The newest payment, spend and hold.
 #[derive(Default)]
-struct Ids {
+struct Newest {
+    paid: Option<SamplePayment>,
     spend: Option<String>,
     hold: Option<String>,
 }
@@ -98,26 +106,27 @@ fn renamed(app: &TestApp) -> SignedDelivery {
     sign::svix(&secret, &unique("msg_"), app.now(), body).unwrap()
 }
 
-async fn act(app: &TestApp, act: Act, ids: &mut Ids) {
+async fn act(app: &TestApp, act: Act, newest: &mut Newest) {
     match act {
         Act::Grant { lasts_s, priority } => {
             let ends = lasts_s.map(|lasts_s| shown(second(app.now()) + seconds(lasts_s)));
             let terms = json!({"priority": priority, "expires_at": ends});
             grant(app, USER, 30, &terms).await;
         }
-        Act::Pay => {
-            let delivery = captured(&payment(Some(USER)));
-            let answer = app.deliver(Source::Razorpay, &delivery).await;
-            answer.assert_ok(&json!({"status": "recorded"}));
+        Act::Pay => newest.paid = Some(pay(app).await),
+        Act::Refund => {
+            if let Some(paid) = newest.paid.take() {
+                refund(app, &paid, 24_950, 0).await;
+            }
         }
         Act::Spend(amount) => {
             let spent = app.spend(USER, amount).await;
             if spent.status == 200 {
-                ids.spend = Some(spent.text("entry_id"));
+                newest.spend = Some(spent.text("entry_id"));
             }
         }
         Act::Reverse => {
-            if let Some(id) = ids.spend.take() {
+            if let Some(id) = newest.spend.take() {
                 reverse(app, &id, 1)
                     .await
                     .assert_ok(&json!({"reversed": 1}));
@@ -126,16 +135,16 @@ async fn act(app: &TestApp, act: Act, ids: &mut Ids) {
         Act::Hold { lasts_s } => {
             let [.., available, _] = app.account(USER).await;
             if available > 0 {
-                ids.hold = Some(hold(app, USER, (available / 3).max(1), lasts_s).await);
+                newest.hold = Some(hold(app, USER, (available / 3).max(1), lasts_s).await);
             }
         }
         Act::Capture => {
-            if let Some(id) = ids.hold.take() {
+            if let Some(id) = newest.hold.take() {
                 assert_ne!(capture(app, &id, 1).await.status, 500);
             }
         }
         Act::Release => {
-            if let Some(id) = ids.hold.take() {
+            if let Some(id) = newest.hold.take() {
                 assert_ne!(release(app, &id).await.status, 500);
             }
         }
@@ -170,12 +179,12 @@ fn a_past_balance_is_what_it_was() {
         let (app, begin) = still().await;
         grant(&app, USER, 20, &json!({})).await;
         let mut seen = Vec::new();
-        let mut ids = Ids::default();
+        let mut newest = Newest::default();
         for (waits_s, next) in acts {
             pass(&app, second(app.now()) + seconds(waits_s), &mut seen).await;
             // Between two seconds, so that what was seen was seen before or after it.
             app.move_clock(TimeDelta::milliseconds(500));
-            act(&app, next, &mut ids).await;
+            act(&app, next, &mut newest).await;
             seen.push((app.now(), app.account(USER).await));
             app.move_clock(TimeDelta::milliseconds(1));
         }
@@ -223,9 +232,11 @@ async fn what_ended_had_ended_whatever_came_before_it_was_written_down() {
     grant_until(&app, USER, 10, begin + seconds(10)).await;
     hold(&app, USER, 4, 20).await;
     app.stop_clock(begin + seconds(30));
-    app.deliver(Source::Clerk, &renamed(&app))
+    // A deletion, because a new profile wakes upkeep, which would write down what ended.
+    let gone = app.request(Method::DELETE, &format!("/v1/users/{USER}"));
+    answer(gone.bearer_auth(SERVICE_KEY))
         .await
-        .assert_ok(&json!({"status": "recorded"}));
+        .assert_ok(&json!({"deleted": true}));
     app.stop_clock(begin + seconds(40));
     let moments = [
         (9, [11, 4, 7, 0]),

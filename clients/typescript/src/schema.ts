@@ -827,6 +827,10 @@ export interface components {
             expires_at: string | null;
             /** @description The purchase that they are of. */
             purchase_id: string | null;
+            /** @description The entry that the lot came with; null only while the list of entries is being made again. */
+            entry_id: string | null;
+            /** @description The provider's event behind that entry. */
+            provider_event_id: string | null;
         };
         /**
          * @description How a figure that is not exact is to be read.
