@@ -47,7 +47,7 @@ pub struct Sweep {
 /// Something that a sweep looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(into = "&'static str")]
-#[schema(rename_all = "snake_case")]
+#[schema(as = SweepKind, rename_all = "snake_case")]
 pub enum Kind {
     /// A delivery that waits.
     Parked,
@@ -80,7 +80,7 @@ impl From<Kind> for &'static str {
 /// What a sweep does about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(into = "&'static str")]
-#[schema(rename_all = "snake_case")]
+#[schema(as = SweepAction, rename_all = "snake_case")]
 pub enum Deed {
     /// Tries the delivery again.
     Retry,
@@ -113,7 +113,7 @@ impl From<Deed> for &'static str {
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(into = "&'static str")]
-#[schema(rename_all = "snake_case")]
+#[schema(as = SweepResult, rename_all = "snake_case")]
 pub enum Came {
     /// Would be tried: nothing was done.
     Planned,
@@ -148,6 +148,7 @@ impl From<Came> for &'static str {
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SweepItem)]
 pub struct Action {
     /// What it is.
     pub kind: Kind,
@@ -164,6 +165,7 @@ pub struct Action {
 
 /// How many of each kind were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = SweepFound)]
 pub struct Found {
     /// Deliveries that wait.
     pub parked: usize,

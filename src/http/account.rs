@@ -198,6 +198,7 @@ fn slices(json: Option<&str>) -> Vec<EntrySlice> {
 
 /// Credits that came together and end together.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Lot)]
 pub struct ShownLot {
     /// The place in the user's history of the event that it came with.
     lot_id: i64,

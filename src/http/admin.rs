@@ -52,6 +52,7 @@ pub struct Overview {
 
 /// How many users there are.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UserCounts)]
 struct Users {
     /// Signed up.
     registered: i64,

@@ -572,23 +572,6 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Act: {
-            /** @description Why. It goes into the history with the key's name, for ever: no secrets, no personal data. Needed for whatever changes something. */
-            reason: string;
-        };
-        /** @description One thing that was found. */
-        Action: {
-            /** @description What it is. */
-            kind: components["schemas"]["Kind"];
-            /** @description Which: a user's or a purchase's id, or `<source>/<inbox key>`. */
-            id: string;
-            /** @description What is done about it. */
-            action: components["schemas"]["Deed"];
-            /** @description What came of it. */
-            result: components["schemas"]["Came"];
-            /** @description Whose the purchase is now, what it buys, or why nothing could be done. Never personal data. */
-            detail: string | null;
-        };
         /** @description An account. */
         Balance: {
             /** @description Whose. */
@@ -676,11 +659,6 @@ export interface components {
                 user_id: string;
             })[];
         };
-        /**
-         * @description What came of it.
-         * @enum {string}
-         */
-        Came: "planned" | "done" | "unchanged" | "refused" | "failed";
         Capture: {
             /**
              * Format: int64
@@ -727,11 +705,6 @@ export interface components {
          * @description A number of credits.
          */
         Credits: number;
-        /**
-         * @description What a sweep does about it.
-         * @enum {string}
-         */
-        Deed: "retry" | "grant_bonus" | "price" | "claim";
         /** @description That a user is deleted. */
         Deleted: {
             /** @description Who. */
@@ -860,17 +833,6 @@ export interface components {
          * @enum {string}
          */
         Exactness: "about" | "at_least";
-        /** @description How many of each kind were found. */
-        Found: {
-            /** @description Deliveries that wait. */
-            parked: number;
-            /** @description Users without their bonus. */
-            no_bonus: number;
-            /** @description Purchases that fit nothing. */
-            unpriced: number;
-            /** @description Purchases that are nobody's. */
-            unclaimed: number;
-        };
         Grant: {
             /** Format: int64 */
             amount: number;
@@ -941,15 +903,61 @@ export interface components {
              */
             available: number;
         };
-        /**
-         * @description Something that a sweep looks for.
-         * @enum {string}
-         */
-        Kind: "parked" | "no_bonus" | "unpriced" | "unclaimed";
         /** @description A user, as the backend sees one. */
         KnownUser: components["schemas"]["User"] & {
             /** @description Whether the user was deleted. */
             deleted: boolean;
+        };
+        /** @description Credits that came together and end together. */
+        Lot: {
+            /**
+             * Format: int64
+             * @description The place in the user's history of the event that it came with.
+             */
+            lot_id: number;
+            /**
+             * @description `paid`: bought. `bonus`: given. `plan`: given with a plan. `promo`: given by a campaign.
+             * @enum {string}
+             */
+            kind: "paid" | "bonus" | "plan" | "promo";
+            /**
+             * Format: int64
+             * @description How many it had at first.
+             */
+            amount: number;
+            /**
+             * Format: int64
+             * @description How many are left, without those that holds reserve.
+             */
+            remaining: number;
+            /**
+             * Format: int64
+             * @description How many of them are held back because their payment is contested.
+             */
+            contested: number;
+            /**
+             * Format: date-time
+             * @description When it ends; null: never.
+             */
+            expires_at: string | null;
+            /**
+             * Format: int32
+             * @description Its place in the order of burning, lower first.
+             */
+            priority: number;
+            /** @description The purchase that it is of. */
+            purchase_id: string | null;
+            /** @description The entry that it came with; null only while the list of entries is being made again. */
+            entry_id: string | null;
+            /** @description Who caused it; null as `entry_id`. */
+            source: string | null;
+            /** @description The provider's event behind it. */
+            provider_event_id: string | null;
+            /**
+             * Format: date-time
+             * @description When it was recorded; null as `entry_id`.
+             */
+            recorded_at: string | null;
         };
         /** @description There are no credits, or none yet. */
         NotPaid: {
@@ -963,7 +971,7 @@ export interface components {
         };
         /** @description How much there is of everything, and what waits. */
         Overview: {
-            users: components["schemas"]["Users"];
+            users: components["schemas"]["UserCounts"];
             /** @description By status; `unclaimed` (nobody's) and `unpriced` (fits nothing in the catalog) are among them. */
             purchases: {
                 [key: string]: number;
@@ -1165,6 +1173,10 @@ export interface components {
             /** @description The provider's name for the event. */
             event_id: string;
         };
+        Retry: {
+            /** @description Why. It goes into the history with the key's name, for ever: no secrets, no personal data. Needed for whatever changes something. */
+            reason: string;
+        };
         Reverse: {
             /**
              * Format: int64
@@ -1200,57 +1212,6 @@ export interface components {
              */
             position: number;
         };
-        /** @description Credits that came together and end together. */
-        ShownLot: {
-            /**
-             * Format: int64
-             * @description The place in the user's history of the event that it came with.
-             */
-            lot_id: number;
-            /**
-             * @description `paid`: bought. `bonus`: given. `plan`: given with a plan. `promo`: given by a campaign.
-             * @enum {string}
-             */
-            kind: "paid" | "bonus" | "plan" | "promo";
-            /**
-             * Format: int64
-             * @description How many it had at first.
-             */
-            amount: number;
-            /**
-             * Format: int64
-             * @description How many are left, without those that holds reserve.
-             */
-            remaining: number;
-            /**
-             * Format: int64
-             * @description How many of them are held back because their payment is contested.
-             */
-            contested: number;
-            /**
-             * Format: date-time
-             * @description When it ends; null: never.
-             */
-            expires_at: string | null;
-            /**
-             * Format: int32
-             * @description Its place in the order of burning, lower first.
-             */
-            priority: number;
-            /** @description The purchase that it is of. */
-            purchase_id: string | null;
-            /** @description The entry that it came with; null only while the list of entries is being made again. */
-            entry_id: string | null;
-            /** @description Who caused it; null as `entry_id`. */
-            source: string | null;
-            /** @description The provider's event behind it. */
-            provider_event_id: string | null;
-            /**
-             * Format: date-time
-             * @description When it was recorded; null as `entry_id`.
-             */
-            recorded_at: string | null;
-        };
         Spend: {
             /** Format: int64 */
             amount: number;
@@ -1282,13 +1243,52 @@ export interface components {
             /** @description Why. It goes into the history with the key's name, for ever: no secrets, no personal data. Needed for whatever changes something. */
             reason?: string;
         };
+        /**
+         * @description What a sweep does about it.
+         * @enum {string}
+         */
+        SweepAction: "retry" | "grant_bonus" | "price" | "claim";
+        /** @description How many of each kind were found. */
+        SweepFound: {
+            /** @description Deliveries that wait. */
+            parked: number;
+            /** @description Users without their bonus. */
+            no_bonus: number;
+            /** @description Purchases that fit nothing. */
+            unpriced: number;
+            /** @description Purchases that are nobody's. */
+            unclaimed: number;
+        };
+        /** @description One thing that was found. */
+        SweepItem: {
+            /** @description What it is. */
+            kind: components["schemas"]["SweepKind"];
+            /** @description Which: a user's or a purchase's id, or `<source>/<inbox key>`. */
+            id: string;
+            /** @description What is done about it. */
+            action: components["schemas"]["SweepAction"];
+            /** @description What came of it. */
+            result: components["schemas"]["SweepResult"];
+            /** @description Whose the purchase is now, what it buys, or why nothing could be done. Never personal data. */
+            detail: string | null;
+        };
+        /**
+         * @description Something that a sweep looks for.
+         * @enum {string}
+         */
+        SweepKind: "parked" | "no_bonus" | "unpriced" | "unclaimed";
+        /**
+         * @description What came of it.
+         * @enum {string}
+         */
+        SweepResult: "planned" | "done" | "unchanged" | "refused" | "failed";
         /** @description What a sweep found and did. */
         Swept: {
             /** @description Whether it only looked. */
             dry_run: boolean;
-            found: components["schemas"]["Found"];
+            found: components["schemas"]["SweepFound"];
             /** @description Each of them, in the order of looking. */
-            actions: components["schemas"]["Action"][];
+            actions: components["schemas"]["SweepItem"][];
             /** @description Where the next sweep goes on; `null`: all of every kind was looked at. */
             next_cursor: string | null;
         };
@@ -1327,10 +1327,8 @@ export interface components {
              */
             debt: number;
         };
-        /** @description The subject of the identity provider. */
-        UserId: string;
         /** @description How many users there are. */
-        Users: {
+        UserCounts: {
             /**
              * Format: int64
              * @description Signed up.
@@ -1342,6 +1340,8 @@ export interface components {
              */
             deleted: number;
         };
+        /** @description The subject of the identity provider. */
+        UserId: string;
         /** @description The payment is recorded and the session's. */
         Verified: {
             /** @enum {boolean} */
@@ -2264,7 +2264,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
-                        items: components["schemas"]["ShownLot"][];
+                        items: components["schemas"]["Lot"][];
                         /** @description Where the next page begins; `null`: this is the last. */
                         next_cursor: string | null;
                     };
@@ -2841,7 +2841,7 @@ export interface operations {
                  *       "reason": "ticket 4711"
                  *     }
                  */
-                "application/json": components["schemas"]["Act"];
+                "application/json": components["schemas"]["Retry"];
             };
         };
         responses: {

@@ -35,7 +35,7 @@ pub(super) fn all() -> Vec<Operation> {
             "retryDelivery",
             "Try a delivery again, now",
         )
-        .takes("Act", act(json!({}), &["reason"]))
+        .takes("Retry", act(json!({}), &["reason"]))
         .such_as(json!({ "reason": "ticket 4711" }))
         .answers::<admin::Retried>(200, "What has become of it.")
         .may_repeat(200)
