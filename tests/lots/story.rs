@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::ledger::Source;
+use credit_ledger::provider::sample::SamplePayment;
 use serde_json::{Value, json};
 
 use super::money::{pay, refund};
@@ -10,7 +11,6 @@ use super::{
 };
 use crate::support::TestApp;
 use crate::support::deliveries::{created, user};
-use credit_ledger::provider::sample::SamplePayment;
 
 const USER: &str = "user_1";
 const README: &str = include_str!("../../README.md");
@@ -70,6 +70,8 @@ async fn play(
         1 => {
             let answer = app.deliver(Source::Clerk, &created(&user(USER))).await;
             answer.assert_ok(&json!({"status": "recorded"}));
+            // Upkeep looks for a purchase of that address now, and then no more.
+            app.idle().await;
             return Some("A");
         }
         2 => {
