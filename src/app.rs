@@ -3,7 +3,7 @@
 //! The only place that asks the clock and the source of randomness; everything else is handed both.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -78,6 +78,7 @@ pub struct App {
     /// What time it is.
     pub clock: Clock,
     stopping: AtomicBool,
+    upkeep_rounds: AtomicU64,
 }
 
 /// What time it is: the system's clock, or a test's.
@@ -173,8 +174,19 @@ impl App {
             verify_wait: config.verify_wait,
             clock,
             stopping: AtomicBool::new(false),
+            upkeep_rounds: AtomicU64::new(0),
         };
         Ok((app, lanes))
+    }
+
+    /// How often this instance has looked for all of its upkeep.
+    pub fn upkeep_rounds(&self) -> u64 {
+        self.upkeep_rounds.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it has looked for all of its upkeep once more.
+    pub fn upkeep_round_ended(&self) {
+        self.upkeep_rounds.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What time it is.

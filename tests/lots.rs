@@ -35,6 +35,7 @@ fn begin() -> DateTime<Utc> {
 /// An instance whose clock stands still at a whole second.
 async fn still() -> (TestApp, DateTime<Utc>) {
     let app = TestApp::start_with(blind()).await;
+    app.looked_once().await;
     let begin = begin();
     app.stop_clock(begin);
     (app, begin)
@@ -44,6 +45,7 @@ async fn still() -> (TestApp, DateTime<Utc>) {
 async fn two_still() -> ([TestApp; 2], DateTime<Utc>) {
     let (one, begin) = still().await;
     let other = TestApp::start_on(one.database.clone(), blind()).await;
+    other.looked_once().await;
     other.stop_clock(begin);
     ([one, other], begin)
 }

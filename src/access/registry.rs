@@ -1,11 +1,11 @@
 //! The table of API keys, and the copy of it in memory that requests are judged by.
 //!
 //! Owns when the table is read. A request costs no round trip while the copy is fresh:
-//! - a copy younger than [`FRESH`] is used as it is, so a revoked key is refused after that time at the latest;
+//! - a copy younger than `FRESH` is used as it is, so a revoked key is refused after that time at the latest;
 //! - an older one is read again before the answer, and so is any copy that lacks a key that has the form of one; but
-//!   never more often than every [`MIN_INTERVAL`], so that guessing costs the database nothing, and a reading goes on
+//!   never more often than every `MIN_INTERVAL`, so that guessing costs the database nothing, and a reading goes on
 //!   when the request that began it ends, so that nobody can keep it from being done;
-//! - while the table can not be read, the copy goes on until it is [`MAX_AGE`] old; then nobody is judged by it.
+//! - while the table can not be read, the copy goes on until it is `MAX_AGE` old; then nobody is judged by it.
 //!
 //! Must never keep or log a key.
 

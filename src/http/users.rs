@@ -252,6 +252,6 @@ async fn known_row(app: &App, user_id: &UserId) -> Result<UserRow, Problem> {
     if row.known {
         Ok(row)
     } else {
-        Err(Code::UserNotFound.because("no webhook named this user so far"))
+        Err(Code::UserNotFound.because("nothing is known of this user"))
     }
 }

@@ -1,7 +1,7 @@
 //! A user: who is known, which profile is the newest, which plan, the account and its lots.
 //!
 //! `decide` says what follows from a command, `evolve` what an event changes. Both are all there is: no other
-//! code may change a user. [`credits`] has the part of `decide` that moves credits, [`holds`] what is known of open holds.
+//! code may change a user. `credits` has the part of `decide` that moves credits, `holds` what is known of open holds.
 
 mod credits;
 mod holds;

@@ -85,6 +85,7 @@ async fn run(app: &App, every: Duration) {
         let followed = follow_up(app).await;
         let retried = retry::due(app).await;
         let settled = settling::due(app).await;
+        app.upkeep_round_ended();
         if followed && retried && settled {
             tokio::select! {
                 () = app.ledger.work_left() => {}

@@ -103,8 +103,10 @@ async fn a_spend_names_the_purchase_and_the_purchase_its_event() {
     assert_eq!(
         spent["slices"],
         json!([
-            {"lot_id": 1, "credits": 100, "kind": "paid", "expires_at": ends, "purchase_id": purchase_id},
-            {"lot_id": 2, "credits": 5, "kind": "bonus", "expires_at": null, "purchase_id": null},
+            {"lot_id": 1, "credits": 100, "kind": "paid", "expires_at": ends, "purchase_id": purchase_id,
+             "entry_id": purchased["entry_id"], "provider_event_id": event_id},
+            {"lot_id": 2, "credits": 5, "kind": "bonus", "expires_at": null, "purchase_id": null,
+             "entry_id": granted["entry_id"], "provider_event_id": null},
         ])
     );
     assert_eq!(purchased["purchase_id"], json!(purchase_id));

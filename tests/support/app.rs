@@ -164,6 +164,14 @@ impl TestApp {
         .await;
     }
 
+    /// Waits until the upkeep of the start is over.
+    pub async fn looked_once(&self) {
+        super::eventually("upkeep has looked", async || {
+            (self.app().upkeep_rounds() > 0).then_some(())
+        })
+        .await;
+    }
+
     /// What the application believes the time to be.
     pub fn now(&self) -> DateTime<Utc> {
         self.time.lock().unwrap().now()
