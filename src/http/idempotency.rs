@@ -157,6 +157,15 @@ impl Call {
         Ok(answered.response())
     }
 
+    /// Refuses it, or finds how it was answered before. What is not there is a refusal like any other.
+    ///
+    /// # Errors
+    /// As [`Call::reply`].
+    pub async fn refuse(&self, app: &App, problem: Problem) -> Result<HttpResponse, Problem> {
+        let never = answering(StatusCode::OK, |_| None::<()>);
+        self.reply(app, Err(problem), never).await
+    }
+
     /// The unit that does it.
     pub fn unit(&self, wish: Result<Command, Problem>, answer: Box<Answering>) -> Unit {
         let (work, answer) = match wish {

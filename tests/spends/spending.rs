@@ -258,3 +258,25 @@ async fn what_ended_before_a_spend_is_not_its_answer() {
     app.assert_audit_is_clean().await;
     app.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_refused_for_ever_under_its_key() {
+    let app = TestApp::start().await;
+    let paths = [
+        ("/v1/spends/0-999/reverse", "spend_not_found"),
+        ("/v1/holds/0-999/capture", "hold_not_found"),
+        ("/v1/holds/0-999/release", "hold_not_found"),
+    ];
+    for (n, (path, code)) in paths.into_iter().enumerate() {
+        let key = format!("k{n}");
+        for hit in [None, Some("true")] {
+            let answer = app.post_under(&key, path, &json!({})).await;
+            answer.assert_problem(404, code);
+            let header = answer.headers.get("idempotency-hit");
+            assert_eq!(header.map(|value| value.to_str().unwrap()), hit, "{path}");
+        }
+    }
+    let other = app.post_under("k0", paths[1].0, &json!({})).await;
+    other.assert_problem(409, "idempotency_key_reused");
+    app.stop().await;
+}

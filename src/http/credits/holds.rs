@@ -151,13 +151,15 @@ pub async fn capture(
         amount: fields.optional_amount("amount")?,
     };
     fields.finish()?;
-    let hold = placed(&app, hold_id).await?;
-    let whose = hold.user_id.clone();
     let call = Call {
         asked: Asked::new(&format!("POST /v1/holds/{hold_id}/capture"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
+    let Some(hold) = placed(&app, hold_id).await? else {
+        return call.refuse(&app, unknown()).await;
+    };
+    let whose = hold.user_id.clone();
     let command = Command::CaptureHold {
         hold,
         credits: asked.amount,
@@ -211,13 +213,15 @@ pub async fn release(
     let caller = caller(&app, &request, true).await?;
     let hold_id = place(&path, "hold_id")?;
     fields(payload, REQUEST_BYTES_MAX).await?.finish()?;
-    let hold = placed(&app, hold_id).await?;
-    let whose = hold.user_id.clone();
     let call = Call {
         asked: Asked::new(&format!("POST /v1/holds/{hold_id}/release"), &Release {})?,
         principal: caller.principal,
         key: caller.key,
     };
+    let Some(hold) = placed(&app, hold_id).await? else {
+        return call.refuse(&app, unknown()).await;
+    };
+    let whose = hold.user_id.clone();
     // Of its user others may time out in the same moment; this one is called by its own id.
     let answer = answering(StatusCode::OK, move |came| {
         let (entry_id, released) = find(came, |event| match event {
@@ -236,15 +240,19 @@ pub async fn release(
 }
 
 /// The hold, as it was placed.
-async fn placed(app: &App, hold_id: Place) -> Result<Hold, Problem> {
-    match app.reads.user_event(hold_id).await? {
-        Some((user_id, UserEvent::CreditsHeld(held))) => Ok(Hold {
+async fn placed(app: &App, hold_id: Place) -> Result<Option<Hold>, Problem> {
+    Ok(match app.reads.user_event(hold_id).await? {
+        Some((user_id, UserEvent::CreditsHeld(held))) => Some(Hold {
             hold_id,
             user_id,
             slices: held.slices,
             times_out_at_s: held.times_out_at_s,
             note: held.note,
         }),
-        _ => Err(Code::HoldNotFound.because("no hold of this id was placed")),
-    }
+        _ => None,
+    })
+}
+
+fn unknown() -> Problem {
+    Code::HoldNotFound.because("no hold of this id was placed")
 }

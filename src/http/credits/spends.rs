@@ -145,13 +145,18 @@ pub async fn reverse(
         reason: fields.optional_note("reason", REASON_MAX_CHARS)?,
     };
     fields.finish()?;
-    let (user_id, slices) = used(&app, entry_id).await?;
-    let whose = user_id.clone();
     let call = Call {
         asked: Asked::new(&format!("POST /v1/spends/{entry_id}/reverse"), &asked)?,
         principal: caller.principal,
         key: caller.key,
     };
+    let Some((user_id, slices)) = used(&app, entry_id).await? else {
+        let unknown = "no spend and no captured hold has this entry id";
+        return call
+            .refuse(&app, Code::SpendNotFound.because(unknown))
+            .await;
+    };
+    let whose = user_id.clone();
     let command = Command::ReverseSpend(ReverseSpend {
         user_id,
         entry_id,
@@ -178,10 +183,10 @@ pub async fn reverse(
 }
 
 /// Who used what in an entry.
-async fn used(app: &App, entry_id: Place) -> Result<(UserId, Vec<Slice>), Problem> {
-    match app.reads.user_event(entry_id).await? {
-        Some((user_id, UserEvent::CreditsSpent(spent))) => Ok((user_id, spent.slices)),
-        Some((user_id, UserEvent::HoldCaptured(captured))) => Ok((user_id, captured.slices)),
-        _ => Err(Code::SpendNotFound.because("no spend and no captured hold has this entry id")),
-    }
+async fn used(app: &App, entry_id: Place) -> Result<Option<(UserId, Vec<Slice>)>, Problem> {
+    Ok(match app.reads.user_event(entry_id).await? {
+        Some((user_id, UserEvent::CreditsSpent(spent))) => Some((user_id, spent.slices)),
+        Some((user_id, UserEvent::HoldCaptured(captured))) => Some((user_id, captured.slices)),
+        _ => None,
+    })
 }
