@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{IsolationLevel, Row};
 
-use super::settled::settle;
+use super::settled::{settle, snapshot};
 use super::{ReadError, Reads};
 use crate::ledger::lots::Lot;
 use crate::store::rows::{self, RowStatements};
@@ -48,12 +48,7 @@ impl Reads {
     ) -> Result<Vec<LotRow>, ReadError> {
         let mut connection = self.pool.get().await?;
         let statements = RowStatements::cached(&connection).await?;
-        let snapshot = connection
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
+        let snapshot = snapshot(&mut connection).await?;
         let now_s = now.timestamp();
         let Some((user, _)) = settle(&snapshot, &statements, user_id, now_s).await? else {
             return Ok(vec![]);

@@ -6,7 +6,7 @@
 //! and their times only grow.
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Object, Transaction};
 use serde::Deserialize as _;
 use tokio_postgres::{IsolationLevel, Row};
 
@@ -49,12 +49,7 @@ impl Reads {
     ) -> Result<Option<(User, i64)>, ReadError> {
         let mut connection = self.pool.get().await?;
         let statements = RowStatements::cached(&connection).await?;
-        let snapshot = connection
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
+        let snapshot = snapshot(&mut connection).await?;
         let user = settle(&snapshot, &statements, user_id, at_s).await?;
         snapshot.commit().await?;
         Ok(user)
@@ -68,12 +63,7 @@ impl Reads {
     ) -> Result<Option<BalanceRow>, ReadError> {
         let mut connection = self.pool.get().await?;
         let statements = RowStatements::cached(&connection).await?;
-        let snapshot = connection
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
+        let snapshot = snapshot(&mut connection).await?;
         let stored = match last_before(&snapshot, user_id, at).await? {
             None => None,
             Some(last) => {
@@ -88,6 +78,16 @@ impl Reads {
         snapshot.commit().await?;
         Ok(stored)
     }
+}
+
+/// One moment of the database, for several queries.
+pub(super) async fn snapshot(connection: &mut Object) -> Result<Transaction<'_>, ReadError> {
+    Ok(connection
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?)
 }
 
 /// The last event of a stream that counts at a time.
