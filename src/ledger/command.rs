@@ -1,7 +1,9 @@
 //! What somebody wants to happen. A command carries everything its decision needs: ids, times, salts,
 //! the prices that the catalog gave.
 
-use super::event::{ClaimedBy, DisputeStage, Note, PlanVersion, Price, ProfileVersion};
+use super::event::{
+    ClaimedBy, CreditsHeld, DisputeStage, Note, PlanVersion, Price, ProfileVersion,
+};
 use super::lots::{LotKind, Slice};
 use super::personal::Personal;
 use super::value::{Credits, Currency, Money, Place, PurchaseId, StreamId, UserId};
@@ -165,6 +167,19 @@ pub struct Hold {
     pub times_out_at_s: i64,
     /// What it is for.
     pub note: Note,
+}
+
+impl Hold {
+    /// As its event says.
+    pub fn placed(hold_id: Place, user_id: UserId, event: CreditsHeld) -> Self {
+        Self {
+            hold_id,
+            user_id,
+            slices: event.slices,
+            times_out_at_s: event.times_out_at_s,
+            note: event.note,
+        }
+    }
 }
 
 /// See [`Command::GrantCredits`].

@@ -50,7 +50,7 @@ impl Reads {
         let statements = RowStatements::cached(&connection).await?;
         let snapshot = snapshot(&mut connection).await?;
         let now_s = now.timestamp();
-        let Some((user, _)) = settle(&snapshot, &statements, user_id, now_s).await? else {
+        let Some(user) = settle(&snapshot, &statements, user_id, now_s).await? else {
             return Ok(vec![]);
         };
         let here = user.lots.open().iter();

@@ -38,15 +38,11 @@ impl Reads {
             return Ok(row);
         }
         let user = self.user_at(user_id, now.timestamp()).await?;
-        Ok(user.map_or(row, |(user, _)| of_account(user.account, row.version)))
+        Ok(user.map_or(row, |user| of_account(user.account, row.version)))
     }
 
-    /// A user's state as it is at a time that is not past, and the version of what is stored; `None`: there is no stream.
-    pub async fn user_at(
-        &self,
-        user_id: &str,
-        at_s: i64,
-    ) -> Result<Option<(User, i64)>, ReadError> {
+    /// A user's state as it is at a time that is not past; `None`: there is no stream.
+    async fn user_at(&self, user_id: &str, at_s: i64) -> Result<Option<User>, ReadError> {
         let mut connection = self.pool.get().await?;
         let statements = RowStatements::cached(&connection).await?;
         let snapshot = snapshot(&mut connection).await?;
@@ -70,7 +66,7 @@ impl Reads {
                 let mut row = account_after(&snapshot, user_id, last.sequence).await?;
                 if last.newest {
                     let user = settle(&snapshot, &statements, user_id, at.timestamp()).await?;
-                    row = user.map_or(row, |(user, _)| of_account(user.account, row.version));
+                    row = user.map_or(row, |user| of_account(user.account, row.version));
                 }
                 Some(row)
             }
@@ -163,13 +159,13 @@ async fn account_after(
     ))
 }
 
-/// A user's state as it is at a time that is not past, and the version of what is stored.
+/// A user's state as it is at a time that is not past; `None`: there is no stream.
 pub(super) async fn settle(
     snapshot: &Transaction<'_>,
     statements: &RowStatements,
     user_id: &str,
     at_s: i64,
-) -> Result<Option<(User, i64)>, ReadError> {
+) -> Result<Option<User>, ReadError> {
     let sql = include_str!("sql/select_user_state.sql");
     let statement = snapshot.prepare_cached(sql).await?;
     let Some(row) = snapshot.query_opt(&statement, &[&user_id]).await? else {
@@ -190,7 +186,7 @@ pub(super) async fn settle(
                 for event in &events {
                     user.evolve(event);
                 }
-                return Ok(Some((user, row.try_get("version")?)));
+                return Ok(Some(user));
             }
             Err(LedgerError::Unread(more)) => {
                 let wanted: &mut Wanted = wanted.entry(id.clone()).or_default();

@@ -239,7 +239,7 @@ fn take_holds(
             rows.hold_due_after_s = Some(times_out_at_s);
         } else {
             let held = held(row.try_get("payload")?).ok_or_else(unreadable)?;
-            rows.holds.push(hold(place(row)?, user_id, held));
+            rows.holds.push(Hold::placed(place(row)?, user_id, held));
         }
     }
     Ok(())
@@ -292,17 +292,6 @@ fn held(payload: &str) -> Option<CreditsHeld> {
     match UserEvent::deserialize(&mut serde_json::Deserializer::from_str(payload)) {
         Ok(UserEvent::CreditsHeld(held)) => Some(held),
         _ => None,
-    }
-}
-
-/// A hold, as its event says.
-pub fn hold(hold_id: Place, user_id: UserId, held: CreditsHeld) -> Hold {
-    Hold {
-        hold_id,
-        user_id,
-        slices: held.slices,
-        times_out_at_s: held.times_out_at_s,
-        note: held.note,
     }
 }
 

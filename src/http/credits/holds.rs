@@ -242,13 +242,7 @@ pub async fn release(
 /// The hold, as it was placed.
 async fn placed(app: &App, hold_id: Place) -> Result<Option<Hold>, Problem> {
     Ok(match app.reads.user_event(hold_id).await? {
-        Some((user_id, UserEvent::CreditsHeld(held))) => Some(Hold {
-            hold_id,
-            user_id,
-            slices: held.slices,
-            times_out_at_s: held.times_out_at_s,
-            note: held.note,
-        }),
+        Some((user_id, UserEvent::CreditsHeld(held))) => Some(Hold::placed(hold_id, user_id, held)),
         _ => None,
     })
 }

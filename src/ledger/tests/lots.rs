@@ -406,13 +406,8 @@ fn thousands_of_holds_that_time_out_at_once_are_all_settled() {
         let Some(UserEvent::CreditsHeld(event)) = events.pop() else {
             panic!("no hold");
         };
-        holds.push(Hold {
-            hold_id: Place { shard: 0, position },
-            user_id: self::user(),
-            slices: event.slices,
-            times_out_at_s: event.times_out_at_s,
-            note: event.note,
-        });
+        let place = Place { shard: 0, position };
+        holds.push(Hold::placed(place, self::user(), event));
     }
     let wanted = Wanted {
         due_until_s: Some(100),

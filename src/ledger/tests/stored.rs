@@ -204,7 +204,8 @@ impl Stored {
             }
             for (place, (_, held)) in self.holds.iter().filter(|(_, (user, _))| user == id) {
                 if held.times_out_at_s <= until_s {
-                    read.holds.push(hold(*place, id, held));
+                    read.holds
+                        .push(Hold::placed(*place, id.clone(), held.clone()));
                 } else {
                     let sooner = [read.hold_due_after_s, Some(held.times_out_at_s)];
                     read.hold_due_after_s = sooner.into_iter().flatten().min();
@@ -371,7 +372,7 @@ impl Stored {
     pub(super) fn hold(&self, place: Place) -> Hold {
         match self.event(place) {
             (StreamId::User(id), Event::User(UserEvent::CreditsHeld(held))) => {
-                hold(place, id, held)
+                Hold::placed(place, id.clone(), held.clone())
             }
             other => panic!("no hold: {other:?}"),
         }
@@ -389,16 +390,6 @@ impl Stored {
     pub(super) fn event(&self, place: Place) -> (&StreamId, &Event) {
         let (stream, event) = &self.log[usize::try_from(place.position).unwrap() - 1];
         (stream, event)
-    }
-}
-
-fn hold(hold_id: Place, user_id: &UserId, held: &CreditsHeld) -> Hold {
-    Hold {
-        hold_id,
-        user_id: user_id.clone(),
-        slices: held.slices.clone(),
-        times_out_at_s: held.times_out_at_s,
-        note: held.note.clone(),
     }
 }
 

@@ -25,13 +25,18 @@ pub(super) struct Restored {
 
 impl User {
     pub(super) fn add(&self, credits: Credits) -> Result<CreditsAdded, LedgerError> {
-        let account = self.moved(credits.get(), self.account.disputed, self.account.reserved)?;
+        let account = self.given(credits.get())?;
         Ok(CreditsAdded {
             credits,
             repaid: self.account.owed().min(credits),
             delta: self.delta_to(account),
             account,
         })
+    }
+
+    /// The account with so many more given.
+    fn given(&self, given: i64) -> Result<Account, LedgerError> {
+        self.moved(given, self.account.disputed, self.account.reserved)
     }
 
     /// The account with so many more given, and with these contested and reserved.
@@ -100,8 +105,7 @@ impl User {
 
     fn expire(&self, expired_at_s: i64, slices: Vec<Slice>) -> Result<UserEvent, LedgerError> {
         let credits = total(&slices);
-        let (disputed, reserved) = (self.account.disputed, self.account.reserved);
-        let account = self.moved(-credits.get(), disputed, reserved)?;
+        let account = self.given(-credits.get())?;
         Ok(UserEvent::CreditsExpired(CreditsExpired {
             credits,
             slices,
@@ -111,9 +115,13 @@ impl User {
         }))
     }
 
+    fn available(&self) -> Credits {
+        Credits::new(self.account.available()).unwrap_or_default()
+    }
+
     /// Slices of so many available credits in the order of burning.
     fn burn(&self, credits: Credits) -> Result<Vec<Slice>, LedgerError> {
-        let available = Credits::new(self.account.available()).unwrap_or_default();
+        let available = self.available();
         let insufficient = LedgerError::InsufficientCredits {
             required: credits,
             available,
@@ -130,15 +138,14 @@ impl User {
     }
 
     pub(super) fn spend(&self, spend: &SpendCredits) -> Decided {
-        let available = Credits::new(self.account.available()).unwrap_or_default();
+        let available = self.available();
         let credits = if spend.allow_partial && !available.is_zero() {
             spend.credits.min(available)
         } else {
             spend.credits
         };
         let slices = self.burn(credits)?;
-        let (disputed, reserved) = (self.account.disputed, self.account.reserved);
-        let account = self.moved(-credits.get(), disputed, reserved)?;
+        let account = self.given(-credits.get())?;
         Ok(vec![UserEvent::CreditsSpent(CreditsSpent {
             credits,
             slices,
@@ -158,8 +165,7 @@ impl User {
         let last_first: Vec<Slice> = reverse.slices.iter().rev().cloned().collect();
         let (back, _) = split(&last_first, credits);
         let (repaid, slices) = self.come_back(&back)?;
-        let (disputed, reserved) = (self.account.disputed, self.account.reserved);
-        let account = self.moved(credits.get(), disputed, reserved)?;
+        let account = self.given(credits.get())?;
         Ok(vec![UserEvent::SpendReversed(SpendReversed {
             entry_id: reverse.entry_id,
             credits,
