@@ -6,10 +6,10 @@ demo: postgres
 
 test: postgres sdks schemathesis
 	cargo fmt --all --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	cargo bench --locked --no-run
-	cargo test --locked
+	cargo test --locked --workspace
 
 bench: postgres
 	cargo bench --locked --bench webhooks

@@ -48,7 +48,7 @@ create table events (
 
 create function refuse_change() returns trigger language plpgsql as $$
 begin
-  raise exception 'events is append-only: % refused', tg_op using errcode = 'insufficient_privilege';
+  raise exception '% is append-only: % refused', tg_table_name, tg_op using errcode = 'insufficient_privilege';
 end $$;
 
 create trigger events_refuse_row_change before update or delete on events
@@ -58,6 +58,45 @@ create trigger events_refuse_truncate before truncate on events
 -- Also for a session that replays (session_replication_role = replica).
 alter table events enable always trigger events_refuse_row_change;
 alter table events enable always trigger events_refuse_truncate;
+
+-- What was sealed, when, and who signed it. `root` is that of the tree over the events since the seal before, the arrays
+-- say where each shard ends; `head` is the root of the tree over all seals up to it, `nodes` the perfect subtrees of that
+-- tree that end with it, by height. Only ever grows.
+create table seals (
+  seal bigint not null,
+  sealed_at timestamptz not null,
+  events bigint not null,
+  root bytea not null,
+  shards smallint[] not null,
+  positions bigint[] not null,
+  hashes bytea[] not null,
+  head bytea not null,
+  nodes bytea[] not null,
+  key_id text collate "C" not null,
+  signature bytea not null,
+  constraint seals_pkey primary key (seal),
+  constraint seals_seal check (seal > 0),
+  constraint seals_events check (events > 0),
+  constraint seals_root check (length(root) = 32),
+  constraint seals_ends check (cardinality(shards) = cardinality(positions) and cardinality(shards) = cardinality(hashes)),
+  constraint seals_head check (length(head) = 32),
+  constraint seals_nodes check (cardinality(nodes) > 0),
+  constraint seals_signature check (length(signature) = 64)
+);
+create trigger seals_refuse_row_change before update or delete on seals
+  for each row execute function refuse_change();
+create trigger seals_refuse_truncate before truncate on seals
+  for each statement execute function refuse_change();
+alter table seals enable always trigger seals_refuse_row_change;
+alter table seals enable always trigger seals_refuse_truncate;
+
+-- How far each witness of seals was told: the last seal.
+create table witnesses (
+  name text collate "C" not null,
+  seal bigint not null,
+  constraint witnesses_pkey primary key (name),
+  constraint witnesses_seal check (seal >= 0)
+);
 
 -- The state of each stream after its last event: always the fold of its events. `due_at_s`: when it changes by itself,
 -- since credits end or a hold times out; not later, it may be earlier.

@@ -99,11 +99,11 @@ async fn the_service_may_only_add_to_the_log_and_the_auditor_only_read() {
         let (table, privilege): (String, String) = (row.get("table_name"), row.get("privilege"));
         let app = match table.as_str() {
             "ledger" | "read_models" | "refinery_schema_history" | "api_keys" => "SELECT",
-            "events" | "homes" | "requests" | "settlements" => "SELECT INSERT",
+            "events" | "homes" | "requests" | "settlements" | "seals" => "SELECT INSERT",
             "heads" => "SELECT UPDATE",
             "personal" | "outbox" | "holds" => "SELECT INSERT DELETE",
             "lots" => "SELECT INSERT UPDATE DELETE",
-            "inbox" | "streams" | "balance" | "entries" | "purchases" | "users" => {
+            "inbox" | "streams" | "balance" | "entries" | "purchases" | "users" | "witnesses" => {
                 "SELECT INSERT UPDATE"
             }
             other => panic!("{other}: say here what the service may do with it"),

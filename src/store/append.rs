@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use chrono::{DateTime, Utc};
+use credit_ledger_verify::Hash;
 use futures_util::future::{BoxFuture, MaybeDone, join_all, maybe_done};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::chain::Hash;
 use super::columns::{
     Ends, Events, Holds, Homes, Inbox, LiveBatch, Lots, LotsGone, Outbox, PersonalRows, Requests,
     Retried, Seen, Settlements, Streams,

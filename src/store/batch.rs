@@ -6,13 +6,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use credit_ledger_verify::chain::{self, Link};
 
 use super::append::{
     Append, EndRow, EventRow, InboxRow, OutboxRow, RequestRow, RetriedRow, StreamRow,
 };
 use super::backoff;
 use super::cause::Caused;
-use super::chain::{self, Link};
 use super::fate::{Fate, PARKED, Why};
 use super::home::Shard;
 use super::load::{Answered, Head, Loaded, Stored, Tried};
@@ -356,7 +356,7 @@ impl Working {
                 metadata: &caused.metadata,
                 source: caused.source,
                 provider_event_id: caused.provider_event_id.as_deref(),
-                recorded_at: head.recorded_at,
+                recorded_at_us: head.recorded_at.timestamp_micros(),
             },
         );
         self.moved.insert(shard);

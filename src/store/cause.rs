@@ -18,7 +18,8 @@ impl Caused {
             Origin::Delivery(delivered) => Self {
                 source: delivered.source.as_str(),
                 provider_event_id: Some(delivered.provider_event_id.clone()),
-                metadata: serde_json::json!({ "inbox": delivered.key }).to_string(),
+                metadata: serde_json::json!({ "inbox": delivered.key, "evidence": delivered.evidence() })
+                    .to_string(),
             },
             Origin::Request(request) => Self {
                 source: Source::Api.as_str(),
@@ -35,9 +36,11 @@ impl Caused {
                 source: retry.source.as_str(),
                 provider_event_id: Some(retry.provider_event_id.clone()),
                 metadata: match &retry.operator {
-                    None => serde_json::json!({ "inbox": retry.key }),
+                    None => serde_json::json!({ "inbox": retry.key, "evidence": retry.evidence }),
                     Some(Operator { actor, reason }) => {
-                        serde_json::json!({ "inbox": retry.key, "actor": actor, "reason": reason })
+                        serde_json::json!({
+                            "inbox": retry.key, "evidence": retry.evidence, "actor": actor, "reason": reason
+                        })
                     }
                 }
                 .to_string(),
@@ -86,6 +89,7 @@ mod tests {
                 provider_event_id: "evt_1".to_owned(),
                 attempts: 1,
                 due_at: None,
+                evidence: "e".to_owned(),
                 operator,
             }))
         };
@@ -93,12 +97,17 @@ mod tests {
             user_id: "user_1".to_owned(),
         };
         for (origin, source, provider_event_id, metadata) in [
-            (retry(None), "razorpay", Some("evt_1"), r#"{"inbox":"k"}"#),
+            (
+                retry(None),
+                "razorpay",
+                Some("evt_1"),
+                r#"{"inbox":"k","evidence":"e"}"#,
+            ),
             (
                 retry(Some(operator())),
                 "razorpay",
                 Some("evt_1"),
-                r#"{"actor":"ops","inbox":"k","reason":"ticket 7"}"#,
+                r#"{"actor":"ops","evidence":"e","inbox":"k","reason":"ticket 7"}"#,
             ),
             (session, "api", None, r#"{"session":"user_1"}"#),
             (

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use credit_ledger_verify::Hash;
 use futures_util::future::{join3, join4, try_join};
 use tokio_postgres::{Client, Row};
 
-use super::chain::Hash;
 use super::home::Shard;
 use super::plan::Plan;
 use super::statements::{StatementError, Statements};

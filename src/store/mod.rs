@@ -15,7 +15,7 @@
 //!
 //! Must never lock a head after (a), remember that a key was absent, or answer before the commit.
 //!
-//! In reading order: [`mod@unit`], [`home`], [`chain`], `ledger` (the queue in front of the lanes), `lane` (connection,
+//! In reading order: [`mod@unit`], [`home`], `ledger` (the queue in front of the lanes), `lane` (connection,
 //! batches, retries), `plan` (what to lock and read), `load` and [`rows`] (a), `batch` (decisions in memory), `append` (b),
 //! [`backlog`] (what commits left to do).
 
@@ -24,7 +24,6 @@ pub mod backlog;
 mod backoff;
 mod batch;
 mod cause;
-pub mod chain;
 mod columns;
 mod fate;
 mod health;

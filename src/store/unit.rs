@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use credit_ledger_verify::evidence::{self, Evidence};
 
 use crate::ledger::{Account, Command, Event, InvalidValue, LedgerError, Source, UserId};
 
@@ -98,6 +99,8 @@ pub struct Retry {
     /// When it was due, as read with the delivery. If it was made due at another time since, because what it waits for
     /// appeared, that time stays.
     pub due_at: Option<DateTime<Utc>>,
+    /// The digest of what proves it genuine, see [`Delivered::evidence`].
+    pub evidence: String,
     /// The operator who asked for it; none: its time had come.
     pub operator: Option<Operator>,
 }
@@ -130,6 +133,19 @@ impl Delivered {
     /// Whether it is no webhook but an answer of a provider's API, which is kept the same way.
     pub fn is_api_answer(&self) -> bool {
         self.secret == Self::API_ANSWER
+    }
+
+    /// The digest of all that proves it genuine, lower-case hex: every event that it leads to carries it.
+    pub fn evidence(&self) -> String {
+        hex::encode(evidence::digest(&Evidence {
+            source: self.source.as_str(),
+            key: &self.key,
+            provider_event_id: &self.provider_event_id,
+            body_sha256: &self.body_sha256,
+            headers: &self.headers_json,
+            secret: &self.secret,
+            received_at_us: self.received_at.timestamp_micros(),
+        }))
     }
 }
 

@@ -120,6 +120,7 @@ async fn try_one(
         provider_event_id: stored.delivered.provider_event_id.clone(),
         attempts: stored.attempts,
         due_at: stored.due_at,
+        evidence: stored.delivered.evidence(),
         operator,
     };
     let work = translate(app, stored).await?;

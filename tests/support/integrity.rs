@@ -2,7 +2,8 @@
 //! not with the code that wrote it.
 
 use chrono::{DateTime, Utc};
-use credit_ledger::store::chain::{self, Hash, Link};
+use credit_ledger_verify::Hash;
+use credit_ledger_verify::chain::{self, Link};
 
 use super::TestApp;
 
@@ -167,7 +168,7 @@ async fn assert_chains_link(sql: &tokio_postgres::Client) {
                     metadata: event.get("metadata"),
                     source: event.get("source"),
                     provider_event_id: event.get("provider_event_id"),
-                    recorded_at,
+                    recorded_at_us: recorded_at.timestamp_micros(),
                 },
             );
             assert_eq!(

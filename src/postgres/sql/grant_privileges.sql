@@ -7,7 +7,8 @@
 --   refinery_schema_history      app: select                            auditor: select
 --   ledger, read_models          app: select                            auditor: select
 --   heads                        app: select, update                    auditor: select
---   homes, requests, settlements app: select, insert                    auditor: select
+--   homes, requests, settlements,
+--   seals                        app: select, insert                    auditor: select
 --   personal, outbox, holds      app: select, insert, delete            auditor: select
 --   lots                         app: select, insert, update, delete    auditor: select
 --   api_keys                     app: select
@@ -41,7 +42,7 @@ begin
                     when grantee = 'credit_ledger_auditor' or relkind not in ('r', 'p') then false
                     when relname in ('refinery_schema_history', 'ledger', 'read_models') then false
                     when relname = 'heads' then privilege = 'UPDATE'
-                    when is_log or relname in ('homes', 'requests', 'settlements') then privilege = 'INSERT'
+                    when is_log or relname in ('homes', 'requests', 'settlements', 'seals') then privilege = 'INSERT'
                     when relname in ('personal', 'outbox', 'holds') then privilege in ('INSERT', 'DELETE')
                     when relname = 'lots' then privilege in ('INSERT', 'UPDATE', 'DELETE')
                     else privilege in ('INSERT', 'UPDATE')

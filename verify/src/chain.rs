@@ -2,11 +2,9 @@
 //!
 //! `schema/README.md` describes the encoding exactly enough to write another verifier; the two must agree.
 
-use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 digest.
-pub type Hash = [u8; 32];
+use crate::Hash;
 
 /// The hash before the first event of a shard.
 pub const GENESIS: Hash = [0; 32];
@@ -36,8 +34,8 @@ pub struct Link<'a> {
     pub source: &'a str,
     /// The provider's event, if one caused it.
     pub provider_event_id: Option<&'a str>,
-    /// When it was recorded; microseconds count, no finer.
-    pub recorded_at: DateTime<Utc>,
+    /// When it was recorded, microseconds since 1970-01-01 UTC.
+    pub recorded_at_us: i64,
 }
 
 /// The hash of an event that follows `previous`.
@@ -47,7 +45,7 @@ pub fn link(previous: &Hash, event: &Link<'_>) -> Hash {
     hash.update(event.shard.to_be_bytes());
     hash.update(event.position.to_be_bytes());
     hash.update(event.sequence.to_be_bytes());
-    hash.update(event.recorded_at.timestamp_micros().to_be_bytes());
+    hash.update(event.recorded_at_us.to_be_bytes());
     for text in [
         event.aggregate_type,
         event.aggregate_id,
@@ -70,7 +68,7 @@ pub fn link(previous: &Hash, event: &Link<'_>) -> Hash {
 }
 
 /// The length in bytes as a 64-bit big-endian number, then the bytes: no two lists of texts look alike.
-fn update_text(hash: &mut Sha256, text: &str) {
+pub(crate) fn update_text(hash: &mut Sha256, text: &str) {
     hash.update((text.len() as u64).to_be_bytes());
     hash.update(text.as_bytes());
 }
@@ -92,7 +90,7 @@ mod tests {
             metadata: "{}",
             source: "clerk",
             provider_event_id: Some("msg_1"),
-            recorded_at: DateTime::from_timestamp_micros(1_795_000_000_123_456).unwrap(),
+            recorded_at_us: 1_795_000_000_123_456,
         }
     }
 
@@ -159,7 +157,7 @@ mod tests {
                 ..event()
             },
             Link {
-                recorded_at: DateTime::from_timestamp_micros(1).unwrap(),
+                recorded_at_us: 1,
                 ..event()
             },
         ];

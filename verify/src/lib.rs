@@ -1,0 +1,21 @@
+//! Judges the history of a credit ledger: from an export, a public key and nothing else.
+//!
+//! The service uses the same code to hash and to seal, so what is proven is defined here once; `schema/README.md`
+//! of the service says it in words, exactly enough to write another verifier.
+//!
+//! - [`chain`]: the hash of an event, over the one before it in its shard.
+//! - [`evidence`]: the digest of what proves a delivery genuine, which its events carry.
+//! - [`merkle`]: the tree of RFC 6962, its proofs and their verification.
+//! - [`seal`]: what a seal says, and who signed it.
+//! - [`record`]: the lines of an export.
+//!
+//! Nothing here knows a database, a clock or a secret, and nothing trusts what it reads.
+
+pub mod chain;
+pub mod evidence;
+pub mod merkle;
+pub mod record;
+pub mod seal;
+
+/// A SHA-256 digest.
+pub type Hash = [u8; 32];

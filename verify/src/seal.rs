@@ -1,0 +1,167 @@
+//! Seals: from time to time the ledger says, signed, "these are the events since the last time, and this is where every
+//! shard ends".
+//!
+//! The events of a seal are the leaves of a tree (their hashes, by shard and position), whose root stands in the
+//! seal's [`Batch`]. The batches themselves are the leaves of another tree, which only grows; its root after a batch is
+//! the seal's head, and the head is what is signed. So a signature vouches for everything up to it, and any two heads
+//! can be proven to be one history.
+
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePublicKey as _};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Hash, merkle};
+
+/// What the encoding of a batch begins with.
+const BATCH: &[u8] = b"credit-ledger seal v1\n";
+/// What is signed begins with.
+const HEAD: &[u8] = b"credit-ledger head v1\n";
+
+/// Where a shard ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Which shard.
+    pub shard: i16,
+    /// Its last position; 0: it has no events.
+    pub position: i64,
+    /// The hash of its last event; zeros before the first.
+    pub hash: Hash,
+}
+
+/// What is sealed at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// 1, 2, 3 … without holes.
+    pub seal: i64,
+    /// When, microseconds since 1970-01-01 UTC.
+    pub sealed_at_us: i64,
+    /// How many events.
+    pub events: i64,
+    /// The root of the tree over the hashes of the events, by shard and position.
+    pub root: Hash,
+    /// Where every shard ends with this seal, by shard.
+    pub ends: Vec<End>,
+}
+
+impl Batch {
+    /// Its bytes: all integers signed and big-endian, 64 bits but for the shards' 16.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = BATCH.to_vec();
+        bytes.extend(self.seal.to_be_bytes());
+        bytes.extend(self.sealed_at_us.to_be_bytes());
+        bytes.extend(self.events.to_be_bytes());
+        bytes.extend(self.root);
+        bytes.extend((self.ends.len() as u64).to_be_bytes());
+        for end in &self.ends {
+            bytes.extend(end.shard.to_be_bytes());
+            bytes.extend(end.position.to_be_bytes());
+            bytes.extend(end.hash);
+        }
+        bytes
+    }
+
+    /// The leaf that it is in the tree of batches.
+    pub fn leaf(&self) -> Hash {
+        merkle::leaf(&self.encode())
+    }
+}
+
+/// The leaf that an event is in the tree of its seal.
+pub fn event_leaf(hash: &Hash) -> Hash {
+    merkle::leaf(hash)
+}
+
+/// What is signed: the number of a seal and its head.
+fn statement(seal: i64, head: &Hash) -> Vec<u8> {
+    let mut bytes = HEAD.to_vec();
+    bytes.extend(seal.to_be_bytes());
+    bytes.extend(head);
+    bytes
+}
+
+/// A key that can not be used. Never holds the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadKey;
+
+impl std::fmt::Display for BadKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("is no Ed25519 key in PEM (PKCS #8 for a private key, SPKI for a public one)")
+    }
+}
+
+impl std::error::Error for BadKey {}
+
+/// The key that seals are signed with. Shows nothing of itself.
+#[derive(Clone)]
+pub struct SealKey(SigningKey);
+
+impl std::fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SealKey({})", self.public().id())
+    }
+}
+
+impl SealKey {
+    /// Reads a private key in PEM, as `openssl genpkey -algorithm ed25519` writes it.
+    ///
+    /// # Errors
+    /// [`BadKey`]
+    pub fn from_pem(pem: &str) -> Result<Self, BadKey> {
+        SigningKey::from_pkcs8_pem(pem.trim())
+            .map(Self)
+            .map_err(|_| BadKey)
+    }
+
+    /// A key of 32 random bytes.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// What others verify with.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key())
+    }
+
+    /// Signs a head.
+    pub fn sign(&self, seal: i64, head: &Hash) -> [u8; 64] {
+        self.0.sign(&statement(seal, head)).to_bytes()
+    }
+}
+
+/// A key that seals are verified with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// Reads a public key in PEM, as `openssl pkey -pubout` writes it.
+    ///
+    /// # Errors
+    /// [`BadKey`]
+    pub fn from_pem(pem: &str) -> Result<Self, BadKey> {
+        VerifyingKey::from_public_key_pem(pem.trim())
+            .map(Self)
+            .map_err(|_| BadKey)
+    }
+
+    /// Writes it in PEM.
+    ///
+    /// # Errors
+    /// [`BadKey`], which does not happen for a key that was read.
+    pub fn to_pem(&self) -> Result<String, BadKey> {
+        self.0.to_public_key_pem(LineEnding::LF).map_err(|_| BadKey)
+    }
+
+    /// What it is called in seals: the first 16 hex digits of the SHA-256 of its 32 bytes.
+    pub fn id(&self) -> String {
+        hex::encode(&Sha256::digest(self.0.as_bytes())[..8])
+    }
+
+    /// Whether this key signed that head.
+    pub fn verifies(&self, seal: i64, head: &Hash, signature: &[u8; 64]) -> bool {
+        let signature = Signature::from_bytes(signature);
+        self.0
+            .verify_strict(&statement(seal, head), &signature)
+            .is_ok()
+    }
+}
