@@ -19,6 +19,7 @@ mod crash;
 mod exactly_once;
 mod fuzz;
 mod lives;
+mod look_back;
 mod lots;
 mod openapi;
 mod projections;
