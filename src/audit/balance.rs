@@ -118,6 +118,8 @@ impl CameOf {
             | UserEvent::UserRegistered { .. }
             | UserEvent::UserProfileChanged { .. }
             | UserEvent::UserDeleted {}
+            | UserEvent::ErasureRequested {}
+            | UserEvent::UserErased {}
             | UserEvent::SubscriptionChanged { .. }
             | UserEvent::PlanChanged { .. }
             | UserEvent::UserReferred { .. } => {}
