@@ -71,6 +71,9 @@ pub struct Config {
     /// `UPKEEP_EVERY_MS`: how often work that was left behind is looked for, 100 to 3,600,000 ms. What this instance
     /// leaves itself is seen at once.
     pub upkeep_every: Duration,
+    /// `ERASE_AFTER_DAYS`: how long after a user was deleted their personal data is erased, 0 to 3650 days of 24 hours;
+    /// `None`: only on request.
+    pub erase_after: Option<Duration>,
     /// `SEAL_KEY`, `SEAL_EVERY_MS`, `SEAL_WITNESS_FILE`, `SEAL_WITNESS_URL`, `SEAL_WITNESS_TOKEN`. None: nothing is sealed.
     pub seals: Option<SealSettings>,
     /// `LANES`: 1 to 16.
@@ -125,8 +128,11 @@ struct SignupTable {
     plan: Option<String>,
 }
 
+/// Of a day without leap seconds.
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 37] = [
+pub const NAMES: [&str; 38] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -156,6 +162,7 @@ pub const NAMES: [&str; 37] = [
     "VERIFY_WAIT_MS",
     "MATCH_AFTER_MS",
     "UPKEEP_EVERY_MS",
+    "ERASE_AFTER_DAYS",
     "SEAL_KEY",
     "SEAL_EVERY_MS",
     "SEAL_WITNESS_FILE",
@@ -240,6 +247,9 @@ impl Config {
                     .number("UPKEEP_EVERY_MS", 100, 3_600_000, "must be 100 to 3600000")?
                     .unwrap_or(5000),
             ),
+            erase_after: settings
+                .number("ERASE_AFTER_DAYS", 0, 3650, "must be 0 to 3650")?
+                .map(|days| Duration::from_secs(days * SECONDS_PER_DAY)),
             seals: settings.seals()?,
             store: settings.store()?,
             workers: settings
