@@ -1,6 +1,7 @@
 //! `audit`: check the history, and look back. One file per question.
 
 mod balance;
+mod public_key;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ enum Check {
     Replay,
     /// What a user had at a time, and how it came to that, from the events alone.
     Balance(balance::Arguments),
+    /// Print the public key of SEAL_KEY, in PEM: seals are verified with it.
+    PublicKey,
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
@@ -47,6 +50,7 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
             print(&report);
             Ok(exit(report.differences.is_empty()))
         }
+        Check::PublicKey => public_key::run(&config),
     }
 }
 
