@@ -24,6 +24,7 @@ mod openapi;
 mod projections;
 mod recover;
 mod replay;
+mod restore;
 mod routes;
 mod schema;
 mod sdk;
