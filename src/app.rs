@@ -73,6 +73,8 @@ pub struct App {
     pub stripe_livemode: Option<bool>,
     /// How long after a payment that names nobody its payer's address is looked at.
     pub match_after: Duration,
+    /// How long after a user was deleted their personal data is erased without being asked; `None`: never.
+    pub erase_after: Option<Duration>,
     /// How long verify-payment waits for the webhook.
     pub verify_wait: Duration,
     /// What time it is.
@@ -171,6 +173,7 @@ impl App {
             stripe_api: parts.stripe_api,
             stripe_livemode: config.stripe_livemode,
             match_after: config.match_after,
+            erase_after: config.erase_after,
             verify_wait: config.verify_wait,
             clock,
             stopping: AtomicBool::new(false),

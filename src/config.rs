@@ -69,6 +69,9 @@ pub struct Config {
     /// `UPKEEP_EVERY_MS`: how often work that was left behind is looked for, 100 to 3,600,000 ms. What this instance
     /// leaves itself is seen at once.
     pub upkeep_every: Duration,
+    /// `ERASE_AFTER_DAYS`: how long after a user was deleted their personal data is erased, 0 to 3650 days of 24 hours;
+    /// `None`: only on request.
+    pub erase_after: Option<Duration>,
     /// `LANES`: 1 to 16.
     pub store: LedgerSettings,
     /// `WORKERS`: threads that serve HTTP, 1 to 64.
@@ -121,8 +124,11 @@ struct SignupTable {
     plan: Option<String>,
 }
 
+/// Of a day without leap seconds.
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 32] = [
+pub const NAMES: [&str; 33] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -152,6 +158,7 @@ pub const NAMES: [&str; 32] = [
     "VERIFY_WAIT_MS",
     "MATCH_AFTER_MS",
     "UPKEEP_EVERY_MS",
+    "ERASE_AFTER_DAYS",
     "LANES",
     "QUEUE",
     "WORKERS",
@@ -231,6 +238,9 @@ impl Config {
                     .number("UPKEEP_EVERY_MS", 100, 3_600_000, "must be 100 to 3600000")?
                     .unwrap_or(5000),
             ),
+            erase_after: settings
+                .number("ERASE_AFTER_DAYS", 0, 3650, "must be 0 to 3650")?
+                .map(|days| Duration::from_secs(days * SECONDS_PER_DAY)),
             store: settings.store()?,
             workers: settings
                 .size("WORKERS", 64, "must be 1 to 64")?

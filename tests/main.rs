@@ -22,6 +22,7 @@ mod lives;
 mod lots;
 mod openapi;
 mod projections;
+mod rebuild;
 mod recover;
 mod replay;
 mod restore;
