@@ -1,5 +1,7 @@
 //! `audit`: check the history.
 
+mod public_key;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -22,6 +24,8 @@ pub struct Arguments {
 enum Check {
     /// Tell the whole history again through postgres-es and compare it with everything that is stored.
     Replay,
+    /// Print the public key of SEAL_KEY, in PEM: seals are verified with it.
+    PublicKey,
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
@@ -42,6 +46,7 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
             print(&report);
             Ok(exit(report.differences.is_empty()))
         }
+        Check::PublicKey => public_key::run(&config),
     }
 }
 
