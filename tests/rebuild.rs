@@ -144,9 +144,8 @@ const DAMAGES: &[(&str, &str, [i64; 3], &str)] = &[
     ),
     (
         "users",
-        "insert into users select 'user_x', registered, deleted, bonus, plan, plan_sequence, email, email_verified,
-                                  first_name, last_name, profile_sequence, registered_at
-                             from users where user_id = 'user_1'",
+        "insert into users select other.* from users, jsonb_populate_record(users, '{\"user_id\": \"user_x\"}') as other
+          where users.user_id = 'user_1'",
         [0, 0, 1],
         "user_id user_x: is too many",
     ),

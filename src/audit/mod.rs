@@ -5,4 +5,5 @@
 pub mod balance;
 pub mod history;
 pub mod replay;
+pub mod what_if;
 pub mod whole;

@@ -1,6 +1,7 @@
 //! `audit`: check the history, and look back. One file per question.
 
 mod balance;
+mod what_if;
 
 use std::process::ExitCode;
 
@@ -26,11 +27,14 @@ enum Check {
     Replay,
     /// What a user had at a time, and how it came to that, from the events alone.
     Balance(balance::Arguments),
+    /// What users would have under another catalog, sign-up bonus or order of burning.
+    WhatIf(what_if::Arguments),
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     match arguments.check {
         Check::Balance(arguments) => balance::run(arguments, config).await,
+        Check::WhatIf(arguments) => what_if::run(arguments, config).await,
         Check::Replay => {
             let report = with_database(&config, |database| async move {
                 let report = with_progress("replaying", async |bar| {
