@@ -11,7 +11,7 @@ use crate::ledger::command::{
     CapturePayment, DisputePayment, DisputeStanding, GrantCredits, HoldCredits, Refund,
     RefundPayment, ReverseSpend, SpendCredits,
 };
-use crate::ledger::event::Price;
+use crate::ledger::event::{ClaimedBy, Price};
 use crate::ledger::{
     Command, Credits, Event, LedgerError, Money, Place, PurchaseEvent, PurchaseId, Source,
     States as _, StreamId, UserEvent, UserId,
@@ -148,6 +148,11 @@ impl Retelling<'_> {
                 };
                 captured(purchase_id, money, user_id.clone(), price, *paid_at_s)
             }
+            // Follows from a merge.
+            PurchaseEvent::PurchaseClaimed {
+                by: ClaimedBy::SamePayment,
+                ..
+            } => return None,
             PurchaseEvent::PurchaseClaimed { user_id, by } => Command::ClaimPurchase {
                 purchase_id,
                 user_id: user_id.clone(),
