@@ -7,4 +7,5 @@ pub mod balance;
 pub mod history;
 pub mod replay;
 pub mod seal;
+pub mod what_if;
 pub mod whole;
