@@ -4,6 +4,7 @@
 //! here may write, and no rule may depend on it.
 
 mod admin;
+mod erasure;
 mod event;
 mod lots;
 mod settled;
@@ -18,6 +19,7 @@ pub use admin::{
     Count, EndRow, InboxRow, LATEST, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved,
     UserCounts,
 };
+pub use erasure::PayerRow;
 pub use lots::{LotRow, OriginRow};
 
 /// The database can not answer now.
@@ -52,6 +54,8 @@ pub struct UserRow {
     pub registered: bool,
     /// Whether the identity provider said that the user is gone.
     pub deleted: bool,
+    /// Whether the personal data was erased.
+    pub erased: bool,
     /// The plan.
     pub plan: Option<String>,
     /// The primary e-mail address.
@@ -324,6 +328,7 @@ fn user(row: &Row) -> Result<UserRow, ReadError> {
         known: row.try_get("known")?,
         registered: row.try_get("registered")?,
         deleted: row.try_get("deleted")?,
+        erased: row.try_get("erased")?,
         plan: row.try_get("plan")?,
         email: row.try_get("email")?,
         first_name: row.try_get("first_name")?,
