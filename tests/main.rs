@@ -28,6 +28,7 @@ mod replay;
 mod routes;
 mod schema;
 mod sdk;
+mod seals;
 mod spending_model;
 mod spends;
 mod start;

@@ -14,6 +14,7 @@ mod identity;
 mod limits;
 mod me;
 mod methods;
+mod metrics;
 pub mod openapi;
 mod page;
 mod payments;
@@ -107,7 +108,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 32] = [
+pub const ROUTES: [Entry; 33] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -174,6 +175,7 @@ pub const ROUTES: [Entry; 32] = [
     }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
+    get("/metrics", Access::Open, || read().to(metrics::metrics)),
     get("/openapi.json", Access::Open, || read().to(openapi::serve)),
     get("/docs", Access::Open, || read().to(docs::serve)),
 ];

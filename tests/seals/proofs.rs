@@ -1,0 +1,1 @@
+//! Proofs over HTTP, verified with nothing but the public key.
