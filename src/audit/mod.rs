@@ -3,5 +3,8 @@
 //!
 //! Must never use the store, the store's connections, or the SQL of the read models.
 
+pub mod balance;
+pub mod history;
 pub mod replay;
 pub mod seal;
+pub mod whole;

@@ -1,5 +1,6 @@
-//! `audit`: check the history.
+//! `audit`: check the history, and look back. One file per question.
 
+mod balance;
 mod public_key;
 
 use std::process::ExitCode;
@@ -24,12 +25,15 @@ pub struct Arguments {
 enum Check {
     /// Tell the whole history again through postgres-es and compare it with everything that is stored.
     Replay,
+    /// What a user had at a time, and how it came to that, from the events alone.
+    Balance(balance::Arguments),
     /// Print the public key of SEAL_KEY, in PEM: seals are verified with it.
     PublicKey,
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     match arguments.check {
+        Check::Balance(arguments) => balance::run(arguments, config).await,
         Check::Replay => {
             let report = with_database(&config, |database| async move {
                 let report = with_progress("replaying", async |bar| {

@@ -583,6 +583,15 @@ impl UserEvent {
         }
     }
 
+    /// When it was so what it only writes down later, seconds since 1970; `None`: it was so when it was recorded.
+    pub const fn was_so_at_s(&self) -> Option<i64> {
+        match self {
+            Self::CreditsExpired(expired) => Some(expired.expired_at_s),
+            Self::HoldReleased(released) => released.timed_out_at_s,
+            _ => None,
+        }
+    }
+
     /// Every event type of a user, in the order of declaration.
     pub const TYPES: [&'static str; 20] = [
         "UserRegistered",
