@@ -5,6 +5,7 @@
 
 mod admin;
 mod event;
+mod log;
 mod lots;
 mod settled;
 
