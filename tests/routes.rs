@@ -30,7 +30,9 @@ fn concrete(entry: &Entry) -> String {
         .replace("{source}", "clerk")
         .replace("{event_id}", "msg_1")
         .replace("{hold_id}", "0-1")
-        .replace("{entry_id}", "0-1");
+        .replace("{entry_id}", "0-1")
+        .replace("{type}", "user")
+        .replace("{id}", "user_1");
     assert!(!path.contains('{'), "a new parameter in {path}");
     path
 }
@@ -39,6 +41,7 @@ fn concrete(entry: &Entry) -> String {
 fn needed_query(entry: &Entry) -> &'static str {
     match entry.path {
         "/v1/admin/purchases" => "status=unclaimed",
+        "/v1/audit/events" => "shard=0",
         _ => "",
     }
 }

@@ -5,6 +5,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod body;
 mod credits;
 mod docs;
@@ -108,7 +109,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 33] = [
+pub const ROUTES: [Entry; 35] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -173,6 +174,10 @@ pub const ROUTES: [Entry; 33] = [
     post("/v1/admin/purchases/{purchase_id}/resolve", ADMIN, || {
         web::post().to(admin::resolve)
     }),
+    get("/v1/audit/events", AUDIT, || read().to(audit::events)),
+    get("/v1/audit/streams/{type}/{id}", AUDIT, || {
+        read().to(audit::stream)
+    }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
     get("/metrics", Access::Open, || read().to(metrics::metrics)),
@@ -183,6 +188,7 @@ pub const ROUTES: [Entry; 33] = [
 const READ: Access = Access::ApiKey(Scope::CreditsRead);
 const WRITE: Access = Access::ApiKey(Scope::CreditsWrite);
 const ADMIN: Access = Access::ApiKey(Scope::Admin);
+const AUDIT: Access = Access::ApiKey(Scope::Audit);
 
 /// The methods that a path of the map answers.
 pub fn allowed(path: &str) -> Methods {

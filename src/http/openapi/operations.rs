@@ -3,6 +3,7 @@
 
 mod backend;
 mod credits;
+mod log;
 mod operators;
 
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ pub(super) fn all() -> Vec<Operation> {
         backend::all(),
         credits::all(),
         operators::all(),
+        log::all(),
         service(),
     ]
     .into_iter()
