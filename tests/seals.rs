@@ -5,75 +5,11 @@ mod making;
 mod proofs;
 mod witnesses;
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
-use credit_ledger::audit::seal::{Round, SealError, Sealer};
-use credit_ledger::config::SealSettings;
 use credit_ledger_verify::Hash;
 use credit_ledger_verify::merkle::{self, Tree};
 use credit_ledger_verify::record::{EndRecord, SealRecord};
-use credit_ledger_verify::seal::{PublicKey, SealKey, event_leaf};
-use reqwest::Method;
-
-use crate::support::{Options, TestApp};
-
-fn key() -> SealKey {
-    SealKey::from_seed(&[7; 32])
-}
-
-/// Seals when it is told to, and never by itself.
-fn sealing() -> Options {
-    sealing_with(|_| {})
-}
-
-fn sealing_with(change: impl Fn(&mut SealSettings) + Send + Sync + 'static) -> Options {
-    Options {
-        configure: Arc::new(move |config| {
-            let mut settings = SealSettings {
-                every: Duration::from_hours(1),
-                ..SealSettings::of(key())
-            };
-            change(&mut settings);
-            config.seals = Some(settings);
-        }),
-        ..Options::default()
-    }
-}
-
-impl TestApp {
-    fn sealer(&self) -> Arc<Sealer> {
-        self.app().sealer.clone().unwrap()
-    }
-
-    /// One round.
-    async fn seal(&self) -> Result<Round, SealError> {
-        self.sealer().round().await
-    }
-
-    /// Rounds until nothing is left.
-    async fn seal_all(&self) {
-        while self.seal().await.unwrap().more {}
-    }
-
-    /// Gives credits to so many users: an event each, over the shards.
-    async fn grants(&self, users: std::ops::Range<u32>) {
-        for user in users {
-            self.grant(&format!("user_{user}"), 1).await;
-        }
-    }
-
-    /// What `/metrics` says of a metric, its labels included.
-    async fn metric(&self, name: &str) -> f64 {
-        let response = self.request(Method::GET, "/metrics").send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        let text = response.text().await.unwrap();
-        let value = text.lines().find_map(|line| line.strip_prefix(name));
-        let value = value.unwrap_or_else(|| panic!("no {name} in {text}"));
-        value.trim().parse().unwrap()
-    }
-}
+use credit_ledger_verify::seal::{PublicKey, event_leaf};
 
 /// All seals, the oldest first, with the perfect subtrees that each completed.
 async fn stored(sql: &tokio_postgres::Client) -> Vec<(SealRecord, Vec<Hash>)> {

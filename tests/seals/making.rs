@@ -7,8 +7,9 @@ use credit_ledger::audit::seal::{Changed, Round, SealError};
 use credit_ledger_verify::seal::SealKey;
 use futures_util::future::{join, join_all};
 
-use super::{assert_chain, key, sealing, sealing_with, stored};
+use super::{assert_chain, stored};
 use crate::support::deliveries::some_time;
+use crate::support::seals::{key, sealing, sealing_with};
 use crate::support::{TestApp, eventually};
 
 #[tokio::test]

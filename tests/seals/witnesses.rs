@@ -9,7 +9,8 @@ use credit_ledger_verify::record::SealRecord;
 use wiremock::matchers::{bearer_token, method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use super::{assert_chain, key, sealing_with, stored};
+use super::{assert_chain, stored};
+use crate::support::seals::{key, sealing_with};
 use crate::support::{Options, TestApp};
 
 /// A folder of one test, gone with it.
