@@ -2,4 +2,9 @@
 //!
 //! Must never use the store, the store's connections, or the SQL of the read models.
 
+pub mod export;
 pub mod replay;
+pub mod rows;
+pub mod snapshot;
+pub mod tables;
+pub mod walk;

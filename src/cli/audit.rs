@@ -1,5 +1,7 @@
 //! `audit`: check the history.
 
+mod export;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -22,10 +24,13 @@ pub struct Arguments {
 enum Check {
     /// Tell the whole history again through postgres-es and compare it with everything that is stored.
     Replay,
+    /// Write the history as files, with what proves it; no personal data is in them.
+    Export(export::Arguments),
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     match arguments.check {
+        Check::Export(arguments) => export::run(arguments, config).await,
         Check::Replay => {
             let report = with_database(&config, |database| async move {
                 let report = with_progress("replaying", async |bar| {
