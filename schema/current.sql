@@ -164,7 +164,8 @@ create table homes (
   constraint homes_pkey primary key (purchase_id)
 );
 
--- Every verified delivery, with its very bytes. The key lets one provider event enter once, for ever.
+-- Every verified delivery, with its very bytes. The key lets one provider event enter once, for ever. `erased_at`: since
+-- then the body is not kept, since it held personal data that was to be erased; that of one that waits goes with the wait.
 create table inbox (
   source text collate "C" not null,
   key text collate "C" not null,
@@ -182,9 +183,11 @@ create table inbox (
   positions bigint[] not null,
   waits_for text collate "C",
   next_attempt_at timestamptz,
+  erased_at timestamptz,
   constraint inbox_pkey primary key (key, source),
   constraint inbox_outcome check (outcome in ('recorded', 'duplicate', 'ignored', 'parked')),
-  constraint inbox_positions check (cardinality(shards) = cardinality(positions))
+  constraint inbox_positions check (cardinality(shards) = cardinality(positions)),
+  constraint inbox_erased_at check (erased_at is null or outcome = 'parked' or body = '')
 ) with (fillfactor = 90);
 
 -- An event looked up by the id that its provider gave it.
@@ -198,7 +201,8 @@ create index inbox_waits_for on inbox (waits_for) where outcome = 'parked' and w
 create index inbox_outcome on inbox (outcome, source, received_at);
 
 -- What is to be looked at after a commit: `match`, whether an e-mail address now has a user and an unclaimed purchase;
--- `subscription`, what waits for the user of a subscription (`subject`). A row points to the event that calls for it and
+-- `subscription`, what waits for the user of a subscription (`subject`); `erasure`, what is stored of a user or a purchase
+-- and is to be erased. A row points to the event that calls for it and
 -- goes when it is done.
 create table outbox (
   id bigint generated always as identity,
@@ -209,7 +213,7 @@ create table outbox (
   subject text collate "C",
   created_at timestamptz not null,
   constraint outbox_pkey primary key (id),
-  constraint outbox_kind check (kind in ('match', 'subscription')),
+  constraint outbox_kind check (kind in ('match', 'subscription', 'erasure')),
   constraint outbox_subject check ((kind = 'subscription') = (subject is not null))
 ) with (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 
@@ -236,6 +240,8 @@ create table personal (
   profile json not null,
   constraint personal_pkey primary key (aggregate_id, aggregate_type, sequence)
 );
+-- Whose an address is or was.
+create index personal_email on personal (lower(profile->>'email')) where profile->>'email' is not null;
 
 -- The read models that exist, and which SQL they were built with.
 create table read_models (

@@ -6,6 +6,7 @@
 mod access;
 mod api;
 mod referral;
+mod seals;
 mod set_up;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::provider::{Catalog, Rules, Signup};
 use crate::store::LedgerSettings;
 pub use api::{RazorpayApiSettings, StripeApiSettings};
 pub use referral::Referral;
+pub use seals::{SealSettings, WitnessUrlSettings};
 pub use set_up::SetUp;
 
 /// Where settings are looked for when nobody says where.
@@ -69,6 +71,11 @@ pub struct Config {
     /// `UPKEEP_EVERY_MS`: how often work that was left behind is looked for, 100 to 3,600,000 ms. What this instance
     /// leaves itself is seen at once.
     pub upkeep_every: Duration,
+    /// `ERASE_AFTER_DAYS`: how long after a user was deleted their personal data is erased, 0 to 3650 days of 24 hours;
+    /// `None`: only on request.
+    pub erase_after: Option<Duration>,
+    /// `SEAL_KEY`, `SEAL_EVERY_MS`, `SEAL_WITNESS_FILE`, `SEAL_WITNESS_URL`, `SEAL_WITNESS_TOKEN`. None: nothing is sealed.
+    pub seals: Option<SealSettings>,
     /// `LANES`: 1 to 16.
     pub store: LedgerSettings,
     /// `WORKERS`: threads that serve HTTP, 1 to 64.
@@ -121,8 +128,11 @@ struct SignupTable {
     plan: Option<String>,
 }
 
+/// Of a day without leap seconds.
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 32] = [
+pub const NAMES: [&str; 38] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -152,6 +162,12 @@ pub const NAMES: [&str; 32] = [
     "VERIFY_WAIT_MS",
     "MATCH_AFTER_MS",
     "UPKEEP_EVERY_MS",
+    "ERASE_AFTER_DAYS",
+    "SEAL_KEY",
+    "SEAL_EVERY_MS",
+    "SEAL_WITNESS_FILE",
+    "SEAL_WITNESS_URL",
+    "SEAL_WITNESS_TOKEN",
     "LANES",
     "QUEUE",
     "WORKERS",
@@ -231,6 +247,10 @@ impl Config {
                     .number("UPKEEP_EVERY_MS", 100, 3_600_000, "must be 100 to 3600000")?
                     .unwrap_or(5000),
             ),
+            erase_after: settings
+                .number("ERASE_AFTER_DAYS", 0, 3650, "must be 0 to 3650")?
+                .map(|days| Duration::from_secs(days * SECONDS_PER_DAY)),
+            seals: settings.seals()?,
             store: settings.store()?,
             workers: settings
                 .size("WORKERS", 64, "must be 1 to 64")?

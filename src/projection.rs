@@ -69,10 +69,10 @@ macro_rules! read_model {
 
 /// Every read model that is written in the transaction of the append.
 pub const READ_MODELS: [ReadModel; 4] = [
-    read_model!("balance", 3),
-    read_model!("purchases", 3),
-    read_model!("users", 3),
-    read_model!("entries", 3),
+    read_model!("balance", 4),
+    read_model!("purchases", 4),
+    read_model!("users", 4),
+    read_model!("entries", 4),
 ];
 
 impl ReadModel {

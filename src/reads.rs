@@ -4,6 +4,7 @@
 //! here may write, and no rule may depend on it.
 
 mod admin;
+mod erasure;
 mod event;
 mod log;
 mod lots;
@@ -19,6 +20,7 @@ pub use admin::{
     Count, EndRow, InboxRow, LATEST, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved,
     UserCounts,
 };
+pub use erasure::PayerRow;
 pub use lots::{LotRow, OriginRow};
 
 /// The database can not answer now.
@@ -53,6 +55,8 @@ pub struct UserRow {
     pub registered: bool,
     /// Whether the identity provider said that the user is gone.
     pub deleted: bool,
+    /// Whether the personal data was erased.
+    pub erased: bool,
     /// The plan.
     pub plan: Option<String>,
     /// The primary e-mail address.
@@ -325,6 +329,7 @@ fn user(row: &Row) -> Result<UserRow, ReadError> {
         known: row.try_get("known")?,
         registered: row.try_get("registered")?,
         deleted: row.try_get("deleted")?,
+        erased: row.try_get("erased")?,
         plan: row.try_get("plan")?,
         email: row.try_get("email")?,
         first_name: row.try_get("first_name")?,

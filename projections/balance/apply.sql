@@ -2,8 +2,9 @@
 -- handles: SignupBonusGranted, CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored
 -- handles: CreditsGranted, CreditsSpent, SpendReversed, CreditsHeld, HoldCaptured
 -- handles: HoldReleased, CreditsExpired
--- ignores: UserRegistered, UserProfileChanged, UserDeleted, SubscriptionChanged, PlanChanged, UserReferred
--- ignores: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
+-- ignores: UserRegistered, UserProfileChanged, UserDeleted, ErasureRequested, UserErased, SubscriptionChanged
+-- ignores: PlanChanged, UserReferred
+-- ignores: PaymentCaptured, PayerNamed, PayerErased, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
 -- ignores: SubscriptionNamed, PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
 insert into balance as known (user_id, balance, held, debt, version)
 select distinct on (aggregate_id)

@@ -1,15 +1,15 @@
 -- What became of each payment. Whom it is for and what it buys is said once, by whichever event knows it; how its money
 -- stands is said by the newest event that changes it.
--- handles: PaymentCaptured, PayerNamed, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
+-- handles: PaymentCaptured, PayerNamed, PayerErased, PurchaseClaimed, PurchasePriced, PaymentRefunded, RefundFailed
 -- handles: SubscriptionNamed, PaymentDisputed, DisputeWon, DisputeLost, PaymentMerged, PaymentAbsorbed
--- ignores: UserRegistered, SignupBonusGranted, UserProfileChanged, UserDeleted, CreditsPurchased, CreditsHeldBack
--- ignores: CreditsClawedBack, CreditsRestored, SubscriptionChanged, PlanChanged, UserReferred, CreditsGranted
--- ignores: CreditsSpent, SpendReversed, CreditsHeld, HoldCaptured, HoldReleased, CreditsExpired
+-- ignores: UserRegistered, SignupBonusGranted, UserProfileChanged, UserDeleted, ErasureRequested, UserErased
+-- ignores: CreditsPurchased, CreditsHeldBack, CreditsClawedBack, CreditsRestored, SubscriptionChanged, PlanChanged
+-- ignores: UserReferred, CreditsGranted, CreditsSpent, SpendReversed, CreditsHeld, HoldCaptured, HoldReleased, CreditsExpired
 insert into purchases as known (purchase_id, user_id, captured, amount_minor, currency, order_id, sku, credits,
-                                subscription_id, payer_email, refunded_minor, disputed_minor, lost_minor,
+                                subscription_id, payer_email, payer_erased, refunded_minor, disputed_minor, lost_minor,
                                 standing_sequence, part_of, paid_at, recorded_at)
 select aggregate_id, user_id, captured, amount_minor, currency, order_id, sku, coalesce(credits, 0), subscription_id,
-       case when user_id is null then payer_email end,
+       case when user_id is null and not payer_erased then payer_email end, payer_erased,
        coalesce(standing[2], 0), coalesce(standing[3], 0), coalesce(standing[4], 0), coalesce(standing[1], 0),
        part_of, to_timestamp(paid_at_s), recorded_at
   from (select aggregate_id,
@@ -22,6 +22,7 @@ select aggregate_id, user_id, captured, amount_minor, currency, order_id, sku, c
                max((payload->'price'->>'credits')::bigint) as credits,
                max(payload->>'subscription_id') as subscription_id,
                max(profile->>'email') as payer_email,
+               bool_or(event_type = 'PayerErased') as payer_erased,
                max(array[sequence,
                          coalesce((payload->'after'->>'refunded_minor')::bigint, 0),
                          coalesce((payload->'after'->>'disputed_minor')::bigint, 0),
@@ -43,7 +44,9 @@ select aggregate_id, user_id, captured, amount_minor, currency, order_id, sku, c
        sku = coalesce(known.sku, excluded.sku),
        credits = greatest(known.credits, excluded.credits),
        subscription_id = coalesce(known.subscription_id, excluded.subscription_id),
+       payer_erased = known.payer_erased or excluded.payer_erased,
        payer_email = case when coalesce(known.user_id, excluded.user_id) is null
+                           and not (known.payer_erased or excluded.payer_erased)
                           then coalesce(known.payer_email, excluded.payer_email) end,
        (refunded_minor, disputed_minor, lost_minor, standing_sequence) = (
          select case when newer then excluded.refunded_minor else known.refunded_minor end,

@@ -12,6 +12,7 @@ create table purchases (
   subscription_id text collate "C",
   -- Only while nobody knows whose the purchase is.
   payer_email text,
+  payer_erased boolean not null,
   refunded_minor bigint not null,
   disputed_minor bigint not null,
   lost_minor bigint not null,

@@ -2,6 +2,7 @@
 -- $1 text: user id
 select coalesce(u.registered, false) as registered,
        coalesce(u.deleted, false) as deleted,
+       coalesce(u.erased, false) as erased,
        u.plan, u.email, u.first_name, u.last_name,
        coalesce(b.balance, 0) as balance,
        coalesce(b.held, 0) as held,

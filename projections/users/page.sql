@@ -2,7 +2,7 @@
 -- $1 timestamptz, $2 text: only those before this time of registration and user id
 -- $3 bigint: at most so many
 select u.user_id, coalesce(u.registered_at, timestamptz 'epoch') as listed_at,
-       u.registered, u.deleted, u.plan, u.email, u.first_name, u.last_name,
+       u.registered, u.deleted, u.erased, u.plan, u.email, u.first_name, u.last_name,
        coalesce(b.balance, 0) as balance,
        coalesce(b.held, 0) as held,
        coalesce(b.debt, 0) as debt,

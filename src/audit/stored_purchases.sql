@@ -18,6 +18,7 @@ select coalesce(s.aggregate_id, p.purchase_id) as id,
        coalesce(p.lost_minor, 0)::text as lost,
        coalesce(p.standing_sequence, 0)::text as "sequence of the standing",
        p.subscription_id as subscription,
+       coalesce(p.payer_erased, false)::text as "payer erased",
        p.part_of as "part of",
        trim_scale(extract(epoch from p.paid_at))::text as "time of payment",
        case when p.recorded_at = p.logged_at then 'as logged' else p.recorded_at::text end as "time of recording"

@@ -12,12 +12,16 @@ select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
        'true' as "stream without holes",
        coalesce(u.registered, false)::text as registered,
        coalesce(u.deleted, false)::text as deleted,
+       coalesce(u.erasure_requested, false)::text as "erasure requested",
+       coalesce(u.erased, false)::text as erased,
        coalesce(u.bonus, false)::text as "signup bonus",
        u.plan,
        coalesce(u.plan_sequence, 0)::text as "sequence of the plan",
        coalesce(u.profile_sequence, 0)::text as "sequence of the profile",
        case when u.registered_at is null then 'nothing' when u.registered_at = u.logged_at then 'as logged'
             else u.registered_at::text end as "time of registration",
+       case when u.deleted_at is null then 'nothing' when u.deleted_at = u.deletion_logged_at then 'as logged'
+            else u.deleted_at::text end as "time of deletion",
        coalesce(b.balance, 0)::text as balance,
        coalesce(b.held, 0)::text as held,
        coalesce(b.debt, 0)::text as debt,
@@ -33,7 +37,11 @@ select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
                     (select min(recorded_at)
                        from events
                       where aggregate_type = 'user' and aggregate_id = user_id
-                        and event_type = 'UserRegistered') as logged_at
+                        and event_type = 'UserRegistered') as logged_at,
+                    (select min(recorded_at)
+                       from events
+                      where aggregate_type = 'user' and aggregate_id = user_id
+                        and event_type = 'UserDeleted') as deletion_logged_at
                from users
               where $1::text[] is null or user_id = any($1)) as u
          on u.user_id = s.aggregate_id

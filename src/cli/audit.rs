@@ -1,6 +1,8 @@
-//! `audit`: check the history.
+//! `audit`: check the history, and look back. One file per question.
 
+mod balance;
 mod export;
+mod public_key;
 
 use std::process::ExitCode;
 
@@ -26,11 +28,16 @@ enum Check {
     Replay,
     /// Write the history as files, with what proves it; no personal data is in them.
     Export(export::Arguments),
+    /// What a user had at a time, and how it came to that, from the events alone.
+    Balance(balance::Arguments),
+    /// Print the public key of SEAL_KEY, in PEM: seals are verified with it.
+    PublicKey,
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     match arguments.check {
         Check::Export(arguments) => export::run(arguments, config).await,
+        Check::Balance(arguments) => balance::run(arguments, config).await,
         Check::Replay => {
             let report = with_database(&config, |database| async move {
                 let report = with_progress("replaying", async |bar| {
@@ -47,6 +54,7 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
             print(&report);
             Ok(exit(report.differences.is_empty()))
         }
+        Check::PublicKey => public_key::run(&config),
     }
 }
 

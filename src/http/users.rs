@@ -79,11 +79,14 @@ pub struct KnownUser {
     user: account::User,
     /// Whether the user was deleted.
     deleted: bool,
+    /// Whether the personal data was erased.
+    erased: bool,
 }
 
 fn shown(user_id: &str, row: UserRow) -> KnownUser {
     KnownUser {
         deleted: row.deleted,
+        erased: row.erased,
         user: account::user(user_id, row),
     }
 }
@@ -110,9 +113,12 @@ pub struct Deleted {
     /// Always true.
     #[schema(schema_with = super::openapi::constantly_true)]
     deleted: bool,
+    /// Whether the personal data is erased already. If not, it will be within minutes.
+    erased: bool,
 }
 
-/// `DELETE /v1/users/{user_id}`: what the identity provider's deletion does. Credits stay; nothing revives the user.
+/// `DELETE /v1/users/{user_id}`: what the identity provider's deletion does, and the personal data is erased, which
+/// [`crate::upkeep::erasing`] sees to. Credits stay; nothing revives the user.
 ///
 /// # Errors
 /// As [`user`].
@@ -124,12 +130,12 @@ pub async fn delete(
     let principal = backend(&app, &request, Scope::CreditsWrite).await?;
     let user_id = UserId::parse(path.as_str())?;
     no_query(&request)?;
-    known_row(&app, &user_id).await?;
+    let known = known_row(&app, &user_id).await?;
     let unit = Unit {
         origin: Origin::Backend {
             principal: principal.name.clone(),
         },
-        work: Work::Apply(Command::DeleteUser {
+        work: Work::Apply(Command::EraseUser {
             user_id: user_id.clone(),
         }),
     };
@@ -151,6 +157,7 @@ pub async fn delete(
     Ok(response.json(Deleted {
         user_id: user_id.into(),
         deleted: true,
+        erased: known.erased,
     }))
 }
 

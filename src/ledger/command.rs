@@ -20,6 +20,24 @@ pub enum Command {
         /// Who.
         user_id: UserId,
     },
+    /// Somebody may ask that a user's personal data be erased, and does. Deletes the user, too.
+    EraseUser {
+        /// Whose.
+        user_id: UserId,
+    },
+    /// Nothing that is stored of a purchase shall say who paid: it is that of a user who is being erased, or was paid with
+    /// such a user's e-mail address and is nobody's.
+    ErasePayer {
+        /// Which purchase.
+        purchase_id: PurchaseId,
+        /// Who is being erased.
+        user_id: UserId,
+    },
+    /// All that was asked to be erased of a user is, but the rows beside the stream: they go with this.
+    ConfirmErasure {
+        /// Whose.
+        user_id: UserId,
+    },
     /// A provider says that it has the money of a payment.
     CapturePayment(Box<CapturePayment>),
     /// Somebody proved that a purchase which names nobody is theirs.
@@ -361,7 +379,9 @@ impl Command {
             | Self::GrantCredits(GrantCredits { user_id, .. })
             | Self::ChangePlan { user_id, .. }
             | Self::SettleUser { user_id }
-            | Self::DeleteUser { user_id } => vec![user(user_id)],
+            | Self::DeleteUser { user_id }
+            | Self::EraseUser { user_id }
+            | Self::ConfirmErasure { user_id } => vec![user(user_id)],
             Self::RewardReferral {
                 referred, referrer, ..
             } => vec![user(referred), user(referrer)],
@@ -378,6 +398,10 @@ impl Command {
                 purchase_id,
                 user_id,
                 ..
+            }
+            | Self::ErasePayer {
+                purchase_id,
+                user_id,
             }
             | Self::MatchPurchase(MatchPurchase {
                 purchase_id,

@@ -44,6 +44,8 @@ pub struct Emitted {
     pub matchable: bool,
     /// The provider's subscription whose user became known by this.
     pub subscriber: Option<String>,
+    /// Whether deliveries that are stored already are to be looked through for personal data that is to go.
+    pub to_erase: bool,
 }
 
 /// Why there is no decision.
@@ -122,6 +124,16 @@ impl<'a, S: States> Draft<'a, S> {
             }
             Command::DeleteUser { user_id } => {
                 self.ask_user(user_id, &UserCommand::Delete, None)?;
+            }
+            Command::EraseUser { user_id } => {
+                self.ask_user(user_id, &UserCommand::Erase, None)?;
+            }
+            Command::ErasePayer {
+                purchase_id,
+                user_id,
+            } => self.erase_payer(purchase_id, user_id)?,
+            Command::ConfirmErasure { user_id } => {
+                self.ask_user(user_id, &UserCommand::ConfirmErasure, None)?;
             }
             Command::CapturePayment(capture) => self.capture(capture)?,
             Command::ClaimPurchase {
@@ -323,7 +335,24 @@ impl<'a, S: States> Draft<'a, S> {
             payment_id: part.clone(),
             known: Box::new(known),
         };
-        self.ask_purchase(whole, &absorb, None)
+        self.ask_purchase(whole, &absorb, None)?;
+        if self.purchase(whole)?.payer_erased {
+            let events = self.purchase(part)?.decide(&PurchaseCommand::ErasePayer)?;
+            self.take(part, events, None, true)?;
+        }
+        Ok(())
+    }
+
+    /// Only for a user whose erasure was asked for, and not where the purchase turned out to be somebody else's.
+    fn erase_payer(&mut self, id: &PurchaseId, user_id: &UserId) -> Result<(), Rejection> {
+        let whole = self.canonical(id)?;
+        let owner = self.purchase(id)?.user_id.as_ref();
+        let owner = owner.or(self.purchase(&whole)?.user_id.as_ref());
+        if !self.user(user_id)?.erasure_requested || owner.is_some_and(|owner| owner != user_id) {
+            return Ok(());
+        }
+        let events = self.purchase(id)?.decide(&PurchaseCommand::ErasePayer)?;
+        self.record(id, events, None)
     }
 
     /// The purchase that has the facts of this one.
@@ -418,6 +447,7 @@ impl<'a, S: States> Draft<'a, S> {
                 matchable: personal.as_ref().is_some_and(Personal::has_verified_email),
                 personal,
                 stream: StreamId::User(id.clone()),
+                to_erase: event == UserEvent::ErasureRequested {},
                 event: Event::User(event),
                 subscriber: None,
             });
@@ -437,12 +467,33 @@ impl<'a, S: States> Draft<'a, S> {
         self.record(&id, events, payer)
     }
 
-    /// Takes a purchase's events, and with them what follows for its user's credits.
+    /// Takes a purchase's events and all that follows.
     fn record(
         &mut self,
         id: &PurchaseId,
         events: Vec<PurchaseEvent>,
         payer: Option<&Personal>,
+    ) -> Result<(), Rejection> {
+        let recorded = !events.is_empty();
+        self.take(id, events, payer, false)?;
+        // What comes to a user who is being erased says nothing of who paid, whichever came first.
+        let after = self.purchase(id)?;
+        let owner = after.user_id.as_ref();
+        let owner = owner.and_then(|owner| self.users.get(owner).or(self.states.user(owner)));
+        if owner.is_some_and(|owner| owner.erasure_requested) && recorded {
+            let events = after.decide(&PurchaseCommand::ErasePayer)?;
+            self.take(id, events, None, true)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a purchase's events, and with them what follows for its user's credits.
+    fn take(
+        &mut self,
+        id: &PurchaseId,
+        events: Vec<PurchaseEvent>,
+        payer: Option<&Personal>,
+        to_erase: bool,
     ) -> Result<(), Rejection> {
         let before = self.purchase(id)?.clone();
         let mut after = before.clone();
@@ -457,6 +508,7 @@ impl<'a, S: States> Draft<'a, S> {
                 stream: StreamId::Purchase(id.clone()),
                 subscriber: subscriber(id, &event, &after),
                 event: Event::Purchase(event),
+                to_erase,
             });
         }
         self.settle(id, &before, &after)?;

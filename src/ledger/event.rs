@@ -36,6 +36,10 @@ pub enum UserEvent {
     },
     /// The identity provider said that the user is gone. Credits stay where they are.
     UserDeleted {},
+    /// Somebody asked that the personal data of the user, who is gone, be erased.
+    ErasureRequested {},
+    /// It is erased: none is stored any more, and none will be. The rows beside the stream went with this event.
+    UserErased {},
     /// A purchase was credited.
     CreditsPurchased {
         /// The purchase that gave them.
@@ -128,6 +132,8 @@ pub enum PurchaseEvent {
         /// The salted digest.
         payer: String,
     },
+    /// Who paid is forgotten, and is not kept again. The rows beside the stream went with this event.
+    PayerErased {},
     /// A purchase that named nobody found its user.
     PurchaseClaimed {
         /// Whose it is from now on.
@@ -551,6 +557,8 @@ impl UserEvent {
             Self::UserRegistered { .. }
             | Self::UserProfileChanged { .. }
             | Self::UserDeleted {}
+            | Self::ErasureRequested {}
+            | Self::UserErased {}
             | Self::SubscriptionChanged { .. }
             | Self::PlanChanged { .. }
             | Self::UserReferred { .. } => return None,
@@ -575,12 +583,23 @@ impl UserEvent {
         }
     }
 
+    /// When it was so what it only writes down later, seconds since 1970; `None`: it was so when it was recorded.
+    pub const fn was_so_at_s(&self) -> Option<i64> {
+        match self {
+            Self::CreditsExpired(expired) => Some(expired.expired_at_s),
+            Self::HoldReleased(released) => released.timed_out_at_s,
+            _ => None,
+        }
+    }
+
     /// Every event type of a user, in the order of declaration.
-    pub const TYPES: [&'static str; 18] = [
+    pub const TYPES: [&'static str; 20] = [
         "UserRegistered",
         "SignupBonusGranted",
         "UserProfileChanged",
         "UserDeleted",
+        "ErasureRequested",
+        "UserErased",
         "CreditsPurchased",
         "CreditsHeldBack",
         "CreditsClawedBack",
@@ -604,6 +623,8 @@ impl UserEvent {
             Self::SignupBonusGranted(_) => "SignupBonusGranted",
             Self::UserProfileChanged { .. } => "UserProfileChanged",
             Self::UserDeleted {} => "UserDeleted",
+            Self::ErasureRequested {} => "ErasureRequested",
+            Self::UserErased {} => "UserErased",
             Self::CreditsPurchased { .. } => "CreditsPurchased",
             Self::CreditsHeldBack(_) => "CreditsHeldBack",
             Self::CreditsClawedBack(_) => "CreditsClawedBack",
@@ -624,10 +645,11 @@ impl UserEvent {
 
 impl PurchaseEvent {
     /// Every event type of a purchase, in the order of declaration.
-    pub const TYPES: [&'static str; 12] = [
+    pub const TYPES: [&'static str; 13] = [
         "PaymentCaptured",
         "SubscriptionNamed",
         "PayerNamed",
+        "PayerErased",
         "PurchaseClaimed",
         "PurchasePriced",
         "PaymentRefunded",
@@ -645,6 +667,7 @@ impl PurchaseEvent {
             Self::PaymentCaptured { .. } => "PaymentCaptured",
             Self::SubscriptionNamed { .. } => "SubscriptionNamed",
             Self::PayerNamed { .. } => "PayerNamed",
+            Self::PayerErased {} => "PayerErased",
             Self::PurchaseClaimed { .. } => "PurchaseClaimed",
             Self::PurchasePriced { .. } => "PurchasePriced",
             Self::PaymentRefunded { .. } => "PaymentRefunded",
@@ -675,6 +698,14 @@ impl Event {
             Self::User(event) => event.movement(),
             Self::Purchase(_) => None,
         }
+    }
+
+    /// Whether the personal data beside its stream goes with it.
+    pub const fn erases(&self) -> bool {
+        matches!(
+            self,
+            Self::User(UserEvent::UserErased {}) | Self::Purchase(PurchaseEvent::PayerErased {})
+        )
     }
 
     /// The name of the type, as in the log.

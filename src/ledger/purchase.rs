@@ -39,6 +39,9 @@ pub struct Purchase {
     /// It is known who paid, here or where a part of it is known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub payer: bool,
+    /// Who paid was erased, and is not kept again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub payer_erased: bool,
     /// The subscription that it pays a period of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscription_id: Option<String>,
@@ -100,6 +103,8 @@ pub enum PurchaseCommand {
         /// The proof.
         by: ClaimedBy,
     },
+    /// Forget who paid.
+    ErasePayer,
     /// Record that money went back, or did not after all.
     Refund(RefundPayment),
     /// Record how a dispute stands.
@@ -139,6 +144,11 @@ impl Purchase {
         match command {
             PurchaseCommand::Capture(capture) => Ok(self.capture(capture)),
             PurchaseCommand::Claim { user_id, by } => self.claim(user_id, *by),
+            // Of a purchase that nobody recorded there is nothing to forget.
+            PurchaseCommand::ErasePayer if self.payer_erased || *self == Self::default() => {
+                Ok(vec![])
+            }
+            PurchaseCommand::ErasePayer => Ok(vec![PurchaseEvent::PayerErased {}]),
             PurchaseCommand::Refund(refund) => Ok(self.refund(refund)),
             PurchaseCommand::Dispute(dispute) => Ok(self.dispute(dispute)),
             PurchaseCommand::MergeInto(into) => Ok(self.merge_into(into)),
@@ -175,6 +185,10 @@ impl Purchase {
                 self.subscription_id = Some(subscription_id.clone());
             }
             PurchaseEvent::PayerNamed { .. } => self.payer = true,
+            PurchaseEvent::PayerErased {} => {
+                self.payer = false;
+                self.payer_erased = true;
+            }
             PurchaseEvent::PurchaseClaimed { user_id, .. } => self.user_id = Some(user_id.clone()),
             PurchaseEvent::PurchasePriced { price } => self.price = Some(price.clone()),
             PurchaseEvent::PaymentRefunded {
@@ -276,7 +290,8 @@ impl Purchase {
             || capture.subscriber.is_some();
         if !self.captured {
             // Who paid is kept only to find out whose the purchase is.
-            let payer = capture.payer.as_ref().filter(|_| !owned);
+            let keeps = !owned && !draft.after.payer_erased;
+            let payer = capture.payer.as_ref().filter(|_| keeps);
             draft.push(PurchaseEvent::PaymentCaptured {
                 amount_minor: capture.money.amount_minor,
                 currency: capture.money.currency,
@@ -323,6 +338,7 @@ impl Purchase {
         }
         if draft.after.user_id.is_none()
             && !draft.after.payer
+            && !draft.after.payer_erased
             && let Some(payer) = &capture.payer
         {
             let payer = payer.digest().to_owned();
@@ -539,7 +555,8 @@ impl Purchase {
 
     /// The union of who paid, and of what went back, of both.
     fn take_over(&mut self, other: &Self) {
-        self.payer |= other.payer;
+        self.payer_erased |= other.payer_erased;
+        self.payer = (self.payer || other.payer) && !self.payer_erased;
         for (id, refund) in &other.refunds {
             self.know_refund(id, refund.amount_minor, refund.failed);
         }

@@ -28,6 +28,12 @@ pub struct User {
     /// The identity provider said that the user is gone. Nothing revives one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
+    /// Somebody asked that the personal data be erased. None is kept from then on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub erasure_requested: bool,
+    /// It is erased.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
     /// The newest profile seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileVersion>,
@@ -101,6 +107,10 @@ pub enum UserCommand {
     },
     /// Be gone.
     Delete,
+    /// Be gone, and have no personal data.
+    Erase,
+    /// Have none any more.
+    ConfirmErasure,
     /// Take the credits of a purchase. The purchase guards that this is asked once.
     CreditPurchase {
         /// Which purchase.
@@ -220,6 +230,11 @@ impl User {
                 })),
             UserCommand::Delete if self.deleted => Ok(vec![]),
             UserCommand::Delete => Ok(vec![UserEvent::UserDeleted {}]),
+            UserCommand::Erase => Ok(self.erase()),
+            UserCommand::ConfirmErasure if self.erasure_requested && !self.erased => {
+                Ok(vec![UserEvent::UserErased {}])
+            }
+            UserCommand::ConfirmErasure => Ok(vec![]),
             UserCommand::CreditPurchase { purchase_id, price } => {
                 Ok(vec![UserEvent::CreditsPurchased {
                     purchase_id: purchase_id.clone(),
@@ -295,6 +310,8 @@ impl User {
                 self.profile = Some(profile.version.clone());
             }
             UserEvent::UserDeleted {} => self.deleted = true,
+            UserEvent::ErasureRequested {} => self.erasure_requested = true,
+            UserEvent::UserErased {} => self.erased = true,
             UserEvent::SubscriptionChanged {
                 subscription_id,
                 gives,
@@ -452,6 +469,18 @@ impl User {
             events.push(UserEvent::SignupBonusGranted(self.add(bonus)?));
         }
         Ok(events)
+    }
+
+    /// Asked for once. Who is to be erased is gone, too.
+    fn erase(&self) -> Vec<UserEvent> {
+        if self.erasure_requested {
+            return vec![];
+        }
+        let deleted = (!self.deleted).then_some(UserEvent::UserDeleted {});
+        deleted
+            .into_iter()
+            .chain([UserEvent::ErasureRequested {}])
+            .collect()
     }
 
     /// The profile, if it is newer than the newest seen and the user is not gone.

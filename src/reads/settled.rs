@@ -116,7 +116,8 @@ async fn last_before(
             [&user_id, &sequence, &NEXT_MOVEMENTS];
         let rows = snapshot.query(&statement, &params).await?;
         for row in &rows {
-            if settled_at_s(&event(row)?).is_none_or(|at_s| at_s > at.timestamp()) {
+            let was_so_at_s = event(row)?.was_so_at_s();
+            if was_so_at_s.is_none_or(|at_s| at_s > at.timestamp()) {
                 let newest = false;
                 return Ok(Some(Last { sequence, newest }));
             }
@@ -126,15 +127,6 @@ async fn last_before(
             let newest = true;
             return Ok(Some(Last { sequence, newest }));
         }
-    }
-}
-
-/// When it was so what an event writes down; `None`: it was so when it was recorded.
-const fn settled_at_s(event: &UserEvent) -> Option<i64> {
-    match event {
-        UserEvent::CreditsExpired(expired) => Some(expired.expired_at_s),
-        UserEvent::HoldReleased(released) => released.timed_out_at_s,
-        _ => None,
     }
 }
 

@@ -13,8 +13,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::columns::{
-    Ends, Events, Holds, Homes, Inbox, LiveBatch, Lots, LotsGone, Outbox, PersonalRows, Requests,
-    Retried, Seen, Settlements, Streams,
+    Ends, Erased, Events, Holds, Homes, Inbox, LiveBatch, Lots, LotsGone, Outbox, PersonalRows,
+    Requests, Retried, Seen, Settlements, Streams,
 };
 use super::fate::Fate;
 use super::home::Shard;
@@ -41,6 +41,8 @@ pub(super) struct Append {
     pub(super) settlements: Vec<(Place, Settlement)>,
     pub(super) ends: Vec<EndRow>,
     pub(super) outbox: Vec<OutboxRow>,
+    /// Streams whose personal data goes, each with the sequence of the event that says so.
+    pub(super) erased: Vec<(StreamId, i64)>,
     /// When the batch was decided.
     pub(super) now: DateTime<Utc>,
     /// How many more times deliveries came that are stored already, by source and key.
@@ -154,6 +156,7 @@ pub(super) async fn append(
     let requests = Requests::of(append);
     let events = Events::of(append);
     let personal = PersonalRows::of(append);
+    let erased = Erased::of(append);
     let outbox = Outbox::of(append);
     let (new_streams, streams) = (Streams::of(append, true), Streams::of(append, false));
     let (lots, lots_gone) = (Lots::of(append), LotsGone::of(append));
@@ -173,6 +176,7 @@ pub(super) async fn append(
         (&statements.insert_requests, requests.params()),
         (&statements.insert_events, events.params()),
         (&statements.insert_personal, personal.params()),
+        (&statements.delete_personal, erased.params()),
         (&statements.insert_outbox, outbox.params()),
         (&statements.insert_streams, new_streams.params()),
         (&statements.update_streams, streams.params()),

@@ -4,6 +4,8 @@
 //! once: doing it twice does nothing twice, so nothing is locked while it is done. Must never decide anything: what
 //! follows from the work goes through the lanes.
 
+pub mod erasure;
+
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
 use tokio_postgres::Row;
@@ -44,6 +46,8 @@ pub enum Call {
     },
     /// The user of this subscription became known: `<source>:<subscription id>`.
     Subscription(String),
+    /// Something is to be erased ([`erasure::Erasure`]).
+    Erasure,
     /// Left by a newer release, for one.
     Other,
 }
@@ -231,6 +235,7 @@ fn left(row: &Row) -> Result<Left, StoreError> {
                 .map_err(|_| corrupt())?,
             sequence: column(row, "sequence")?,
         },
+        "erasure" => Call::Erasure,
         "subscription" => Call::Subscription(column(row, "subject")?),
         _ => Call::Other,
     };

@@ -21,8 +21,8 @@ use super::statements::StatementError;
 use super::unit::{Answer, Came, Origin, Outcome, Recorded, Request, Unit, Work};
 use crate::ledger::event::{EVENT_VERSION, UserEvent};
 use crate::ledger::{
-    self, Account, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection, Settlement,
-    States, StreamId, User, UserId,
+    self, Account, Command, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection,
+    Settlement, States, StreamId, User, UserId,
 };
 
 /// What a batch comes to.
@@ -162,8 +162,8 @@ impl Working {
                 self.keep(unit, Outcome::Parked, why)
             }
             Work::Apply(command) => match ledger::decide(command, self) {
-                Ok(emitted) => self.record(unit, emitted)?,
-                Err(Rejection::Refused(error)) => self.refuse(unit, error),
+                Ok(emitted) => self.record(unit, command, emitted)?,
+                Err(Rejection::Refused(error)) => self.refuse(unit, command, error),
                 Err(Rejection::NeedsRows(needed)) => {
                     planned.learn_rows(needed);
                     return Ok(None);
@@ -204,25 +204,62 @@ impl Working {
     }
 
     /// Appends what a command came to. No events: it added nothing to what was known.
-    fn record(&mut self, unit: &Unit, emitted: Vec<Emitted>) -> Result<Outcome, StatementError> {
+    fn record(
+        &mut self,
+        unit: &Unit,
+        command: &Command,
+        emitted: Vec<Emitted>,
+    ) -> Result<Outcome, StatementError> {
         let caused = Caused::by(&unit.origin);
         let mut recorded = Vec::with_capacity(emitted.len());
+        let mut streams = command.streams();
         for one in emitted {
+            streams.push(one.stream.clone());
             recorded.push(self.push(one, &caused)?);
         }
+        let why = Why {
+            erases: self.concerns_erased(unit, &streams),
+            ..Why::default()
+        };
         let outcome = if recorded.is_empty() {
             Outcome::Duplicate
         } else {
             Outcome::Recorded
         };
-        Ok(self.conclude(unit, outcome, Why::default(), &recorded))
+        Ok(self.conclude(unit, outcome, why, &recorded))
     }
 
-    fn refuse(&mut self, unit: &Unit, error: LedgerError) -> Outcome {
+    /// Whether a delivery is about somebody of whom no personal data is kept any more. What is erased later is looked for
+    /// then; so no delivery can slip between.
+    fn concerns_erased(&self, unit: &Unit, streams: &[StreamId]) -> bool {
+        let delivery = matches!(unit.origin, Origin::Delivery(_) | Origin::Retry(_));
+        let payer_erased = |id: &PurchaseId| {
+            let slot = self.purchases.get(id);
+            slot.is_some_and(|slot| slot.state.payer_erased)
+        };
+        delivery
+            && streams.iter().any(|stream| match stream {
+                StreamId::User(id) => {
+                    let slot = self.users.get(id);
+                    slot.is_some_and(|slot| slot.state.erasure_requested)
+                }
+                StreamId::Purchase(id) => {
+                    let slot = self.purchases.get(id);
+                    let whole = slot.and_then(|slot| slot.state.part_of.as_ref());
+                    payer_erased(id) || whole.is_some_and(payer_erased)
+                }
+            })
+    }
+
+    fn refuse(&mut self, unit: &Unit, command: &Command, error: LedgerError) -> Outcome {
         match &unit.origin {
             // A fact that a rule refuses is not lost: it waits with its reason.
             Origin::Delivery(_) | Origin::Retry(_) => {
-                self.keep(unit, Outcome::Parked, Why::reason(error.to_string()))
+                let why = Why {
+                    erases: self.concerns_erased(unit, &command.streams()),
+                    ..Why::reason(error.to_string())
+                };
+                self.keep(unit, Outcome::Parked, why)
             }
             Origin::Request(_)
             | Origin::Session { .. }
@@ -334,6 +371,10 @@ impl Working {
             _ => return Err(not_loaded()),
         };
         self.leave_work(&emitted, sequence);
+        if emitted.event.erases() {
+            let erased = (emitted.stream.clone(), sequence);
+            self.append.erased.push(erased);
+        }
         let head = self.heads.get_mut(&shard).ok_or_else(not_loaded)?;
         head.recorded_at = self.at;
         head.position += 1;
@@ -404,6 +445,9 @@ impl Working {
         };
         if emitted.matchable {
             leave("match", None);
+        }
+        if emitted.to_erase {
+            leave("erasure", None);
         }
         if let Some(subscription) = &emitted.subscriber {
             leave("subscription", Some(subscription.clone()));

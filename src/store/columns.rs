@@ -27,6 +27,7 @@ pub(super) struct Inbox<'a> {
     secrets: Vec<&'a str>,
     received_at: Vec<DateTime<Utc>>,
     fates: Fates<'a>,
+    erased_at: Vec<Option<DateTime<Utc>>>,
 }
 
 /// What became of deliveries.
@@ -66,12 +67,17 @@ impl<'a> Inbox<'a> {
             columns
                 .provider_event_ids
                 .push(&delivered.provider_event_id);
-            columns.bodies.push(&delivered.body);
+            let blank = row.fate.blanks();
+            let body: &[u8] = if blank { &[] } else { &delivered.body };
+            columns.bodies.push(body);
             columns.digests.push(&delivered.body_sha256);
             columns.headers.push(&delivered.headers_json);
             columns.secrets.push(&delivered.secret);
             columns.received_at.push(delivered.received_at);
             columns.fates.push(&row.fate);
+            columns
+                .erased_at
+                .push(row.fate.erases.then_some(append.now));
         }
         columns
     }
@@ -80,7 +86,7 @@ impl<'a> Inbox<'a> {
         let fates = &self.fates;
         params![self.keys; self.sources, self.keys, self.provider_event_ids, self.bodies, self.digests,
             self.headers, self.secrets, self.received_at, fates.outcomes, fates.reasons, fates.shards,
-            fates.positions, fates.waits_for, fates.next_attempts_at]
+            fates.positions, fates.waits_for, fates.next_attempts_at, self.erased_at]
     }
 }
 
@@ -89,6 +95,7 @@ pub(super) struct Retried<'a> {
     sources: Vec<&'a str>,
     keys: Vec<&'a str>,
     fates: Fates<'a>,
+    erased_at: Vec<Option<DateTime<Utc>>>,
 }
 
 impl<'a> Retried<'a> {
@@ -98,6 +105,9 @@ impl<'a> Retried<'a> {
             columns.sources.push(row.retry.source.as_str());
             columns.keys.push(&row.retry.key);
             columns.fates.push(&row.fate);
+            columns
+                .erased_at
+                .push(row.fate.erases.then_some(append.now));
         }
         columns
     }
@@ -105,7 +115,7 @@ impl<'a> Retried<'a> {
     pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         let fates = &self.fates;
         params![self.keys; self.sources, self.keys, fates.outcomes, fates.reasons, fates.waits_for,
-            fates.next_attempts_at, fates.shards, fates.positions]
+            fates.next_attempts_at, fates.shards, fates.positions, self.erased_at]
     }
 }
 
@@ -267,6 +277,29 @@ impl<'a> PersonalRows<'a> {
 
     pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         params![self.sequences; self.aggregate_types, self.aggregate_ids, self.sequences, self.salts, self.profiles]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Erased<'a> {
+    aggregate_types: Vec<&'a str>,
+    aggregate_ids: Vec<&'a str>,
+    sequences: Vec<i64>,
+}
+
+impl<'a> Erased<'a> {
+    pub(super) fn of(append: &'a Append) -> Self {
+        let mut columns = Self::default();
+        for (stream, sequence) in &append.erased {
+            columns.aggregate_types.push(stream.aggregate_type());
+            columns.aggregate_ids.push(stream.aggregate_id());
+            columns.sequences.push(*sequence);
+        }
+        columns
+    }
+
+    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params![self.sequences; self.aggregate_types, self.aggregate_ids, self.sequences]
     }
 }
 

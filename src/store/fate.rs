@@ -11,13 +11,15 @@ use super::unit::{Outcome, Recorded};
 pub(super) struct Why {
     pub(super) reason: Option<String>,
     pub(super) waits_for: Option<String>,
+    /// See [`Fate::erases`].
+    pub(super) erases: bool,
 }
 
 impl Why {
     pub(super) fn reason(reason: impl Into<String>) -> Self {
         Self {
             reason: Some(reason.into()),
-            waits_for: None,
+            ..Self::default()
         }
     }
 }
@@ -34,6 +36,8 @@ pub(super) struct Fate {
     /// Of a parked one: when it is due again.
     pub(super) next_attempt_at: Option<DateTime<Utc>>,
     pub(super) led_to: Vec<(Shard, i64)>,
+    /// Whether its body is not kept, since it is about somebody who was erased; while it waits it is.
+    pub(super) erases: bool,
 }
 
 impl Fate {
@@ -62,7 +66,15 @@ impl Fate {
                 .iter()
                 .map(|one| (one.shard, one.position))
                 .collect(),
+            erases: why.erases,
         }
+    }
+}
+
+impl Fate {
+    /// Whether the body goes now.
+    pub(super) fn blanks(&self) -> bool {
+        self.erases && self.outcome != PARKED
     }
 }
 

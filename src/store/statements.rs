@@ -22,6 +22,7 @@ pub(super) struct Statements {
     pub(super) insert_requests: Statement,
     pub(super) insert_events: Statement,
     pub(super) insert_personal: Statement,
+    pub(super) delete_personal: Statement,
     pub(super) insert_outbox: Statement,
     pub(super) insert_streams: Statement,
     pub(super) update_streams: Statement,
@@ -76,6 +77,9 @@ impl Statements {
                 .await?,
             insert_personal: client
                 .prepare(include_str!("sql/insert_personal.sql"))
+                .await?,
+            delete_personal: client
+                .prepare(include_str!("sql/delete_personal.sql"))
                 .await?,
             insert_outbox: client
                 .prepare(include_str!("sql/insert_outbox.sql"))

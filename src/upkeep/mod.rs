@@ -6,10 +6,12 @@
 //!
 //! Must never decide anything itself: it looks, and hands commands to the store. Must never log personal data.
 //!
+//! - [`erasing`]: personal data that is to go.
 //! - [`matching`]: purchases that name nobody, by the payer's e-mail address.
 //! - [`retry`]: parked deliveries.
 //! - [`settling`]: credits that ended and holds that timed out.
 
+pub mod erasing;
 pub mod matching;
 pub mod retry;
 pub mod settling;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -80,9 +82,18 @@ impl Upkeep {
 }
 
 async fn run(app: &App, every: Duration) {
+    let to_erase = Notify::new();
+    tokio::join!(
+        look(app, every, &to_erase),
+        erasing::run(app, every, &to_erase)
+    );
+}
+
+/// All but erasing, which is told when there is something to erase.
+async fn look(app: &App, every: Duration, to_erase: &Notify) {
     loop {
         let next = Instant::now() + every;
-        let followed = follow_up(app).await;
+        let followed = follow_up(app, to_erase).await;
         let retried = retry::due(app).await;
         let settled = settling::due(app).await;
         app.upkeep_round_ended();
@@ -99,7 +110,7 @@ async fn run(app: &App, every: Duration) {
 }
 
 /// Does what the outbox calls for, all of it once. False when something could not be done.
-async fn follow_up(app: &App) -> bool {
+async fn follow_up(app: &App, to_erase: &Notify) -> bool {
     let (mut after, mut clean) = (0, true);
     let settled = app.now() - app.match_after;
     loop {
@@ -114,6 +125,9 @@ async fn follow_up(app: &App) -> bool {
             return clean;
         };
         after = last.id;
+        if page.iter().any(|left| left.call == Call::Erasure) {
+            to_erase.notify_one();
+        }
         let followed: Vec<Result<Option<i64>, UpkeepError>> = stream::iter(page)
             .map(|left| follow(app, left))
             .buffer_unordered(AT_ONCE)
@@ -136,12 +150,13 @@ async fn follow_up(app: &App) -> bool {
     }
 }
 
-/// Does what one row calls for. Gives its id when it is done, none when it is not for this release.
+/// Does what one row calls for. Gives its id when it is done, none when somebody else does it: erasing, or a newer
+/// release.
 async fn follow(app: &App, left: Left) -> Result<Option<i64>, UpkeepError> {
     match &left.call {
         Call::Match { stream, sequence } => matching::follow(app, stream, *sequence).await?,
         Call::Subscription(subject) => app.backlog.wake(subject, app.now()).await?,
-        Call::Other => return Ok(None),
+        Call::Erasure | Call::Other => return Ok(None),
     }
     Ok(Some(left.id))
 }

@@ -17,6 +17,9 @@ use crate::provider::{Lookup, StoredDelivery};
 use crate::store::backlog::{Due, Stored};
 use crate::store::{Delivered, LONGEST_WAIT, Operator, Origin, Outcome, Retry, Unit, Work};
 
+/// Why a delivery without a body comes to nothing.
+const ERASED: &str = "erased";
+
 /// What became of several deliveries that were tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -131,7 +134,8 @@ async fn try_one(
     Ok(app.ledger.execute(unit).await?)
 }
 
-/// What is to be done with a stored delivery by the present rules. One that nothing here can read waits on.
+/// What is to be done with a stored delivery by the present rules. One that nothing here can read waits on; one whose body
+/// was erased does not.
 ///
 /// # Errors
 /// [`UpkeepError::Intake`]
@@ -146,6 +150,12 @@ pub async fn translate(app: &App, stored: Stored) -> Result<Work, UpkeepError> {
         reason: reason.unwrap_or_default(),
         waits_for,
     };
+    // Nobody can say any more what it told; whatever it was is recorded, or will never be.
+    if delivered.body.is_empty() {
+        return Ok(Work::Ignore {
+            reason: ERASED.to_owned(),
+        });
+    }
     let Lookup::Found(provider) = app.providers.find(delivered.source.as_str()) else {
         return Ok(wait_on);
     };

@@ -113,11 +113,14 @@ impl Audited for User {
         let account = user.account;
         let extras = &folded.extras;
         let registered_at = user.registered.then_some(AS_LOGGED);
+        let deleted_at = user.deleted.then_some(AS_LOGGED);
         BTreeMap::from([
             ("stream version", folded.version.to_string()),
             ("stream without holes", (!folded.broken).to_string()),
             ("registered", user.registered.to_string()),
             ("deleted", user.deleted.to_string()),
+            ("erasure requested", user.erasure_requested.to_string()),
+            ("erased", user.erased.to_string()),
             ("signup bonus", user.bonus.to_string()),
             ("plan", text(user.plan.as_ref())),
             (
@@ -126,6 +129,7 @@ impl Audited for User {
             ),
             ("sequence of the plan", extras.plan_sequence.to_string()),
             ("time of registration", text(registered_at)),
+            ("time of deletion", text(deleted_at)),
             ("balance", account.balance.to_string()),
             ("held", account.held.to_string()),
             ("debt", account.debt.to_string()),
@@ -181,6 +185,7 @@ impl Audited for Purchase {
             // These are in the state.
             PurchaseEvent::SubscriptionNamed { .. }
             | PurchaseEvent::PayerNamed { .. }
+            | PurchaseEvent::PayerErased {}
             | PurchaseEvent::PurchaseClaimed { .. }
             | PurchaseEvent::PurchasePriced { .. }
             | PurchaseEvent::PaymentMerged { .. } => {}
@@ -213,6 +218,7 @@ impl Audited for Purchase {
                 extras.standing_sequence.to_string(),
             ),
             ("subscription", text(purchase.subscription_id.as_ref())),
+            ("payer erased", purchase.payer_erased.to_string()),
             ("part of", text(purchase.part_of.as_ref())),
             ("time of payment", text(paid_at_s)),
             ("time of recording", AS_LOGGED.to_owned()),

@@ -81,6 +81,7 @@ fn whole_purchase() -> Purchase {
             expires_at_s: None,
         }),
         payer: true,
+        payer_erased: false,
         subscription_id: Some("sub_1".to_owned()),
         refunds: [
             ("re_1".to_owned(), known_refund(100, false)),
@@ -132,6 +133,11 @@ fn the_stored_shape_of_every_event() {
             r#"{"type":"UserProfileChanged","profile":{"digest":"d1","updated_at_ms":1,"event_id":"msg_1"}}"#,
         ),
         (UserEvent::UserDeleted {}, r#"{"type":"UserDeleted"}"#),
+        (
+            UserEvent::ErasureRequested {},
+            r#"{"type":"ErasureRequested"}"#,
+        ),
+        (UserEvent::UserErased {}, r#"{"type":"UserErased"}"#),
         (
             UserEvent::CreditsPurchased {
                 purchase_id: PurchaseId::parse("razorpay:pay_1").unwrap(),
@@ -294,6 +300,7 @@ fn the_stored_shape_of_every_event() {
             },
             r#"{"type":"PayerNamed","payer":"d2"}"#,
         ),
+        (PurchaseEvent::PayerErased {}, r#"{"type":"PayerErased"}"#),
         (
             PurchaseEvent::PurchaseClaimed {
                 user_id,

@@ -16,8 +16,11 @@ pub(super) fn all() -> Vec<Operation> {
                 "Only those with this address, in any case. An address may be of several users.",
             )
             .lists::<users::KnownUser>("A page of them."),
-        delete("/v1/users/{user_id}", "deleteUser", "Delete a user")
-            .about("What the identity provider's deletion does. Credits stay; nothing revives the user.")
+        delete("/v1/users/{user_id}", "deleteUser", "Delete a user and erase the personal data")
+            .about(
+                "What the identity provider's deletion does, and the user's personal data is erased, soon after the \
+                 answer. Credits stay; nothing revives the user.",
+            )
             .answers::<users::Deleted>(200, "The user is deleted.")
             .may_repeat(200)
             .refuses(&unknown),

@@ -1,0 +1,263 @@
+//! Erasure: what is stored of a user's personal data goes, on request or some time after the user was deleted.
+//!
+//! From the moment it is asked for, whatever is delivered about the user is stored without its body. So what is to be
+//! found is what was there before, and there is no window in which a delivery could slip through:
+//!
+//! 1. The user's purchases are gone through. The deliveries that their events came of are blanked, and each forgets who
+//!    paid: that event takes the rows beside the stream with it, and keeps later bodies away like the request does.
+//! 2. The deliveries that the user's own events came of are blanked.
+//! 3. The inbox is walked, for deliveries that led to no event: ids of the user and the purchases, and the user's own
+//!    addresses ([`Needles`]). One walk is for many users.
+//! 4. The user is erased: that event takes the rows beside the stream with it.
+//!
+//! A row of the outbox calls for it until the last step is committed. Every step may be done twice, in part, and by
+//! several instances; the addresses, by which the rest is found, are the last to go. A purchase that came to the user by
+//! itself while or after the user was erased leaves a row of its own, for deliveries about it that were stored before.
+//!
+//! It has a loop of its own, since a walk may take minutes. Must never log what it looks for.
+
+mod needles;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{AT_ONCE, PAGE, UpkeepError};
+use crate::app::App;
+use crate::ledger::{Command, PurchaseId, StreamId, UserId};
+use crate::reads::PayerRow;
+use crate::store::backlog::erasure::Erasure;
+use crate::store::{Origin, Unit, Work};
+use needles::Needles;
+
+/// Users, or purchases, for whom one walk is made.
+const ERASED_AT_ONCE: i64 = 100;
+/// Deliveries in one step of a walk: many beside the cost of a statement, and even if each is as large as any may be, few
+/// enough for one.
+const WALK_STEP: i64 = 500;
+/// Events of a stream that are read at once.
+const EVENTS_AT_ONCE: i64 = 1000;
+
+/// Erases until it is dropped. `told`: that there is something in the outbox; `every`: how often it looks without.
+pub(super) async fn run(app: &App, every: Duration, told: &Notify) {
+    loop {
+        let next = Instant::now() + every;
+        let asked = ask_for_due(app).await;
+        let erased = erase_all(app).await;
+        if asked && erased {
+            tokio::select! {
+                () = told.notified() => {}
+                () = sleep_until(next) => {}
+            }
+        } else {
+            sleep(every).await;
+        }
+    }
+}
+
+/// Asks for the erasure of those who were deleted long enough ago. False when something could not be done.
+async fn ask_for_due(app: &App) -> bool {
+    let Some(after) = app.erase_after else {
+        return true;
+    };
+    loop {
+        match ask_for_page(app, app.now() - after).await {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "who is to be erased is asked again later");
+                return false;
+            }
+        }
+    }
+}
+
+/// Gives how many there were. Whoever is asked for is not among them any more.
+async fn ask_for_page(app: &App, deleted_by: DateTime<Utc>) -> Result<usize, UpkeepError> {
+    let page = app.reads.users_to_erase(deleted_by, PAGE).await?;
+    let found = page.len();
+    let asked: Vec<Result<(), UpkeepError>> = stream::iter(page)
+        .map(|user_id| ask_for(app, user_id))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    asked.into_iter().collect::<Result<(), _>>()?;
+    Ok(found)
+}
+
+async fn ask_for(app: &App, user_id: String) -> Result<(), UpkeepError> {
+    let user_id = UserId::parse(user_id).map_err(|_| unreadable())?;
+    apply(app, Command::EraseUser { user_id }).await
+}
+
+/// Does what the outbox calls for, all of it once. False when something could not be done.
+async fn erase_all(app: &App) -> bool {
+    let (mut after, mut clean) = (0, true);
+    loop {
+        let page = match app.backlog.erasures(after, ERASED_AT_ONCE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(%error, "it can not be seen what is to be erased");
+                return false;
+            }
+        };
+        let Some(last) = page.last() else {
+            return clean;
+        };
+        after = last.id;
+        match erase_page(app, page).await {
+            Ok(all) => clean &= all,
+            Err(error) => {
+                tracing::warn!(%error, "an erasure is tried again later");
+                return false;
+            }
+        }
+    }
+}
+
+/// False when some of them could not be begun. The others are done.
+async fn erase_page(app: &App, page: Vec<Erasure>) -> Result<bool, UpkeepError> {
+    let (mut needles, mut clean) = (Needles::default(), true);
+    let mut begun = Vec::with_capacity(page.len());
+    for erasure in page {
+        match begin(app, &erasure.of, &mut needles).await {
+            Ok(()) => begun.push(erasure),
+            Err(error) => {
+                tracing::warn!(%error, "an erasure is tried again later");
+                clean = false;
+            }
+        }
+    }
+    walk(app, &needles).await?;
+    let mut done = Vec::with_capacity(begun.len());
+    for erasure in begun {
+        if let StreamId::User(user_id) = erasure.of {
+            apply(app, Command::ConfirmErasure { user_id }).await?;
+        }
+        done.push(erasure.id);
+    }
+    app.backlog.done(&done).await?;
+    Ok(clean)
+}
+
+/// All but the walk and the end. Adds what is to be looked for.
+async fn begin(app: &App, of: &StreamId, needles: &mut Needles) -> Result<(), UpkeepError> {
+    match of {
+        StreamId::User(user_id) => {
+            needles.add_id(user_id.as_str());
+            let addresses = app.backlog.own_addresses(user_id).await?;
+            for address in &addresses {
+                needles.add_address(address);
+            }
+            for subscription_id in app.backlog.subscriptions(user_id).await? {
+                needles.add_id(&subscription_id);
+            }
+            erase_payers(app, user_id, &addresses, needles).await?;
+        }
+        // It has forgotten who paid already.
+        StreamId::Purchase(id) => {
+            add_purchase(needles, id);
+            let row = app.reads.purchase(id.as_str()).await?;
+            if let Some(order_id) = row.and_then(|row| row.order_id) {
+                needles.add_id(&order_id);
+            }
+        }
+    }
+    blank_told(app, of).await
+}
+
+async fn erase_payers(
+    app: &App,
+    user_id: &UserId,
+    addresses: &[String],
+    needles: &mut Needles,
+) -> Result<(), UpkeepError> {
+    let mut after = String::new();
+    loop {
+        let page = app
+            .reads
+            .payers_to_erase(user_id.as_str(), addresses, &after, PAGE)
+            .await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after.clone_from(&last.purchase_id);
+        for row in &page {
+            let PayerRow {
+                order_id,
+                subscription_id,
+                ..
+            } = row;
+            for id in [order_id, subscription_id].into_iter().flatten() {
+                needles.add_id(id);
+            }
+            let id = PurchaseId::parse(row.purchase_id.as_str()).map_err(|_| unreadable())?;
+            add_purchase(needles, &id);
+            // First, because one that is nobody's is not found any more once it has forgotten who paid.
+            blank_told(app, &StreamId::Purchase(id.clone())).await?;
+            let erase = Command::ErasePayer {
+                purchase_id: id,
+                user_id: user_id.clone(),
+            };
+            apply(app, erase).await?;
+        }
+    }
+}
+
+/// By the id that the provider knows it by, too.
+fn add_purchase(needles: &mut Needles, id: &PurchaseId) {
+    needles.add_id(id.as_str());
+    if let Some((_, payment_id)) = id.as_str().split_once(':') {
+        needles.add_id(payment_id);
+    }
+}
+
+/// Blanks the deliveries that a stream's events came of.
+async fn blank_told(app: &App, of: &StreamId) -> Result<(), UpkeepError> {
+    let mut after = 0;
+    loop {
+        let told = app.backlog.told(of, after, EVENTS_AT_ONCE).await?;
+        let Some(last) = told.last else {
+            return Ok(());
+        };
+        after = last;
+        app.backlog.blank(&told.deliveries, app.now()).await?;
+    }
+}
+
+/// Blanks what has any of these in it.
+async fn walk(app: &App, needles: &Needles) -> Result<(), UpkeepError> {
+    let mut after = (String::new(), String::new());
+    loop {
+        let step = app
+            .backlog
+            .walk((&after.0, &after.1), WALK_STEP, &|body| {
+                needles.are_in(body)
+            })
+            .await?;
+        app.backlog.blank(&step.found, app.now()).await?;
+        match step.last {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn apply(app: &App, command: Command) -> Result<(), UpkeepError> {
+    let unit = Unit {
+        origin: Origin::System,
+        work: Work::Apply(command),
+    };
+    app.ledger.execute(unit).await?;
+    Ok(())
+}
+
+/// Nothing of it may be repeated in a log.
+fn unreadable() -> UpkeepError {
+    UpkeepError::Store(crate::store::StoreError::Failed(
+        "a stored id can not be read".to_owned(),
+    ))
+}

@@ -1,0 +1,3 @@
+//! Looking back: what was, and what would have been, from the events alone.
+
+mod balance;
