@@ -23,9 +23,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::rows::{self, UnreadableRow};
+use super::seal;
 use super::snapshot::{self, Snapshot, SnapshotError};
 use super::tables::{ChosenBy, TABLES, columns};
-use super::walk;
 use crate::postgres::Database;
 use folder::Folder;
 pub use lines::Format;
@@ -102,7 +102,8 @@ pub async fn export(
     let folder = Folder::open(&request.folder, &request.scope, request.format)?;
     let mut connection = snapshot::connect(database).await?;
     let snapshot = Snapshot::begin(&mut connection).await?;
-    let ends = walk::ends(&snapshot).await?;
+    let ends = seal::rows::heads(snapshot.transaction()).await;
+    let ends = ends.map_err(SnapshotError::from)?;
     let mut writer = Writer {
         folder: &folder,
         scope: &request.scope,

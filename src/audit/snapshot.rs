@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row, RowStream};
 
 use super::rows::UnreadableRow;
+use super::seal::SealError;
 use crate::postgres::{ConnectOptions, Database, PoolOptions, PostgresError, Role};
 
 /// Why something could not be read.
@@ -24,6 +25,9 @@ pub enum SnapshotError {
     /// A query failed.
     #[error("reading: {0}")]
     Query(#[from] tokio_postgres::Error),
+    /// What is sealed could not be read, or is not what was sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// A row holds what it never may.
     #[error(transparent)]
     Row(#[from] UnreadableRow),

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use credit_ledger_verify::record::{EndRecord, EventRecord, SealRecord};
 use futures_util::TryStreamExt as _;
 
-use super::rows;
 use super::snapshot::{Snapshot, SnapshotError};
+use super::{rows, seal};
 
 /// How many seals are read at once.
 const SEALS_PER_PAGE: i64 = 200;
@@ -18,10 +18,8 @@ const EVENTS_PER_PAGE: i64 = 5000;
 /// How many ranges of positions are asked for at once.
 const RANGES_PER_PAGE: usize = 1000;
 
-const PAGE_SEALS: &str = include_str!("sql/page_seals.sql");
 const SELECT_RANGES: &str = include_str!("sql/select_ranges.sql");
 const SELECT_SHARDS: &str = include_str!("sql/select_shards.sql");
-const SELECT_ENDS: &str = include_str!("sql/select_ends.sql");
 
 /// Takes what a walk comes by.
 pub trait Walker {
@@ -56,24 +54,13 @@ pub trait Walker {
     fn unsealed(&mut self, event: &EventRecord) -> Result<(), Self::Error>;
 }
 
-/// Where every shard ends.
-///
-/// # Errors
-/// [`SnapshotError`]
-pub async fn ends(snapshot: &Snapshot<'_>) -> Result<Vec<EndRecord>, SnapshotError> {
-    let found = snapshot.list(SELECT_ENDS, &[]).await?;
-    Ok(found.iter().map(rows::end).collect::<Result<_, _>>()?)
-}
-
 /// Seals behind one, by number, at most so many as are read at once.
 ///
 /// # Errors
 /// [`SnapshotError`]
 pub async fn seals(snapshot: &Snapshot<'_>, after: i64) -> Result<Vec<SealRecord>, SnapshotError> {
-    let found = snapshot
-        .list(PAGE_SEALS, &[&after, &SEALS_PER_PAGE])
-        .await?;
-    Ok(found.iter().map(rows::seal).collect::<Result<_, _>>()?)
+    let next = after.saturating_add(1);
+    Ok(seal::rows::from(snapshot.transaction(), next, SEALS_PER_PAGE).await?)
 }
 
 /// Walks the log.
