@@ -16,6 +16,7 @@ mod accounts;
 mod admin;
 mod client;
 mod crash;
+mod erasure;
 mod exactly_once;
 mod fuzz;
 mod lives;

@@ -10,6 +10,7 @@ pub mod node;
 pub mod random;
 pub mod razorpay_api;
 pub mod story;
+pub mod search;
 pub mod stripe_api;
 pub mod tokens;
 pub mod wire;
