@@ -11,8 +11,6 @@ pub mod random;
 pub mod razorpay_api;
 pub mod seals;
 pub mod search;
-pub mod search;
-pub mod story;
 pub mod story;
 pub mod stripe_api;
 pub mod tokens;
