@@ -10,16 +10,19 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access::{AccessError, ApiKeys, IssuedKeys, RateLimits, Sessions};
+use crate::audit::seal::Sealer;
+use crate::audit::seal::proof::Seals;
+use crate::audit::seal::task::Sealing;
 use crate::config::{Config, Referral};
 use crate::http;
 use crate::ledger::Salt;
-use crate::outbound::{RazorpayApi, SetupError, StripeApi};
+use crate::outbound::{RazorpayApi, SetupError, StripeApi, WitnessApi};
 use crate::postgres::{Database, PoolOptions, PostgresError, Role};
 use crate::projection::rebuild;
 use crate::provider::clerk::Clerk;
@@ -28,6 +31,7 @@ use crate::provider::stripe::Stripe;
 use crate::provider::{BadSecret, Provider, Providers, Rules};
 use crate::reads::Reads;
 use crate::store::{Backlog, Ledger, StoreError};
+use crate::telemetry::Telemetry;
 use crate::upkeep::Upkeep;
 
 /// How long requests that were accepted may take to finish once the program is told to stop.
@@ -49,6 +53,12 @@ pub struct App {
     pub reads: Reads,
     /// What commits left to do.
     pub backlog: Backlog,
+    /// What was sealed.
+    pub seals: Seals,
+    /// Who seals, where the key is set.
+    pub sealer: Option<Arc<Sealer>>,
+    /// What is said in numbers.
+    pub telemetry: Telemetry,
     /// Who may deliver.
     pub providers: Providers,
     /// What a sign-up gets and what payments buy.
@@ -121,6 +131,7 @@ struct Parts {
     api_keys: ApiKeys,
     razorpay_api: Option<RazorpayApi>,
     stripe_api: Option<StripeApi>,
+    witness: Option<WitnessApi>,
 }
 
 impl Parts {
@@ -131,6 +142,7 @@ impl Parts {
             api_keys: ApiKeys::new(&config.api_keys)?,
             razorpay_api: razorpay_api(config)?,
             stripe_api: stripe_api(config)?,
+            witness: witness(config)?,
         })
     }
 }
@@ -157,8 +169,25 @@ impl App {
     ) -> Result<(Self, Vec<JoinHandle<()>>), StartError> {
         let pool = database.pool(Role::App, &PoolOptions::for_reads(16))?;
         let (ledger, lanes) = Ledger::start(database, config.store, Arc::clone(&clock)).await?;
+        let telemetry = Telemetry::default();
+        let sealer = match &config.seals {
+            None => None,
+            Some(settings) => {
+                let clock = Arc::clone(&clock);
+                let witness = parts.witness;
+                Some(Sealer::new(database, settings, witness, clock, &telemetry)?)
+            }
+        };
+        let sealing = telemetry.gauge(
+            "credit_ledger_sealing",
+            "1: this instance has a key, and seals",
+        );
+        sealing.set(f64::from(u8::from(sealer.is_some())));
         let app = Self {
             ledger,
+            seals: Seals::new(pool.clone()),
+            sealer,
+            telemetry,
             backlog: Backlog::new(pool.clone()),
             issued_keys: IssuedKeys::new(pool.clone()),
             reads: Reads::new(pool),
@@ -260,6 +289,7 @@ pub struct Application {
     address: SocketAddr,
     workers: usize,
     upkeep_every: Duration,
+    seal_every: Option<Duration>,
     lanes: Vec<JoinHandle<()>>,
 }
 
@@ -294,6 +324,7 @@ impl Application {
             address,
             workers: config.workers,
             upkeep_every: config.upkeep_every,
+            seal_every: config.seals.as_ref().map(|seals| seals.every),
             lanes,
         })
     }
@@ -327,11 +358,14 @@ impl Application {
             listener,
             workers,
             upkeep_every,
+            seal_every,
             lanes,
             ..
         } = self;
         let server = http::serve(Arc::clone(&app), listener, workers, DRAIN)?;
         let upkeep = Upkeep::start(Arc::clone(&app), upkeep_every);
+        let sealer = app.sealer.clone().zip(seal_every);
+        let sealing = sealer.map(|(sealer, every)| Sealing::start(sealer, every));
         let told = Arc::new(OnceLock::new());
         let stop = stop_server(Arc::clone(&app), server.handle(), stop, Arc::clone(&told));
         let stopper = tokio::spawn(stop);
@@ -339,6 +373,9 @@ impl Application {
         stopper.abort();
         let told = told.get().copied().unwrap_or_else(Instant::now);
         upkeep.stop().await;
+        if let Some(sealing) = sealing {
+            sealing.stop().await;
+        }
         // The last handle on the queues: the lanes finish what is in them and end.
         drop(app);
         let lanes_end = timeout_at(told + LANES_END, join_all(lanes)).await;
@@ -420,6 +457,19 @@ fn stripe_api(config: &Config) -> Result<Option<StripeApi>, StartError> {
         .map(Some)
         .map_err(|error| StartError::Outbound {
             settings: "STRIPE_SECRET_KEY, STRIPE_API_URL",
+            error,
+        })
+}
+
+fn witness(config: &Config) -> Result<Option<WitnessApi>, StartError> {
+    let settings = config.seals.as_ref();
+    let Some(settings) = settings.and_then(|seals| seals.witness_url.as_ref()) else {
+        return Ok(None);
+    };
+    WitnessApi::new(settings.url.expose_secret(), settings.token.clone())
+        .map(Some)
+        .map_err(|error| StartError::Outbound {
+            settings: "SEAL_WITNESS_URL, SEAL_WITNESS_TOKEN",
             error,
         })
 }

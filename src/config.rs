@@ -7,6 +7,7 @@ mod access;
 mod api;
 mod other_rules;
 mod referral;
+mod seals;
 mod set_up;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::store::LedgerSettings;
 pub use api::{RazorpayApiSettings, StripeApiSettings};
 pub use other_rules::OtherRules;
 pub use referral::Referral;
+pub use seals::{SealSettings, WitnessUrlSettings};
 pub use set_up::SetUp;
 
 /// Where settings are looked for when nobody says where.
@@ -75,6 +77,8 @@ pub struct Config {
     /// `ERASE_AFTER_DAYS`: how long after a user was deleted their personal data is erased, 0 to 3650 days of 24 hours;
     /// `None`: only on request.
     pub erase_after: Option<Duration>,
+    /// `SEAL_KEY`, `SEAL_EVERY_MS`, `SEAL_WITNESS_FILE`, `SEAL_WITNESS_URL`, `SEAL_WITNESS_TOKEN`. None: nothing is sealed.
+    pub seals: Option<SealSettings>,
     /// `LANES`: 1 to 16.
     pub store: LedgerSettings,
     /// `WORKERS`: threads that serve HTTP, 1 to 64.
@@ -131,7 +135,7 @@ struct SignupTable {
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 33] = [
+pub const NAMES: [&str; 38] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -162,6 +166,11 @@ pub const NAMES: [&str; 33] = [
     "MATCH_AFTER_MS",
     "UPKEEP_EVERY_MS",
     "ERASE_AFTER_DAYS",
+    "SEAL_KEY",
+    "SEAL_EVERY_MS",
+    "SEAL_WITNESS_FILE",
+    "SEAL_WITNESS_URL",
+    "SEAL_WITNESS_TOKEN",
     "LANES",
     "QUEUE",
     "WORKERS",
@@ -238,6 +247,7 @@ impl Config {
             erase_after: settings
                 .number("ERASE_AFTER_DAYS", 0, 3650, "must be 0 to 3650")?
                 .map(|days| Duration::from_secs(days * SECONDS_PER_DAY)),
+            seals: settings.seals()?,
             store: settings.store()?,
             workers: settings
                 .size("WORKERS", 64, "must be 1 to 64")?

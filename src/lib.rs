@@ -11,8 +11,9 @@
 //! - [`reads`]: the queries that answer requests.
 //! - [`upkeep`]: what follows a commit, and what waits for its time.
 //! - [`recover`]: the operators' sweep: what should have credits and has none.
-//! - [`audit`]: the history told again by other means, and compared.
-//! - [`outbound`]: what we ask the providers' APIs.
+//! - [`audit`]: the history sealed, told again by other means, and compared.
+//! - [`outbound`]: what we ask the providers' APIs, and whom we tell of seals.
+//! - [`telemetry`]: what the service says of itself in numbers.
 //! - [`postgres`]: how the database is found, started, reached and migrated.
 //! - [`config`], [`app`], [`cli`]: settings, the program put together, the command line.
 
@@ -31,4 +32,5 @@ pub mod provider;
 pub mod reads;
 pub mod recover;
 pub mod store;
+pub mod telemetry;
 pub mod upkeep;

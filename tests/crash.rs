@@ -425,7 +425,8 @@ async fn the_commands_do_what_they_say() {
     );
 
     let service = data.serve();
-    let set_up = "serving; webhooks: clerk, razorpay; sessions: none; API keys: service";
+    let set_up =
+        "serving; webhooks: clerk, razorpay; sessions: none; API keys: service; seals: none";
     assert!(service.said.contains(set_up), "{}", service.said);
     let url = format!("http://{}", service.address);
     let send = [

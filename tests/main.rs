@@ -26,6 +26,7 @@ mod projections;
 mod rebuild;
 mod recover;
 mod replay;
+mod restore;
 mod routes;
 mod schema;
 mod sdk;

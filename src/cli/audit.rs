@@ -1,6 +1,7 @@
 //! `audit`: check the history, and look back. One file per question.
 
 mod balance;
+mod public_key;
 mod what_if;
 
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ enum Check {
     Balance(balance::Arguments),
     /// What users would have under another catalog, sign-up bonus or order of burning.
     WhatIf(what_if::Arguments),
+    /// Print the public key of SEAL_KEY, in PEM: seals are verified with it.
+    PublicKey,
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
@@ -51,6 +54,7 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
             print(&report);
             Ok(exit(report.differences.is_empty()))
         }
+        Check::PublicKey => public_key::run(&config),
     }
 }
 

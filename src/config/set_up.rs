@@ -14,6 +14,8 @@ pub struct SetUp {
     pub sessions: Vec<&'static str>,
     /// The principals that have an API key.
     pub api_keys: Vec<&'static str>,
+    /// Whether seals are signed, and who is told of them.
+    pub seals: Vec<&'static str>,
 }
 
 impl Config {
@@ -33,10 +35,23 @@ impl Config {
             ("service", self.api_keys.service.is_some()),
             ("audit", self.api_keys.audit.is_some()),
         ];
+        let seals = self.seals.as_ref();
+        let seals = [
+            ("signed", seals.is_some()),
+            (
+                "to a file",
+                seals.is_some_and(|one| one.witness_file.is_some()),
+            ),
+            (
+                "to a URL",
+                seals.is_some_and(|one| one.witness_url.is_some()),
+            ),
+        ];
         SetUp {
             providers: those_set(providers),
             sessions: those_set(sessions),
             api_keys: those_set(api_keys),
+            seals: those_set(seals),
         }
     }
 }
@@ -53,6 +68,7 @@ impl fmt::Display for SetUp {
             ("", "webhooks", &providers),
             ("; ", "sessions", &self.sessions),
             ("; ", "API keys", &self.api_keys),
+            ("; ", "seals", &self.seals),
         ] {
             let names = if names.is_empty() {
                 "none".to_owned()

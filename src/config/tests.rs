@@ -1,12 +1,20 @@
 //! Settings from files and environments that were made up.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sha2::Digest as _;
+
 use super::*;
 
+/// The private key of RFC 8032, section 7.1, test 1, as `openssl genpkey` would write it, in one line.
+const SEAL_KEY: &str = "-----BEGIN PRIVATE KEY-----\\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n-----END PRIVATE KEY-----\\n";
+
 fn load(toml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
     let unique = format!(
-        "credit-ledger-config-{:p}-{}.toml",
-        toml,
-        std::process::id()
+        "credit-ledger-config-{}-{}.toml",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
     );
     let path = std::env::temp_dir().join(unique);
     std::fs::write(&path, toml).unwrap();
@@ -62,6 +70,18 @@ fn mistakes_are_named_without_their_values() {
         ("[signup]\nbonus_credits = -1", vec![], "credits"),
         ("", vec![("VERIFY_WAIT_MS", "40000")], "VERIFY_WAIT_MS"),
         ("", vec![("UPKEEP_EVERY_MS", "0")], "UPKEEP_EVERY_MS"),
+        ("", vec![("SEAL_KEY", "hunter2")], "SEAL_KEY: must be"),
+        (
+            "seal_every_ms = 99",
+            vec![("SEAL_KEY", SEAL_KEY)],
+            "SEAL_EVERY_MS",
+        ),
+        ("seal_every_ms = 100", vec![], "SEAL_EVERY_MS: needs"),
+        (
+            "seal_witness_token = \"hunter2\"",
+            vec![("SEAL_KEY", SEAL_KEY)],
+            "SEAL_WITNESS_TOKEN: needs SEAL_WITNESS_URL",
+        ),
         ("", vec![("LANES", "0")], "LANES"),
         ("rate_limit_per_key = 0", vec![], "RATE_LIMIT_PER_KEY"),
         ("rate_limit_per_key = -1", vec![], "RATE_LIMIT_PER_KEY"),
@@ -128,6 +148,8 @@ fn a_setting_that_would_do_nothing_is_refused() {
         ("CLERK_ISSUER", clerk),
         ("CLERK_AUTHORIZED_PARTIES", clerk),
         ("SUPABASE_JWT_SECRET", supabase),
+        ("SEAL_WITNESS_FILE", ("SEAL_KEY", SEAL_KEY)),
+        ("SEAL_WITNESS_URL", ("SEAL_KEY", SEAL_KEY)),
     ] {
         let error = load("", &[(setting, "hunter2")]).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{setting}: needs ")), "{error}");
@@ -174,7 +196,7 @@ fn the_mode_of_stripe_is_set_or_that_of_the_key() {
 fn what_is_set_up_is_said_by_name() {
     assert_eq!(
         load("", &[]).unwrap().set_up().to_string(),
-        "webhooks: none; sessions: none; API keys: none"
+        "webhooks: none; sessions: none; API keys: none; seals: none"
     );
     let everything = [
         ("CLERK_WEBHOOK_SECRET", "whsec_aHVudGVyMg=="),
@@ -185,10 +207,13 @@ fn what_is_set_up_is_said_by_name() {
         ("ADMIN_API_KEY", "hunter2"),
         ("SERVICE_API_KEY", " "),
         ("AUDIT_API_KEY", "hunter2"),
+        ("SEAL_KEY", SEAL_KEY),
+        ("SEAL_WITNESS_FILE", "seals.ndjson"),
+        ("SEAL_WITNESS_URL", "https://witness.example/hunter2"),
     ];
     assert_eq!(
         load("", &everything).unwrap().set_up().to_string(),
-        "webhooks: clerk, razorpay, stripe; sessions: clerk, supabase; API keys: admin, audit"
+        "webhooks: clerk, razorpay, stripe; sessions: clerk, supabase; API keys: admin, audit; seals: signed, to a file, to a URL"
     );
 }
 
@@ -210,4 +235,21 @@ fn limits_are_off_until_they_are_set() {
         trusted_proxies: 2,
     };
     assert_eq!(set, expected);
+}
+
+#[test]
+fn a_key_for_seals_may_have_one_line_or_several() {
+    let lines = SEAL_KEY.replace("\\n", "\n");
+    let crlf = SEAL_KEY.replace("\\n", "\r\n");
+    let escaped = SEAL_KEY.replace("\\n", "\\r\\n");
+    for pem in [SEAL_KEY, &lines, &crlf, &escaped] {
+        let seals = load("", &[("SEAL_KEY", pem)]).unwrap().seals.unwrap();
+        // The public key of the same test vector.
+        let public =
+            hex::decode("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        let digest = sha2::Sha256::digest(public.unwrap());
+        assert_eq!(seals.key.public().id(), hex::encode(&digest[..8]));
+        assert_eq!(seals.every, Duration::from_secs(5));
+    }
+    assert!(load("", &[]).unwrap().seals.is_none());
 }

@@ -1,4 +1,4 @@
-//! What all clients of providers' APIs share: one origin, limits on time and size, and no way out of either.
+//! What all clients share: one place to ask, limits on time and size, and no way out of either.
 
 use std::time::Duration;
 
@@ -26,16 +26,8 @@ impl ApiClient {
     /// # Errors
     /// [`SetupError::BadOrigin`], [`SetupError::Client`].
     pub fn new(origin: &str) -> Result<Self, SetupError> {
-        // The proxy of the environment would see the payments; a redirect would be sent the keys.
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|_| SetupError::Client)?;
         Ok(Self {
-            client,
+            client: http_client(TOTAL_TIMEOUT)?,
             origin: parse_origin(origin)?,
         })
     }
@@ -78,21 +70,34 @@ impl ApiClient {
     }
 }
 
+/// A client that gives up after `timeout`, from the first byte sent to the last byte read.
+pub(super) fn http_client(timeout: Duration) -> Result<Client, SetupError> {
+    // The proxy of the environment would see the payments; a redirect would be sent the keys.
+    Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(timeout)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|_| SetupError::Client)
+}
+
 /// Scheme, host and port, and nothing else.
 fn parse_origin(text: &str) -> Result<Url, SetupError> {
-    let url = Url::parse(text).map_err(|_| SetupError::BadOrigin)?;
+    parse_url(text)
+        .filter(|url| url.path() == "/" && url.query().is_none())
+        .ok_or(SetupError::BadOrigin)
+}
+
+/// A URL of HTTP that names no user and no fragment.
+pub(super) fn parse_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.has_host()
-        && url.path() == "/"
         && url.username().is_empty()
         && url.password().is_none()
-        && url.query().is_none()
         && url.fragment().is_none();
-    if plain {
-        Ok(url)
-    } else {
-        Err(SetupError::BadOrigin)
-    }
+    plain.then_some(url)
 }
 
 async fn read_bounded(mut response: Response) -> Result<Vec<u8>, OutboundError> {
@@ -111,7 +116,7 @@ async fn read_bounded(mut response: Response) -> Result<Vec<u8>, OutboundError> 
 }
 
 /// Names what went wrong and nothing of the request.
-fn unavailable(error: &reqwest::Error) -> OutboundError {
+pub(super) fn unavailable(error: &reqwest::Error) -> OutboundError {
     OutboundError::Unavailable(if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {

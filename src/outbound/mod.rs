@@ -1,14 +1,17 @@
-//! The calls that we make to providers' APIs, each with a limit on its time and on the size of its answer.
+//! The calls that we make to providers' APIs and to a witness of seals, each with a limit on its time and on the size of
+//! its answer.
 //!
-//! Fetches bytes and understands nothing of them: what they mean is read in [`crate::provider`]. Must never put
+//! Moves bytes and understands nothing of them: what they mean is read in [`crate::provider`]. Must never put
 //! a secret into an error, a log line or a URL, and never follow where an answer points.
 
 mod client;
 pub mod razorpay;
 pub mod stripe;
+pub mod witness;
 
 pub use razorpay::RazorpayApi;
 pub use stripe::StripeApi;
+pub use witness::WitnessApi;
 
 /// Why a provider's API gave no answer that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +36,9 @@ pub enum SetupError {
     /// Not `http` or `https` and a host, or more than that.
     #[error("the API's URL must be an origin, like https://api.example.com")]
     BadOrigin,
+    /// Not `http` or `https` and a host, or with a user or a fragment.
+    #[error("must be a URL of https or http, without a user and a fragment")]
+    BadUrl,
     /// A key is empty.
     #[error("the API's keys must not be empty")]
     EmptyKey,

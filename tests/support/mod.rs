@@ -9,6 +9,7 @@ pub mod load;
 pub mod node;
 pub mod random;
 pub mod razorpay_api;
+pub mod story;
 pub mod stripe_api;
 pub mod tokens;
 pub mod wire;

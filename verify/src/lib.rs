@@ -7,14 +7,19 @@
 //! - [`evidence`]: the digest of what proves a delivery genuine, which its events carry.
 //! - [`merkle`]: the tree of RFC 6962, its proofs and their verification.
 //! - [`seal`]: what a seal says, and who signed it.
-//! - [`record`]: the lines of an export.
+//! - [`record`]: the lines of an export; [`manifest`]: what an export says of itself.
+//! - [`check`]: the checks, fed record by record.
+//! - [`report`]: what was seen, what was proven, and what does not agree.
 //!
 //! Nothing here knows a database, a clock or a secret, and nothing trusts what it reads.
 
 pub mod chain;
+pub mod check;
 pub mod evidence;
+pub mod manifest;
 pub mod merkle;
 pub mod record;
+pub mod report;
 pub mod seal;
 
 /// A SHA-256 digest.

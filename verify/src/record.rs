@@ -2,6 +2,10 @@
 //!
 //! Hashes are lower-case hex; times are microseconds since 1970-01-01 UTC; texts that are hashed (`payload`,
 //! `metadata`, `headers`) are strings that hold their very bytes.
+//!
+//! Rows of tables that are worked out from the events are objects of their columns ([`Row`]): texts, booleans and integers
+//! as they are, `jsonb` as the JSON that it is, and a `timestamptz` as an integer of microseconds under the column's name
+//! with `_us` behind it. Columns of personal data are left out.
 
 use serde::{Deserialize, Serialize};
 
@@ -183,4 +187,50 @@ pub struct StreamRecord {
     pub version: i64,
     /// The state, JSON.
     pub state: String,
+}
+
+/// A row of a table, by column. See the module for how values are written.
+pub type Row = serde_json::Map<String, serde_json::Value>;
+
+/// A hash in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hex(#[serde(with = "hex::serde")] pub Hash);
+
+/// An event in an export of one user: it can be verified without the rest of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvenEvent {
+    /// The event.
+    pub event: EventRecord,
+    /// The hash before it in its shard; zeros before the first.
+    #[serde(with = "hex::serde")]
+    pub previous: Hash,
+    /// That it is in a seal; null: not sealed yet.
+    pub proof: Option<Inclusion>,
+}
+
+/// That an event is in a seal: the proof of RFC 6962 that its leaf is in the tree with the seal's `root`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inclusion {
+    /// The seal.
+    pub seal: i64,
+    /// The place of the leaf, from 0.
+    pub index: u64,
+    /// How many leaves the tree has: as many as the seal has events.
+    pub size: u64,
+    /// The proof, the deepest hash first.
+    pub path: Vec<Hex>,
+}
+
+/// A seal in an export of one user, which has only the seals that its proofs name, and the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvenSeal {
+    /// The seal.
+    pub seal: SealRecord,
+    /// The proof that it is the leaf `seal - 1` of the tree with the `head` of the last seal, which has as many leaves as
+    /// that one's number.
+    pub path: Vec<Hex>,
 }

@@ -144,8 +144,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Delete a user
-         * @description What the identity provider's deletion does. Credits stay; nothing revives the user.
+         * Delete a user and erase the personal data
+         * @description What the identity provider's deletion does, and the user's personal data is erased, soon after the answer. Credits stay; nothing revives the user.
          */
         delete: operations["deleteUser"];
         options?: never;
@@ -711,6 +711,8 @@ export interface components {
             user_id: string;
             /** @enum {boolean} */
             deleted: true;
+            /** @description Whether the personal data is erased already. If not, it will be within minutes. */
+            erased: boolean;
         };
         /** @description A provider of webhooks. */
         Deliverer: {
@@ -911,6 +913,8 @@ export interface components {
         KnownUser: components["schemas"]["User"] & {
             /** @description Whether the user was deleted. */
             deleted: boolean;
+            /** @description Whether the personal data was erased. */
+            erased: boolean;
         };
         /** @description Credits that came together and end together. */
         Lot: {

@@ -1,0 +1,189 @@
+//! Proofs for auditors: that an event is in a seal, and that two seals are of one history.
+//!
+//! Each can be verified with [`credit_ledger_verify`] and the public key alone.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use credit_ledger_verify::Hash;
+use credit_ledger_verify::merkle;
+use credit_ledger_verify::record::{EventRecord, SealRecord};
+use credit_ledger_verify::seal::event_leaf;
+use deadpool_postgres::Pool;
+
+use super::numbers::Numbers;
+use super::rows::{self, State, Stretch};
+use super::{Changed, SealError, Sealer};
+
+/// Seals as they are read, through the connections of the reads.
+#[derive(Clone)]
+pub struct Seals {
+    pool: Pool,
+}
+
+/// That an event is in a seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inclusion {
+    /// The seal.
+    pub seal: SealRecord,
+    /// Which leaf the event is in the tree of the seal's events, from 0.
+    pub index: u64,
+    /// What leads from the leaf to the seal's root.
+    pub path: Vec<Hash>,
+    /// What leads from the seal to its head, which is signed.
+    pub seal_path: Vec<Hash>,
+}
+
+/// That the seals up to the first are the beginning of those up to the second.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consistency {
+    /// The earlier one.
+    pub first: SealRecord,
+    /// The later one.
+    pub second: SealRecord,
+    /// The proof of RFC 9162, section 2.1.4.
+    pub path: Vec<Hash>,
+}
+
+impl Seals {
+    /// Reads through this pool.
+    pub const fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Seals before one, newest first.
+    ///
+    /// # Errors
+    /// [`SealError`]. So for all of these.
+    pub async fn before(&self, seal: i64, limit: i64) -> Result<Vec<SealRecord>, SealError> {
+        rows::before(&self.pool.get().await?, seal, limit).await
+    }
+
+    /// The proof that an event is in a seal; none: it is in none yet.
+    ///
+    /// # Errors
+    /// [`Changed`] when what is stored does not come to what was sealed.
+    pub async fn inclusion(&self, event: &EventRecord) -> Result<Option<Inclusion>, SealError> {
+        let connection = self.pool.get().await?;
+        let client = &connection;
+        let Some(number) = rows::seal_of(client, event.shard, event.position).await? else {
+            return Ok(None);
+        };
+        let missing = || Changed::Seal(number);
+        let seal = rows::one(client, number).await?.ok_or_else(missing)?;
+        let before = match number {
+            1 => None,
+            _ => Some(rows::one(client, number - 1).await?.ok_or_else(missing)?),
+        };
+        let stretches = stretches(before.as_ref(), &seal);
+        let index = index_of(&stretches, event).ok_or_else(missing)?;
+        let hashes = rows::hashes(client, &stretches).await?;
+        let place = u64::try_from(number).map_err(|_| SealError::Unreadable)?;
+        let ranges = merkle::inclusion(place - 1, place);
+        let seal_path = rows::roots(client, &ranges).await?;
+        drop(connection);
+
+        // Too long for a thread that others wait for.
+        let path = tokio::task::spawn_blocking(move || path_of(index, &hashes.concat()));
+        let (path, size) = path.await.map_err(|_| SealError::CutOff)?;
+        let leaf = event_leaf(&event.hash);
+        if merkle::verify_inclusion(&leaf, index, size, &path, &seal.root) {
+            Ok(Some(Inclusion {
+                seal,
+                index,
+                path,
+                seal_path,
+            }))
+        } else {
+            Err(Changed::Event(event.shard, event.position).into())
+        }
+    }
+
+    /// The proof that two seals are of one history; none: one of them is not there. `first` is not behind `second`.
+    pub async fn consistency(
+        &self,
+        first: i64,
+        second: i64,
+    ) -> Result<Option<Consistency>, SealError> {
+        let connection = self.pool.get().await?;
+        let client = &connection;
+        let (first, second) = (
+            rows::one(client, first).await?,
+            rows::one(client, second).await?,
+        );
+        let (Some(first), Some(second)) = (first, second) else {
+            return Ok(None);
+        };
+        let size = |seal: &SealRecord| u64::try_from(seal.seal).map_err(|_| SealError::Unreadable);
+        let ranges = merkle::consistency(size(&first)?, size(&second)?);
+        let path = rows::roots(client, &ranges).await?;
+        Ok(Some(Consistency {
+            first,
+            second,
+            path,
+        }))
+    }
+
+    async fn state(&self, witness: Option<&str>) -> Result<(State, i64), SealError> {
+        let connection = self.pool.get().await?;
+        let client = &connection;
+        let told = match witness {
+            Some(name) => rows::told(client, name).await?,
+            None => 0,
+        };
+        Ok((rows::state(client).await?, told))
+    }
+}
+
+impl Sealer {
+    /// Brings the metrics up to date. Where the database can not be asked, they say that nobody knows.
+    pub async fn show_numbers(&self, seals: &Seals) {
+        let witness = self.url.as_ref().map(|one| one.name.as_str());
+        let state = tokio::time::timeout(Numbers::PATIENCE, seals.state(witness)).await;
+        let state = state.ok().and_then(Result::ok);
+        self.numbers.show(state, (self.clock)());
+    }
+}
+
+/// The events of a seal, by shard.
+fn stretches(before: Option<&SealRecord>, seal: &SealRecord) -> Vec<Stretch> {
+    let before: HashMap<i16, i64> = before
+        .into_iter()
+        .flat_map(|seal| &seal.ends)
+        .map(|end| (end.shard, end.position))
+        .collect();
+    let stretch = |end: &credit_ledger_verify::record::EndRecord| Stretch {
+        shard: end.shard,
+        after: before.get(&end.shard).copied().unwrap_or(0),
+        upto: end.position,
+    };
+    seal.ends.iter().map(stretch).collect()
+}
+
+/// Which leaf an event is.
+fn index_of(stretches: &[Stretch], event: &EventRecord) -> Option<u64> {
+    let mut index = 0;
+    for stretch in stretches {
+        if stretch.shard == event.shard {
+            index += event.position - stretch.after - 1;
+            return u64::try_from(index).ok();
+        }
+        index += stretch.upto - stretch.after;
+    }
+    None
+}
+
+/// The proof of a leaf, and how many there are.
+fn path_of(index: u64, hashes: &[Hash]) -> (Vec<Hash>, u64) {
+    let leaves: Vec<Hash> = hashes.iter().map(event_leaf).collect();
+    let root = |range: Range<u64>| {
+        let part = leaves
+            .iter()
+            .skip(usize::try_from(range.start).unwrap_or(usize::MAX));
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        merkle::root(&part.take(length).copied().collect::<Vec<_>>())
+    };
+    let size = leaves.len() as u64;
+    let path = merkle::inclusion(index, size).into_iter().map(root);
+    (path.collect(), size)
+}

@@ -1,0 +1,88 @@
+//! When seals are made and the server of a witness is told: one task per instance, which may be cut off anywhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{SealError, Sealer};
+
+/// The longest until a server that did not answer is asked again.
+const PAUSE_MAX: Duration = Duration::from_mins(5);
+
+/// The running task.
+pub struct Sealing {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Sealing {
+    /// Starts it.
+    pub fn start(sealer: Arc<Sealer>, every: Duration) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = stopped => {}
+                _ = join(seal(&sealer, every), tell(&sealer, every)) => {}
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Stops it where it is. A seal that is not committed is made again by whoever looks next.
+    pub async fn stop(self) {
+        drop(self.stop);
+        // It ends at once; should it have panicked, there is nothing left to stop.
+        let _ = self.task.await;
+    }
+}
+
+async fn seal(sealer: &Sealer, every: Duration) {
+    loop {
+        let next = Instant::now() + every;
+        sleep_until(next).await;
+        loop {
+            match sealer.round().await {
+                Ok(round) if round.more => {}
+                Ok(_) => break,
+                Err(error) => {
+                    log(&error, "sealing failed");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn tell(sealer: &Sealer, every: Duration) {
+    let mut pause = every;
+    loop {
+        sleep(pause).await;
+        pause = match sealer.tell_server().await {
+            Ok(true) => Duration::ZERO,
+            Ok(false) => every,
+            Err(error) => {
+                log(&error, "the witness was not told");
+                (pause * 2).clamp(every, PAUSE_MAX.max(every))
+            }
+        };
+    }
+}
+
+/// What passes by itself is a warning; what somebody must look at is an error.
+fn log(error: &SealError, what: &str) {
+    match error {
+        SealError::Pool(_) | SealError::Query(_) | SealError::Witness { .. } => {
+            tracing::warn!(%error, "{what}; it is tried again");
+        }
+        SealError::Unreadable
+        | SealError::Changed(_)
+        | SealError::RolledBack(_)
+        | SealError::File(_)
+        | SealError::CutOff => tracing::error!(%error, "{what}"),
+    }
+}

@@ -1,0 +1,385 @@
+//! Those who are told of every seal, so that what was sealed is known outside of the database: a file, and a server of
+//! somebody else's.
+//!
+//! A file goes on behind its last whole line, so each instance has its own. A server is told in order and at least once,
+//! by one instance at a time; how far is noted in the table `witnesses`. Must never tell of a seal that contradicts what
+//! was told before.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Error, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use credit_ledger_verify::record::SealRecord;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+use super::{RolledBack, SealError, Sealer, rows};
+use crate::outbound::WitnessApi;
+
+/// The most seals that are read, and written or sent, at once.
+pub const SEALS_AT_ONCE: i64 = 500;
+/// How long telling a server may take before what was told is noted.
+const TELLING_MAX: Duration = Duration::from_secs(20);
+/// The longest line that is believed to be a seal: 1024 shards have 120 KiB.
+const LINE_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Why a witness file can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It can not be read or written.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: Error,
+    },
+    /// Its last line is no seal.
+    #[error("{0}: the last line is no seal")]
+    NoSeal(PathBuf),
+    /// Somebody else is writing it. Each instance needs a file of its own.
+    #[error("{0}: another process has it open")]
+    InUse(PathBuf),
+}
+
+/// Where every seal is written, a line of JSON each.
+#[derive(Debug, Clone)]
+pub struct WitnessFile {
+    path: PathBuf,
+}
+
+/// The file, open and ours.
+#[derive(Debug)]
+pub struct OpenFile {
+    path: PathBuf,
+    file: File,
+    last: Option<SealRecord>,
+}
+
+impl WitnessFile {
+    /// The file at a path. It is made when it is first needed.
+    pub const fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Opens it behind its last whole line. What follows that was cut off while it was written, and is removed.
+    ///
+    /// # Errors
+    /// [`FileError`]
+    pub async fn open(&self) -> Result<OpenFile, SealError> {
+        let path = self.path.clone();
+        blocking(move || open(path)).await
+    }
+}
+
+impl OpenFile {
+    /// The seal in its last line.
+    pub const fn last(&self) -> Option<&SealRecord> {
+        self.last.as_ref()
+    }
+
+    /// Adds these, durably, and gives the number of the last seal in it (0: none).
+    ///
+    /// # Errors
+    /// [`FileError`]: then some of them may be in it. [`RolledBack`] when they do not follow what is in it.
+    pub async fn append(self, seals: Vec<SealRecord>) -> Result<i64, SealError> {
+        let mut number = self.last.as_ref().map_or(0, |last| last.seal);
+        let mut lines = Vec::new();
+        for seal in &seals {
+            number += 1;
+            if seal.seal != number {
+                return Err(RolledBack::Gone(number).into());
+            }
+            serde_json::to_writer(&mut lines, seal).map_err(|_| SealError::Unreadable)?;
+            lines.push(b'\n');
+        }
+        if !lines.is_empty() {
+            blocking(move || append(self, &lines)).await?;
+        }
+        Ok(number)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, SealError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|_| SealError::CutOff)??)
+}
+
+fn open(path: PathBuf) -> Result<OpenFile, FileError> {
+    let there = path.exists();
+    let opened = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .open(&path);
+    let mut file = opened.map_err(|error| io(&path, error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(FileError::InUse(path)),
+        Err(TryLockError::Error(error)) => return Err(io(&path, error)),
+    }
+    if !there {
+        sync_folder(&path).map_err(|error| io(&path, error))?;
+    }
+    let last = match last_line(&mut file).map_err(|error| io(&path, error))? {
+        None => None,
+        Some(line) => {
+            let seal = serde_json::from_slice(&line);
+            Some(seal.map_err(|_| FileError::NoSeal(path.clone()))?)
+        }
+    };
+    Ok(OpenFile { path, file, last })
+}
+
+fn append(mut open: OpenFile, lines: &[u8]) -> Result<(), FileError> {
+    let written = open.file.write_all(lines);
+    let written = written.and_then(|()| open.file.sync_data());
+    written.map_err(|error| io(&open.path, error))
+}
+
+fn io(path: &Path, error: Error) -> FileError {
+    FileError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+/// A new file is there for good when its folder is.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|one| !one.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The last whole line, without its end. What follows it is cut off.
+fn last_line(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let from = length.saturating_sub(2 * LINE_MAX_BYTES);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    file.take(2 * LINE_MAX_BYTES).read_to_end(&mut tail)?;
+    let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else {
+        if from > 0 {
+            return Err(Error::new(ErrorKind::InvalidData, "a line is too long"));
+        }
+        file.set_len(0)?;
+        return Ok(None);
+    };
+    let whole = from + end as u64 + 1;
+    if whole < length {
+        file.set_len(whole)?;
+    }
+    let begin = tail[..end].iter().rposition(|byte| *byte == b'\n');
+    if begin.is_none() && from > 0 {
+        return Err(Error::new(ErrorKind::InvalidData, "a line is too long"));
+    }
+    tail.truncate(end);
+    Ok(Some(tail.split_off(begin.map_or(0, |begin| begin + 1))))
+}
+
+/// A server that is told.
+pub struct WitnessUrl {
+    api: WitnessApi,
+    /// What the table `witnesses` knows it by; nothing can be read from it.
+    pub(super) name: String,
+    lock: i64,
+}
+
+impl WitnessUrl {
+    /// The one behind this client.
+    pub fn of(api: WitnessApi) -> Self {
+        let digest: [u8; 32] = Sha256::digest(api.url()).into();
+        let mut number = [0; 8];
+        number.copy_from_slice(&digest[..8]);
+        Self {
+            api,
+            name: format!("url:{}", hex::encode(number)),
+            lock: i64::from_be_bytes(number),
+        }
+    }
+}
+
+impl Sealer {
+    /// Tells the server, if there is one, of the seals that it was not told of, in order: as many as one turn may. True:
+    /// there are more.
+    ///
+    /// # Errors
+    /// [`SealError`]; what was told is noted, and the next turn begins with the one that was not taken.
+    pub async fn tell_server(&self) -> Result<bool, SealError> {
+        let Some(witness) = &self.url else {
+            return Ok(false);
+        };
+        let result = self.try_tell(witness).await;
+        self.numbers.server_told(&result);
+        result
+    }
+
+    async fn try_tell(&self, witness: &WitnessUrl) -> Result<bool, SealError> {
+        let mut connection = self.pool.get().await?;
+        let transaction = connection.transaction().await?;
+        if !rows::lock(&transaction, witness.lock).await? {
+            return Ok(false);
+        }
+        let told = rows::told(&transaction, &witness.name).await?;
+        let last = rows::last(&transaction).await?.map_or(0, |last| last.seal);
+        if told > last {
+            return Err(RolledBack::Gone(told).into());
+        }
+        let seals = rows::from(&transaction, told + 1, SEALS_AT_ONCE).await?;
+        let (now_told, result) = tell(&witness.api, told, &seals).await;
+        if now_told > told {
+            rows::note_told(&transaction, &witness.name, now_told).await?;
+        }
+        transaction.commit().await?;
+        result.map(|()| now_told < last)
+    }
+}
+
+/// Tells of these, one after the other, and says how far it came.
+async fn tell(
+    api: &WitnessApi,
+    mut told: i64,
+    seals: &[SealRecord],
+) -> (i64, Result<(), SealError>) {
+    let end = Instant::now() + TELLING_MAX;
+    for record in seals {
+        let seal = told + 1;
+        if record.seal != seal {
+            return (told, Err(RolledBack::Gone(seal).into()));
+        }
+        let Ok(json) = serde_json::to_vec(record) else {
+            return (told, Err(SealError::Unreadable));
+        };
+        if let Err(error) = api.tell(json).await {
+            return (told, Err(SealError::Witness { seal, error }));
+        }
+        told = seal;
+        if Instant::now() > end {
+            break;
+        }
+    }
+    (told, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("credit-ledger-witness-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn file(&self) -> WitnessFile {
+            WitnessFile::at(self.0.join("seals.ndjson"))
+        }
+
+        fn text(&self) -> String {
+            std::fs::read_to_string(self.0.join("seals.ndjson")).unwrap()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn seal(seal: i64) -> SealRecord {
+        SealRecord {
+            seal,
+            sealed_at_us: 0,
+            events: 1,
+            root: [1; 32],
+            ends: vec![],
+            head: [2; 32],
+            key_id: "k".to_owned(),
+            signature: [3; 64],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_goes_on_behind_its_last_whole_line() {
+        let folder = Folder::new("goes-on");
+        let file = folder.file();
+        assert_eq!(file.open().await.unwrap().last(), None);
+        let seals = vec![seal(1), seal(2)];
+        assert_eq!(file.open().await.unwrap().append(seals).await.unwrap(), 2);
+        let whole = folder.text();
+        // Cut off anywhere in what follows: even where only the end of the line is missing.
+        let line = serde_json::to_string(&seal(3)).unwrap();
+        for cut in [1, line.len() / 2, line.len()] {
+            std::fs::write(&file.path, format!("{whole}{}", &line[..cut])).unwrap();
+            let open = file.open().await.unwrap();
+            assert_eq!(open.last(), Some(&seal(2)));
+            assert_eq!(folder.text(), whole);
+            assert_eq!(open.append(vec![]).await.unwrap(), 2);
+        }
+        let open = file.open().await.unwrap();
+        assert_eq!(open.append(vec![seal(3)]).await.unwrap(), 3);
+        assert_eq!(folder.text(), format!("{whole}{line}\n"));
+        // The first line can be cut off, too.
+        std::fs::write(&file.path, &line[..9]).unwrap();
+        assert_eq!(file.open().await.unwrap().last(), None);
+        assert_eq!(folder.text(), "");
+    }
+
+    #[tokio::test]
+    async fn a_file_takes_nothing_that_does_not_follow() {
+        let folder = Folder::new("follows");
+        let file = folder.file();
+        for seals in [
+            vec![seal(2)],
+            vec![seal(1), seal(3)],
+            vec![seal(1), seal(1)],
+        ] {
+            let error = file.open().await.unwrap().append(seals).await.unwrap_err();
+            assert!(matches!(error, SealError::RolledBack(_)), "{error}");
+            assert_eq!(folder.text(), "");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_of_something_else_is_left_alone() {
+        let folder = Folder::new("else");
+        let file = folder.file();
+        for text in ["something else\n", "{}\n", "\n"] {
+            std::fs::write(&file.path, text).unwrap();
+            let error = file.open().await.unwrap_err();
+            assert!(
+                matches!(error, SealError::File(FileError::NoSeal(_))),
+                "{error}"
+            );
+            assert_eq!(folder.text(), text);
+        }
+        let large = "x".repeat(usize::try_from(2 * LINE_MAX_BYTES).unwrap() + 1);
+        std::fs::write(&file.path, &large).unwrap();
+        let error = file.open().await.unwrap_err();
+        assert!(
+            matches!(error, SealError::File(FileError::Io { .. })),
+            "{error}"
+        );
+        assert_eq!(folder.text().len(), large.len());
+    }
+
+    #[tokio::test]
+    async fn a_file_has_one_writer() {
+        let folder = Folder::new("one-writer");
+        let file = folder.file();
+        let first = file.open().await.unwrap();
+        let error = file.open().await.unwrap_err();
+        assert!(
+            matches!(error, SealError::File(FileError::InUse(_))),
+            "{error}"
+        );
+        drop(first);
+        file.open().await.unwrap();
+    }
+}
