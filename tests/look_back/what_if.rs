@@ -424,3 +424,38 @@ async fn the_command_says_what_would_be() {
     data.said(&["audit", "what-if"], 2);
     drop(service);
 }
+
+/// Purchases that lived elsewhere before they were their users', on whichever side of the users' shards.
+#[tokio::test]
+async fn what_happened_in_one_moment_is_told_in_an_order_that_was_possible() {
+    let (app, begin) = still().await;
+    let ends = (begin + TimeDelta::seconds(10)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    for number in 0..12 {
+        let user_id = format!("user_{number}");
+        // Burns behind what is paid, so that it matters which came first.
+        let last = json!({"amount": 10, "reason": "a test", "priority": 200, "expires_at": ends});
+        post(&app, &format!("/v1/users/{user_id}/grants"), last).await;
+        let paid = SamplePayment {
+            payment_id: format!("pay_{number}"),
+            ..payment(None)
+        };
+        app.deliver(Source::Razorpay, &captured(&paid)).await;
+        app.spend(&user_id, 5).await.assert_ok(&json!({"spent": 5}));
+        let path = format!("/v1/admin/purchases/razorpay:pay_{number}/resolve");
+        let body = json!({"user_id": user_id, "reason": "a test"});
+        app.post_as_operator(&path, &body)
+            .await
+            .assert_ok(&json!({"status": "recorded"}));
+        app.spend(&user_id, 400)
+            .await
+            .assert_ok(&json!({"spent": 400}));
+    }
+    let sides = "select count(distinct p.shard < u.shard) from events p join events u on u.payload->>'purchase_id' = p.aggregate_id
+                  where p.event_type = 'PurchaseClaimed' and p.shard <> u.shard and p.recorded_at = u.recorded_at";
+    assert_eq!(app.count(sides).await, 2);
+    app.stop_clock(begin + TimeDelta::seconds(10));
+    assert_eq!(app.account("user_0").await, [100, 0, 100, 0]);
+    app.assert_audit_is_clean().await;
+    app.assert_own_rules_come_to_the_same().await;
+    app.stop().await;
+}
