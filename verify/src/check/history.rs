@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fold::purchase::{self, Purchase};
 use crate::fold::user::{self, Slice, Stored, User};
@@ -250,8 +250,8 @@ impl History {
         };
         let place = (i16::try_from(int("shard")).unwrap_or(-1), int("position"));
         let what = match content {
-            Content::Settlements => self.settlement(place, text("settlement")),
-            Content::Purchases => self.purchases.get_mut(id).map_or(no_event(), |stream| {
+            Content::Settlements => self.settlement(place, row),
+            Content::Purchases => self.purchases.get_mut(id).map_or_else(no_event, |stream| {
                 once(&mut stream.row_seen).or_else(|| compare(row, &stream.fold.row(id)))
             }),
             _ => match self.users.get_mut(id) {
@@ -271,22 +271,21 @@ impl History {
                             .user
                             .lots
                             .get_mut(&lot)
-                            .map_or(no_event(), |known| {
+                            .map_or_else(no_event, |known| {
                                 store(&mut known.stored, Stored::InRow)
                                     .or_else(|| compare(row, &known.row(id, lot, shard)))
                             })
                     }
-                    Content::Holds if place.0 == stream.shard => stream
-                        .fold
-                        .user
-                        .holds
-                        .get_mut(&place.1)
-                        .map_or(no_event(), |hold| {
-                            let due = (hold.times_out_at_s != int("times_out_at_s")).then(|| {
-                                format!("times_out_at_s should be {}", hold.times_out_at_s)
+                    Content::Holds if place.0 == stream.shard => {
+                        let holds = &mut stream.fold.user.holds;
+                        holds.get_mut(&place.1).map_or_else(no_event, |hold| {
+                            let made = json!({
+                                "shard": place.0, "position": place.1, "user_id": id,
+                                "times_out_at_s": hold.times_out_at_s,
                             });
-                            store(&mut hold.stored, Stored::InRow).or(due)
-                        }),
+                            store(&mut hold.stored, Stored::InRow).or_else(|| compare(row, &made))
+                        })
+                    }
                     _ => no_event(),
                 },
             },
@@ -304,13 +303,12 @@ impl History {
         }
     }
 
-    fn settlement(&mut self, place: (i16, i64), how: &str) -> Option<String> {
-        let Some((known, seen)) = self.settled.get_mut(&place) else {
+    fn settlement(&mut self, place: (i16, i64), row: &Row) -> Option<String> {
+        let Some((how, seen)) = self.settled.get_mut(&place) else {
             return no_event();
         };
-        let differs = *known != how;
-        once(seen)
-            .or_else(|| differs.then(|| format!("settlement is {how}, the events make {known}")))
+        let made = json!({ "shard": place.0, "position": place.1, "settlement": how });
+        once(seen).or_else(|| compare(row, &made))
     }
 
     /// What can be said only when all was seen.
@@ -365,7 +363,8 @@ impl History {
     fn check_payments(&mut self, findings: &mut Vec<Finding>) {
         for (id, stream) in &self.purchases {
             let mut add = |check, what| findings.push(Finding::new(check, what).of("purchase", id));
-            match (stream.fold.gives(), self.got.remove(id)) {
+            let got = self.got.remove(id).filter(|got| got.times > 0);
+            match (stream.fold.gives(), got) {
                 (None, None) => {}
                 (None, Some(got)) => {
                     let what = format!("{} got {} credits for it", got.user, got.credits);
@@ -397,7 +396,7 @@ impl History {
                 }
             }
         }
-        for (id, got) in &self.got {
+        for (id, got) in self.got.iter().filter(|(_, got)| got.times > 0) {
             let what = format!(
                 "{} got {} credits for it, and it has no event",
                 got.user, got.credits

@@ -476,10 +476,9 @@ impl User {
                 let index = self
                     .spends
                     .binary_search_by_key(&position.unwrap_or(0), |spend| spend.0);
-                let spend = index.ok().and_then(|index| self.spends.get(index));
-                let spent = spend.map_or(0, |spend| spend.1);
+                let used = index.ok().and_then(|index| self.spends.get(index));
                 rule(
-                    credits <= spent,
+                    credits <= used.map_or(0, |used| used.1),
                     "it gives back more than was spent there",
                     say,
                 );
@@ -520,9 +519,9 @@ impl User {
             };
         }
         let position = place(fields.hold_id.as_deref(), event.shard);
-        let hold = position.and_then(|position| self.holds.remove(&position));
-        rule(hold.is_some(), "it ends a hold that is not open", say);
-        let held = hold.map_or(credits, |hold| hold.credits);
+        let open = position.and_then(|position| self.holds.remove(&position));
+        rule(open.is_some(), "it ends a hold that is not open", say);
+        let held = open.map_or(credits, |open| open.credits);
         let (used, how) = if event.event_type == "HoldCaptured" {
             let fits = sum(slices) == credits && credits <= held;
             rule(fits, "it uses other credits than were held", say);
