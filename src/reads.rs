@@ -6,6 +6,7 @@
 mod admin;
 mod erasure;
 mod event;
+mod log;
 mod lots;
 mod settled;
 

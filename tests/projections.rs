@@ -188,10 +188,13 @@ async fn purchases_are_completed_by_later_events() {
     let price = json!({"sku": "credits_500", "credits": 500});
     let mut by_email = of_purchase("razorpay:pay_3", captured(Value::Null, Value::Null));
     by_email.3 = Some(json!({"email": "A@example.com"}));
+    let mut erased = of_purchase("razorpay:pay_4", captured(Value::Null, Value::Null));
+    erased.3 = Some(json!({"email": "gone@example.com"}));
     let given = vec![
         of_purchase("razorpay:pay_1", captured(json!("a"), price.clone())),
         of_purchase("razorpay:pay_2", captured(Value::Null, Value::Null)),
         by_email,
+        erased,
         of_purchase(
             "razorpay:pay_2",
             json!({"type": "PurchaseClaimed", "user_id": "b", "by": "provider"}),
@@ -200,11 +203,12 @@ async fn purchases_are_completed_by_later_events() {
             "razorpay:pay_2",
             json!({"type": "PurchasePriced", "price": price}),
         ),
+        of_purchase("razorpay:pay_4", json!({"type": "PayerErased"})),
     ];
     let row = |n: i64, user: Value, sku: Value, credits: i64, payer_email: Value| {
         json!({"purchase_id": format!("razorpay:pay_{n}"), "user_id": user, "captured": true, "status": "captured",
                "amount_minor": 49900, "currency": "INR", "order_id": "order_1", "sku": sku, "credits": credits,
-               "subscription_id": null, "payer_email": payer_email, "refunded_minor": 0, "disputed_minor": 0,
+               "subscription_id": null, "payer_email": payer_email, "payer_erased": n == 4, "refunded_minor": 0, "disputed_minor": 0,
                "lost_minor": 0, "standing_sequence": 0, "part_of": null,
                "paid_at": "2026-11-18T11:06:40+00:00", "recorded_at": format!("2026-11-21T00:00:0{}+00:00", n - 1)})
     };
@@ -212,6 +216,7 @@ async fn purchases_are_completed_by_later_events() {
         row(1, json!("a"), json!("credits_500"), 500, Value::Null),
         row(2, json!("b"), json!("credits_500"), 500, Value::Null),
         row(3, Value::Null, Value::Null, 0, json!("A@example.com")),
+        row(4, Value::Null, Value::Null, 0, Value::Null),
     ]);
     expect("purchases", given, then).await;
 }
@@ -251,7 +256,7 @@ async fn purchases_show_how_their_money_stands() {
         json!({"purchase_id": id(n), "user_id": only(json!("a")), "captured": known, "status": status,
                "amount_minor": only(json!(900)), "currency": only(json!("USD")), "order_id": null, "sku": null,
                "credits": 0, "subscription_id": only(json!("sub_1")), "payer_email": null,
-               "refunded_minor": standing.0, "disputed_minor": 0, "lost_minor": standing.1,
+               "payer_erased": false, "refunded_minor": standing.0, "disputed_minor": 0, "lost_minor": standing.1,
                "standing_sequence": standing.2, "part_of": if n == 2 { json!("stripe:in_2") } else { Value::Null },
                "paid_at": only(json!("2026-11-18T11:06:40+00:00")),
                "recorded_at": format!("2026-11-21T00:00:0{second}+00:00")})
@@ -293,14 +298,26 @@ async fn users_show_the_newest_profile_until_they_are_gone() {
         of_user("f", json!({"type": "PlanChanged", "plan": "pro"})),
         of_user("f", json!({"type": "PlanChanged", "plan": "team"})),
         of_user("f", json!({"type": "UserRegistered", "plan": "free"})),
+        of_user("b", json!({"type": "ErasureRequested"})),
+        // One who was erased.
+        of_user("g", json!({"type": "UserRegistered", "plan": "free"})),
+        of_user("g", json!({"type": "UserDeleted"})),
+        of_user("g", json!({"type": "ErasureRequested"})),
+        of_user("g", json!({"type": "UserErased"})),
     ];
+    let deleted_at = |id: &str| match id {
+        "b" => json!("2026-11-21T00:00:04+00:00"),
+        "g" => json!("2026-11-21T00:00:15+00:00"),
+        _ => Value::Null,
+    };
     let row = |id: &str,
                email: Value,
                verified: bool,
                first: Value,
                last: Value,
                more: (i64, bool, Value)| {
-        json!({"user_id": id, "registered": true, "deleted": more.1, "bonus": id == "a",
+        json!({"user_id": id, "registered": true, "deleted": more.1, "erasure_requested": id == "b" || id == "g",
+               "erased": id == "g", "deleted_at": deleted_at(id), "bonus": id == "a",
                "plan": if id == "f" { "team" } else { "free" },
                "plan_sequence": if id == "f" { 2 } else { 0 }, "email": email,
                "email_verified": verified, "first_name": first, "last_name": last, "profile_sequence": more.0,
@@ -335,6 +352,14 @@ async fn users_show_the_newest_profile_until_they_are_gone() {
             null(),
             null(),
             (0, false, json!("2026-11-21T00:00:12+00:00"))
+        ),
+        row(
+            "g",
+            null(),
+            false,
+            null(),
+            null(),
+            (0, true, json!("2026-11-21T00:00:14+00:00"))
         ),
     ]);
     expect("users", given, then).await;
@@ -462,10 +487,10 @@ fn a_read_model_whose_sql_changed_has_a_new_version() {
         .map(|model| (model.name, model.version, model.digest()[..8].to_owned()))
         .collect();
     let pinned = [
-        ("balance", 3, "f7186d28"),
-        ("purchases", 3, "0a369c0f"),
-        ("users", 3, "33a95e67"),
-        ("entries", 3, "79ed6e76"),
+        ("balance", 4, "47ea5a85"),
+        ("purchases", 4, "6bbc5302"),
+        ("users", 4, "43ff1719"),
+        ("entries", 4, "9f0ed35f"),
     ];
     let pinned = pinned.map(|(name, version, digest)| (name, version, digest.to_owned()));
     assert_eq!(

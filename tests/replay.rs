@@ -58,6 +58,10 @@ async fn whatever_was_changed_is_found_and_named() {
         ("update balance set held = 1 where user_id = 'user_2'", "user/user_2", "held"),
         ("update balance set debt = 1 where user_id = 'user_2'", "user/user_2", "debt"),
         ("update users set deleted = false where user_id = 'user_3'", "user/user_3", "deleted"),
+        ("update users set erased = true where user_id = 'user_3'", "user/user_3", "erased"),
+        ("update users set erasure_requested = true where user_id = 'user_3'", "user/user_3", "erasure requested"),
+        ("update users set deleted_at = now() where user_id = 'user_3'", "user/user_3", "time of deletion"),
+        ("update purchases set payer_erased = true where user_id is null", "purchase/", "payer erased"),
         ("update users set plan = 'gold' where user_id = 'user_1'", "user/user_1", "plan"),
         ("delete from users where user_id = 'user_1'", "user/user_1", "registered"),
         ("delete from entries where user_id = 'user_1' and delta = 20", "user/user_1", "sum of entries"),
@@ -169,7 +173,9 @@ async fn a_change_of_any_column_of_any_read_model_is_found() {
         let other = match row.get::<_, &str>(2) {
             "boolean" => format!("not {column}"),
             "text" => format!("coalesce({column}, '') || 'x'"),
-            "timestamp with time zone" => format!("{column} + interval '1 microsecond'"),
+            "timestamp with time zone" => {
+                format!("coalesce({column}, now()) + interval '1 microsecond'")
+            }
             "bigint" | "smallint" => format!("{column} + 100"),
             "jsonb" => format!("coalesce({column}, '[]') || '[1]'"),
             other => panic!("{table}.{column} is of type {other}"),

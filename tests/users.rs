@@ -203,7 +203,7 @@ async fn what_can_not_be_asked_for_is_refused() {
 }
 
 #[tokio::test]
-async fn a_deletion_by_the_backend_is_one_by_the_provider() {
+async fn a_deletion_by_the_backend_is_one_by_the_provider_and_erases() {
     let app = TestApp::start().await;
     sign_up(&app, "user_1").await;
     sign_up(&app, "user_2").await;
@@ -211,11 +211,21 @@ async fn a_deletion_by_the_backend_is_one_by_the_provider() {
     let first = delete(&app, "user_1").await;
     assert_eq!(
         (first.status.as_u16(), &first.body),
-        (200, &json!({"user_id": "user_1", "deleted": true}))
+        (
+            200,
+            &json!({"user_id": "user_1", "deleted": true, "erased": false})
+        )
     );
     assert!(!first.headers.contains_key("idempotency-hit"));
+    app.idle().await;
     let again = delete(&app, "user_1").await;
-    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    assert_eq!(
+        (again.status.as_u16(), &again.body),
+        (
+            200,
+            &json!({"user_id": "user_1", "deleted": true, "erased": true})
+        )
+    );
     assert_eq!(again.headers["idempotency-hit"], "true");
 
     // What the identity provider's own word does to another user, and neither adds to the other's.
@@ -225,8 +235,12 @@ async fn a_deletion_by_the_backend_is_one_by_the_provider() {
     app.deliver(Source::Clerk, &deleted("user_1"))
         .await
         .assert_ok(&json!({"status": "duplicate"}));
-    let again = delete(&app, "user_2").await;
-    assert_eq!(again.headers["idempotency-hit"], "true");
+    let erased = delete(&app, "user_2").await;
+    assert!(
+        !erased.headers.contains_key("idempotency-hit"),
+        "what is new is that it is to be erased"
+    );
+    app.idle().await;
 
     let seen = async |user_id: &str| {
         let mut body = app.get(&format!("/v1/users/{user_id}")).await.body;
@@ -235,15 +249,22 @@ async fn a_deletion_by_the_backend_is_one_by_the_provider() {
     };
     let gone = seen("user_1").await;
     assert_eq!(gone, seen("user_2").await);
+    assert_eq!(gone["balance"], 20);
     assert_eq!(
-        (&gone["deleted"], &gone["email"], &gone["balance"]),
-        (&json!(true), &Value::Null, &json!(20))
+        (&gone["deleted"], &gone["erased"], &gone["email"]),
+        (&json!(true), &json!(true), &Value::Null)
     );
     for user_id in ["user_1", "user_2"] {
         let events = app.events("user", user_id).await;
         assert_eq!(
             events,
-            ["UserRegistered", "SignupBonusGranted", "UserDeleted"]
+            [
+                "UserRegistered",
+                "SignupBonusGranted",
+                "UserDeleted",
+                "ErasureRequested",
+                "UserErased"
+            ]
         );
         app.get_as(user_id, "/v1/me")
             .await
@@ -291,11 +312,17 @@ async fn only_who_is_known_can_be_deleted_and_only_by_who_may_write() {
         .iter()
         .filter(|answer| !answer.headers.contains_key("idempotency-hit"));
     assert_eq!(firsts.count(), 1);
+    app.idle().await;
     let statuses: BTreeSet<u16> = all.iter().map(|answer| answer.status.as_u16()).collect();
     assert_eq!(statuses, BTreeSet::from([200]));
     assert_eq!(
         app.events("user", "user_2").await,
-        ["CreditsPurchased", "UserDeleted"]
+        [
+            "CreditsPurchased",
+            "UserDeleted",
+            "ErasureRequested",
+            "UserErased"
+        ]
     );
     app.stop().await;
 }
@@ -306,9 +333,9 @@ async fn a_page_of_users_costs_the_same_however_many_there_are() {
     let app = TestApp::start().await;
     let sql = app.sql().await;
     sql.batch_execute(
-        "insert into users (user_id, registered, deleted, bonus, plan_sequence, email, email_verified,
-                            profile_sequence, registered_at)
-         select 'user_' || n, true, false, true, 0, n || '@example.com', true, 1, now() - n * interval '1 second'
+        "insert into users (user_id, registered, deleted, erasure_requested, erased, bonus, plan_sequence, email,
+                            email_verified, profile_sequence, registered_at)
+         select 'user_' || n, true, false, false, false, true, 0, n || '@example.com', true, 1, now() - n * interval '1 second'
            from generate_series(1, 20000) as n;
          analyze users",
     )

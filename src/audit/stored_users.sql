@@ -34,15 +34,13 @@ select coalesce(s.aggregate_id, u.user_id, b.user_id, e.user_id) as id,
           from streams
          where aggregate_type = 'user' and ($1::text[] is null or aggregate_id = any($1))) as s
   full join (select users.*,
-                    (select min(recorded_at)
-                       from events
-                      where aggregate_type = 'user' and aggregate_id = user_id
-                        and event_type = 'UserRegistered') as logged_at,
-                    (select min(recorded_at)
-                       from events
-                      where aggregate_type = 'user' and aggregate_id = user_id
-                        and event_type = 'UserDeleted') as deletion_logged_at
+                    logged.*
                from users
+              cross join lateral (select min(recorded_at) filter (where event_type = 'UserRegistered') as logged_at,
+                                         min(recorded_at) filter (where event_type = 'UserDeleted') as deletion_logged_at
+                                    from events
+                                   where aggregate_type = 'user' and aggregate_id = user_id
+                                     and event_type in ('UserRegistered', 'UserDeleted')) as logged
               where $1::text[] is null or user_id = any($1)) as u
          on u.user_id = s.aggregate_id
   full join (select * from balance where $1::text[] is null or user_id = any($1)) as b

@@ -109,6 +109,12 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What is logged when this is asked for. Never what the driver says on debug: it shows the parameters of each statement,
+/// and bodies and names are among them.
+pub fn log_filter(levels: &str) -> EnvFilter {
+    EnvFilter::new(format!("{levels},tokio_postgres::query=info"))
+}
+
 /// Logs go to standard error, so that what a command prints stays its own. `RUST_LOG` says how much.
 fn start_log(command: &Command) {
     let quiet = !matches!(command, Command::Serve(_));
@@ -118,9 +124,10 @@ fn start_log(command: &Command) {
     } else {
         "warn,credit_ledger=info"
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let asked = asked.filter(|levels| EnvFilter::try_new(levels).is_ok());
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(log_filter(asked.as_deref().unwrap_or(default)))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)

@@ -5,6 +5,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod body;
 mod credits;
 mod docs;
@@ -14,6 +15,7 @@ mod identity;
 mod limits;
 mod me;
 mod methods;
+mod metrics;
 pub mod openapi;
 mod page;
 mod payments;
@@ -107,7 +109,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 32] = [
+pub const ROUTES: [Entry; 38] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -172,8 +174,20 @@ pub const ROUTES: [Entry; 32] = [
     post("/v1/admin/purchases/{purchase_id}/resolve", ADMIN, || {
         web::post().to(admin::resolve)
     }),
+    get("/v1/audit/events", AUDIT, || read().to(audit::events)),
+    get("/v1/audit/streams/{type}/{id}", AUDIT, || {
+        read().to(audit::stream)
+    }),
+    get("/v1/audit/seals", AUDIT, || read().to(audit::seals)),
+    get("/v1/audit/proof/{shard}/{position}", AUDIT, || {
+        read().to(audit::proof)
+    }),
+    get("/v1/audit/consistency/{first}/{second}", AUDIT, || {
+        read().to(audit::consistency)
+    }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
+    get("/metrics", Access::Open, || read().to(metrics::metrics)),
     get("/openapi.json", Access::Open, || read().to(openapi::serve)),
     get("/docs", Access::Open, || read().to(docs::serve)),
 ];
@@ -181,6 +195,7 @@ pub const ROUTES: [Entry; 32] = [
 const READ: Access = Access::ApiKey(Scope::CreditsRead);
 const WRITE: Access = Access::ApiKey(Scope::CreditsWrite);
 const ADMIN: Access = Access::ApiKey(Scope::Admin);
+const AUDIT: Access = Access::ApiKey(Scope::Audit);
 
 /// The methods that a path of the map answers.
 pub fn allowed(path: &str) -> Methods {

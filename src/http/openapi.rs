@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
+use cqrs_es::Aggregate as _;
 use serde_json::{Map, Value, json};
 use utoipa::PartialSchema as _;
 
@@ -21,7 +22,7 @@ use super::limits::NOT_COUNTED;
 use super::problem::Code;
 use super::{Access, Entry, ROUTES};
 use crate::access::Scope;
-use crate::ledger::{Credits, Place};
+use crate::ledger::{Credits, Place, Purchase, User};
 use operation::Operation;
 pub use words::{
     constantly_false, constantly_true, delivery_status, lot_kind, not_paid_status, provider,
@@ -41,7 +42,7 @@ const ABOUT: &str = "\
 Verified webhooks become an append-only history of credits, and the history becomes balances.
 
 Credits are whole numbers, money is in minor units of its currency, times are RFC 3339 in UTC. Bodies are JSON. A member \
-or a parameter that a route does not know is refused. Lists are newest first: `limit` rows, and `next_cursor` is the \
+or a parameter that a route does not know is refused. Lists are newest first unless they say otherwise: `limit` rows, and `next_cursor` is the \
 `cursor` of the next page. Answers may get more members; what is there stays.
 
 Whatever is not done is a problem of RFC 9457 with a stable `code`. Every path can also answer `404 not_found` (no such \
@@ -221,6 +222,27 @@ fn path_parameter(name: &str) -> Value {
             json!(Place::schema()),
             "What the spend or the capture answered.",
         ),
+        "type" => (
+            json!({ "type": "string", "enum": [User::TYPE, Purchase::TYPE] }),
+            "What the stream is of.",
+        ),
+        "shard" => (
+            json!({ "type": "integer", "minimum": 0, "maximum": i16::MAX }),
+            "Which shard.",
+        ),
+        "position" => (
+            json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX }),
+            "The place of the event in its shard.",
+        ),
+        "first" => (
+            json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX }),
+            "The number of the earlier seal.",
+        ),
+        "second" => (
+            json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX }),
+            "The number of the later seal.",
+        ),
+        "id" => (text("user_2abc"), "Whose or what the stream is."),
         _ => (text("…"), ""),
     };
     json!({
@@ -294,6 +316,10 @@ fn problems(status: u16, codes: &BTreeMap<&str, Code>) -> Value {
     let mut response = json!({ "description": lines.collect::<Vec<_>>().join("\n\n") });
     match status {
         401 => response["headers"]["WWW-Authenticate"] = operation::text_header("`Bearer`"),
+        // Seals are made all the time.
+        409 if codes.contains_key(Code::NotSealedYet.code()) => {
+            response["headers"]["Retry-After"] = operation::retry_after();
+        }
         429 | 503 => response["headers"]["Retry-After"] = operation::retry_after(),
         _ => {}
     }

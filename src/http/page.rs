@@ -1,4 +1,4 @@
-//! Lists: `limit`, an opaque `cursor`, newest first. A cursor names the last row that was seen, so a page never shifts
+//! Lists: `limit`, an opaque `cursor`, newest first (but for the log, which is read from its beginning). A cursor names the last row that was seen, so a page never shifts
 //! when something new is written.
 
 use std::collections::HashMap;
@@ -77,7 +77,7 @@ impl<C: DeserializeOwned + Serialize> Page<C> {
 /// A page of a list.
 #[derive(Debug, Serialize)]
 pub struct List<T> {
-    /// The rows, newest first.
+    /// The rows.
     items: Vec<T>,
     /// Where the next page begins; none: this is the last.
     next_cursor: Option<String>,

@@ -21,7 +21,8 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     ),
     (
         "sign-ups booked twice",
-        "select count(*) from (select from events where event_type in ('UserRegistered', 'SignupBonusGranted', 'UserDeleted')
+        "select count(*) from (select from events where event_type in
+            ('UserRegistered', 'SignupBonusGranted', 'UserDeleted', 'ErasureRequested', 'UserErased', 'PayerErased')
           group by aggregate_id, event_type having count(*) > 1) as twice",
     ),
     (
@@ -93,6 +94,16 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
              from events where event_type in ('HoldCaptured', 'HoldReleased', 'SpendReversed') group by 1) as e using (place)
           where e.times is distinct from 1 or s.settlement is null
              or (e.type = 'HoldCaptured') <> (s.settlement = 'captured') or (e.type = 'SpendReversed') <> (s.settlement = 'reversed')",
+    ),
+    (
+        "personal data beside what was erased",
+        "select count(*) from personal p join events e using (aggregate_type, aggregate_id)
+          where e.event_type in ('UserErased', 'PayerErased')",
+    ),
+    (
+        "users who are erased and were not deleted before, or whose purchases still know who paid",
+        "select count(*) from users u where u.erased and not (u.deleted and u.erasure_requested)
+            or u.erased and exists (select from purchases p where p.user_id = u.user_id and not p.payer_erased)",
     ),
     (
         "movements that took or gave other credits than their slices say",

@@ -9,6 +9,8 @@ pub mod load;
 pub mod node;
 pub mod random;
 pub mod razorpay_api;
+pub mod seals;
+pub mod search;
 pub mod story;
 pub mod stripe_api;
 pub mod tokens;

@@ -4,18 +4,26 @@ use crate::support::TestApp;
 
 /// Much history, little of which is left to do.
 const GROWN: &str = "
-insert into users (user_id, registered, deleted, bonus, plan_sequence, email, email_verified, profile_sequence)
-  select 'user_' || n, true, false, true, 0, 'User_' || n || '@example.com', true, 1 from generate_series(1, 20000) as n;
+insert into users (user_id, registered, deleted, erasure_requested, erased, bonus, plan_sequence, email, email_verified,
+                   profile_sequence, deleted_at)
+  select 'user_' || n, true, n % 50 = 0, n % 100 = 0, n % 100 = 0, true, 0, 'User_' || n || '@example.com', true, 1,
+         case when n % 50 = 0 then now() - n * interval '1 minute' end
+    from generate_series(1, 20000) as n;
 insert into streams (aggregate_type, aggregate_id, shard, version, state)
   select 'user', 'user_' || n, n % 16, 1, '{}' from generate_series(1, 20000) as n;
-insert into purchases (purchase_id, user_id, captured, sku, credits, subscription_id, payer_email, refunded_minor,
-                       disputed_minor, lost_minor, standing_sequence, recorded_at)
+insert into purchases (purchase_id, user_id, captured, sku, credits, subscription_id, payer_email, payer_erased,
+                       refunded_minor, disputed_minor, lost_minor, standing_sequence, recorded_at)
   select 'stripe:pi_' || n, case when n % 50 > 0 then 'user_' || n end, true,
          case when n % 70 > 0 then 'credits_1' end, 1, 'sub_' || n % 1000,
-         case when n % 50 = 0 then 'payer_' || n || '@example.com' end, 0, 0, 0, 0, now()
+         case when n % 50 = 0 then 'payer_' || n || '@example.com' end, false, 0, 0, 0, 0, now()
     from generate_series(1, 20000) as n;
 insert into personal (aggregate_type, aggregate_id, sequence, salt, profile)
-  select 'purchase', 'stripe:pi_' || n, 1, '', '{}' from generate_series(1, 20000) as n;
+  select 'purchase', 'stripe:pi_' || n, 1, '',
+         json_build_object('email', case when n % 50 = 0 then 'payer_' || n || '@example.com' end)
+    from generate_series(1, 20000) as n;
+insert into personal (aggregate_type, aggregate_id, sequence, salt, profile)
+  select 'user', 'user_' || n, 1, '', json_build_object('email', 'User_' || n || '@example.com')
+    from generate_series(1, 20000) as n;
 insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, shard, position,
                     recorded_at, source, hash)
   select 'purchase', 'stripe:pi_' || n, 1, 'PaymentCaptured', '1.0', '{}', '{}', n % 16, n, now(), 'stripe',
@@ -30,7 +38,7 @@ insert into inbox (source, key, provider_event_id, body, body_sha256, headers, s
 analyze";
 
 /// Each statement with values for its parameters.
-const LOOK_UPS: [(&str, &[&str]); 17] = [
+const LOOK_UPS: [(&str, &[&str]); 25] = [
     (
         include_str!("../../projections/users/owners.sql"),
         &["'USER_7@example.com'", "2"],
@@ -105,6 +113,38 @@ const LOOK_UPS: [(&str, &[&str]); 17] = [
     (
         include_str!("../../projections/users/page_without_bonus.sql"),
         &["''", "100"],
+    ),
+    (
+        include_str!("../../projections/users/to_erase.sql"),
+        &["now() - interval '300 hours'", "100"],
+    ),
+    (
+        include_str!("../../projections/purchases/to_erase.sql"),
+        &["'user_7'", "'{payer_50@EXAMPLE.com}'", "''", "100"],
+    ),
+    (
+        include_str!("../../src/store/sql/select_own_addresses.sql"),
+        &["'user_7'", "100"],
+    ),
+    (
+        include_str!("../../src/store/sql/select_subscriptions.sql"),
+        &["'user_7'"],
+    ),
+    (
+        include_str!("../../src/store/sql/select_told.sql"),
+        &["'purchase'", "'stripe:pi_7'", "0", "1000"],
+    ),
+    (
+        include_str!("../../src/store/sql/walk_inbox.sql"),
+        &["'7'", "'razorpay'", "500"],
+    ),
+    (
+        include_str!("../../src/store/sql/blank_inbox.sql"),
+        &["'{razorpay}'", "'{7}'", "now()"],
+    ),
+    (
+        include_str!("../../src/store/sql/delete_personal.sql"),
+        &["'{user}'", "'{user_7}'", "'{3}'"],
     ),
 ];
 

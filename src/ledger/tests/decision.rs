@@ -174,3 +174,131 @@ fn a_claim_credits_the_claimant() {
         ["PurchaseClaimed", "CreditsPurchased"]
     );
 }
+
+/// A user whose erasure was asked for, and a purchase.
+fn erasing(captured: Option<&Command>) -> Known {
+    let mut states = known(&["u1"]);
+    for command in captured.into_iter().chain([&Command::EraseUser {
+        user_id: user("u1"),
+    }]) {
+        let emitted = decide(command, &states).unwrap();
+        states.apply(&emitted);
+    }
+    states
+}
+
+fn erase_payer(user_id: &str) -> Command {
+    Command::ErasePayer {
+        purchase_id: purchase_id(),
+        user_id: user(user_id),
+    }
+}
+
+#[test]
+fn only_the_request_leaves_stored_deliveries_to_be_looked_through() {
+    let erase = Command::EraseUser {
+        user_id: user("u1"),
+    };
+    let emitted = decide(&erase, &known(&["u1"])).unwrap();
+    assert_eq!(Known::types(&emitted), ["UserDeleted", "ErasureRequested"]);
+    assert_eq!(
+        emitted.iter().map(|one| one.to_erase).collect::<Vec<_>>(),
+        [false, true]
+    );
+    assert!(decide(&erase, &erasing(None)).unwrap().is_empty());
+    let confirm = Command::ConfirmErasure {
+        user_id: user("u1"),
+    };
+    let emitted = decide(&confirm, &erasing(None)).unwrap();
+    assert_eq!(Known::types(&emitted), ["UserErased"]);
+    assert!(!emitted[0].to_erase && emitted[0].event.erases());
+}
+
+#[test]
+fn a_payer_who_was_forgotten_is_not_kept_again() {
+    let mut states = erasing(Some(&capture(None, true)));
+    assert!(states.purchases[&purchase_id()].is_matchable());
+    let emitted = decide(&erase_payer("u1"), &states).unwrap();
+    assert_eq!(Known::types(&emitted), ["PayerErased"]);
+    assert!(!emitted[0].to_erase && emitted[0].event.erases());
+    states.apply(&emitted);
+    assert!(!states.purchases[&purchase_id()].is_matchable());
+    for again in [erase_payer("u1"), capture(None, true)] {
+        assert_eq!(decide(&again, &states), Ok(vec![]));
+    }
+}
+
+#[test]
+fn a_payer_is_forgotten_only_for_who_asked_and_may() {
+    let nobodys = capture(None, true);
+    let theirs = capture(Some("u2"), false);
+    let with_other = |captured: Option<&Command>| {
+        let mut states = known(&["u1", "u2"]);
+        let erase = Command::EraseUser {
+            user_id: user("u1"),
+        };
+        for command in captured.into_iter().chain([&erase]) {
+            let emitted = decide(command, &states).unwrap();
+            states.apply(&emitted);
+        }
+        states
+    };
+    for (captured, by) in [(None, "u1"), (Some(&nobodys), "u2"), (Some(&theirs), "u1")] {
+        let decided = decide(&erase_payer(by), &with_other(captured));
+        assert_eq!(decided, Ok(vec![]), "{captured:?} {by}");
+    }
+}
+
+#[test]
+fn what_comes_to_a_user_who_is_being_erased_forgets_who_paid() {
+    let claim = Command::ClaimPurchase {
+        purchase_id: purchase_id(),
+        user_id: user("u1"),
+        by: ClaimedBy::Operator,
+    };
+    let nobodys = capture(None, true);
+    for (before, command, first) in [
+        (None, capture(Some("u1"), true), "PaymentCaptured"),
+        (Some(&nobodys), claim, "PurchaseClaimed"),
+    ] {
+        let mut states = erasing(before);
+        let emitted = decide(&command, &states).unwrap();
+        assert_eq!(
+            Known::types(&emitted),
+            [first, "CreditsPurchased", "PayerErased"]
+        );
+        assert!(emitted[2].to_erase && emitted[2].event.erases());
+        assert!(emitted.iter().all(|one| one.personal.is_none()));
+        states.apply(&emitted);
+        assert_eq!(decide(&command, &states), Ok(vec![]));
+    }
+}
+
+/// An id of the same money that was nobody's until it became a part.
+#[test]
+fn a_part_of_what_forgot_who_paid_forgets_it_too() {
+    let part = PurchaseId::parse("stripe:pi_1").unwrap();
+    let mut states = erasing(None);
+    states.purchases.insert(part.clone(), Purchase::default());
+    let Command::CapturePayment(nobodys) = capture(None, false) else {
+        panic!("a capture");
+    };
+    let nobodys = Command::CapturePayment(Box::new(CapturePayment {
+        purchase_id: part.clone(),
+        ..*nobodys
+    }));
+    for command in [nobodys, capture(Some("u1"), true)] {
+        let emitted = decide(&command, &states).unwrap();
+        states.apply(&emitted);
+    }
+    let merge = Command::MergePayments {
+        payment_id: part.clone(),
+        into: purchase_id(),
+    };
+    let emitted = decide(&merge, &states).unwrap();
+    assert_eq!(
+        Known::types(&emitted),
+        ["PaymentMerged", "PaymentAbsorbed", "PayerErased"]
+    );
+    assert_eq!(emitted[2].stream, StreamId::Purchase(part));
+}

@@ -316,3 +316,47 @@ fn an_account_that_is_full_refuses() {
         .when(purchase(1))
         .then_expect_error(LedgerError::BalanceOverflow);
 }
+
+#[test]
+fn an_erasure_is_asked_for_once_and_done_once_and_keeps_no_profile_after() {
+    let (deleted, requested, erased) = (
+        UserEvent::UserDeleted {},
+        UserEvent::ErasureRequested {},
+        UserEvent::UserErased {},
+    );
+    let before = vec![registered(Some(version(1, "a")))];
+    let asked = [before.clone(), vec![deleted.clone(), requested.clone()]].concat();
+    let done = [asked.clone(), vec![erased.clone()]].concat();
+    let gone = [before.clone(), vec![deleted.clone()]].concat();
+    for (given, when, then) in [
+        (
+            vec![],
+            UserCommand::Erase,
+            vec![deleted.clone(), requested.clone()],
+        ),
+        (
+            before.clone(),
+            UserCommand::Erase,
+            vec![deleted, requested.clone()],
+        ),
+        (gone, UserCommand::Erase, vec![requested]),
+        (asked.clone(), UserCommand::Erase, vec![]),
+        (done.clone(), UserCommand::Erase, vec![]),
+        (before, UserCommand::ConfirmErasure, vec![]),
+        (asked.clone(), UserCommand::ConfirmErasure, vec![erased]),
+        (done.clone(), UserCommand::ConfirmErasure, vec![]),
+        (asked, change(version(2, "b")), vec![]),
+        (done.clone(), change(version(2, "b")), vec![]),
+        (done.clone(), UserCommand::Delete, vec![]),
+        (done, purchase(500), vec![purchased(500, 500)]),
+    ] {
+        rules().given(given).when(when).then_expect_events(then);
+    }
+    rules()
+        .given(vec![
+            UserEvent::UserDeleted {},
+            UserEvent::ErasureRequested {},
+        ])
+        .when(register(version(1, "a")))
+        .then_expect_events(vec![registered(None), bonus(20)]);
+}
