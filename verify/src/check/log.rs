@@ -425,6 +425,11 @@ impl Log {
             found.add(Finding::new(checks::SEAL_MISSING, what));
         }
         if self.extent.scope == Scope::Whole {
+            let noted = |shard: &i16| self.extent.ends.iter().any(|end| end.shard == *shard);
+            for shard in self.shards.keys().filter(|shard| !noted(shard)) {
+                let what = "no end is noted of this shard, which has events";
+                found.add(Finding::new(checks::END_DIFFERS, what).in_shard(*shard));
+            }
             for end in std::mem::take(&mut self.extent.ends) {
                 if let Some(what) = self.end_differs(&end, true, false) {
                     let what = format!("the end that is noted {what}");

@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use credit_ledger_verify::check::Trust;
+use credit_ledger_verify::chain::{GENESIS, link};
+use credit_ledger_verify::check::{Checker, Extent, Trust};
 use credit_ledger_verify::export;
+use credit_ledger_verify::manifest::Scope;
 use credit_ledger_verify::record::EventRecord;
 use credit_ledger_verify::report::checks::{
     DELIVERY_DIFFERS, DELIVERY_MISSING, END_DIFFERS, FILE_DIFFERS, HASH_DIFFERS, POSITION_MISSING,
@@ -150,6 +152,16 @@ fn what_is_taken_away_or_changes_places_is_missed() {
         .events
         .sort_by_key(|event| (event.shard, event.position));
     assert!(checks(&export.judge(trust())).contains(&HASH_DIFFERS));
+
+    let mut export = sound();
+    let mut elsewhere = export.at(5).clone();
+    (elsewhere.shard, elsewhere.position) = (9, 1);
+    elsewhere.hash = link(&GENESIS, &elsewhere.link());
+    export.events.push(elsewhere);
+    assert!(
+        checks(&export.judge(trust())).contains(&END_DIFFERS),
+        "a shard that is not noted"
+    );
 
     let mut export = sound();
     let twice = export.at(6).clone();
@@ -342,6 +354,27 @@ fn a_delivery_is_the_one_that_its_events_name() {
         change(&mut export);
         assert_found(what, &export.judge(trust()), expected);
     }
+}
+
+#[test]
+fn a_body_is_the_one_that_was_digested_or_was_erased() {
+    let judge = |body: &[u8], erased| {
+        let mut delivery = sound().deliveries.remove(4);
+        delivery.erased = erased;
+        let extent = Extent {
+            scope: Scope::Whole,
+            ends: vec![],
+            last_seal: 0,
+        };
+        let mut checker = Checker::new(extent, Trust::waived());
+        checker.delivery(&delivery, Some(body));
+        checker.finish()
+    };
+    assert_found("the body", &judge(b"evt_3", false), &[]);
+    assert_found("another body", &judge(b"evt_4", false), &[DELIVERY_DIFFERS]);
+    assert_found("no body", &judge(b"", false), &[DELIVERY_DIFFERS]);
+    assert_found("an erased body", &judge(b"", true), &[]);
+    assert_found("not quite", &judge(b"evt_4", true), &[DELIVERY_DIFFERS]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What each damage is called, and that it is called nothing else.
 
+mod binary;
 mod damage;
 mod forgery;
 mod ledger;
