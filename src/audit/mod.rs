@@ -11,5 +11,6 @@ pub mod rows;
 pub mod seal;
 pub mod snapshot;
 pub mod tables;
+pub mod verify;
 pub mod walk;
 pub mod whole;
