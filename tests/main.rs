@@ -31,6 +31,7 @@ mod restore;
 mod routes;
 mod schema;
 mod sdk;
+mod seals;
 mod spending_model;
 mod spends;
 mod start;

@@ -18,7 +18,11 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::app::{ADMIN_KEY, AUDIT_KEY, Answer, ISSUER, MINT, SERVICE_KEY, answer};
 use crate::support::deliveries::{captured, checkout, created, deleted, payment, user};
+use crate::support::seals::sealing;
 use crate::support::{Options, TestApp, tokens, wire};
+
+/// The shard of the user of these tests, which has no other events before theirs.
+const SHARD_OF_USER_1: &str = "3";
 
 /// A path of the map with its parameters filled in.
 fn concrete(entry: &Entry) -> String {
@@ -32,7 +36,12 @@ fn concrete(entry: &Entry) -> String {
         .replace("{hold_id}", "0-1")
         .replace("{entry_id}", "0-1")
         .replace("{type}", "user")
-        .replace("{id}", "user_1");
+        .replace("{id}", "user_1")
+        // Where the first event of `user_1` is.
+        .replace("{shard}", SHARD_OF_USER_1)
+        .replace("{position}", "1")
+        .replace("{first}", "1")
+        .replace("{second}", "1");
     assert!(!path.contains('{'), "a new parameter in {path}");
     path
 }
@@ -276,10 +285,11 @@ async fn every_route_has_the_methods_that_it_says() {
 /// What `GET` answers, `HEAD` answers without the body: successes and problems, to whoever may and may not ask.
 #[tokio::test]
 async fn head_is_get_without_the_body() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(sealing()).await;
     app.deliver(Source::Clerk, &created(&user("user_1")))
         .await
         .assert_ok(&json!({"status": "recorded"}));
+    app.seal_all().await;
     for entry in ROUTES.iter().filter(|entry| entry.method == "GET") {
         let good = match entry.access {
             Access::Session => app.token("user_1"),
@@ -548,6 +558,11 @@ async fn provoke(app: &TestApp, code: Code) -> Answer {
             }
             app.post_new(&path, &json!({"amount": 6})).await
         }
+        Code::NotSealedYet => {
+            app.deliver(Source::Clerk, &created(&user("user_1"))).await;
+            let path = format!("/v1/audit/proof/{SHARD_OF_USER_1}/1");
+            app.get_as_operator(&path).await
+        }
         Code::MethodNotAllowed(_) => answer(app.request(Method::DELETE, "/v1/me")).await,
         Code::RequestTimeout => {
             let head = b"POST /webhooks/clerk HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";
@@ -667,7 +682,7 @@ async fn every_code_is_the_answer_to_some_request() {
         );
         assert_eq!(answer.body["type"], "about:blank");
         let retry_after = answer.headers.contains_key("retry-after");
-        let waits = [429, 503].contains(&answer.status.as_u16());
+        let waits = [429, 503].contains(&answer.status.as_u16()) || code == Code::NotSealedYet;
         assert_eq!(retry_after, waits, "{answer:?}");
         app.stop().await;
     }

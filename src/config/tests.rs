@@ -45,7 +45,20 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.rules.signup.bonus_credits.get(), 20);
     assert_eq!(config.rules.signup.plan, "free");
     assert_eq!(config.verify_wait, Duration::from_secs(3));
+    assert_eq!(config.erase_after, None);
     assert!(config.rules.catalog.packs().is_empty());
+}
+
+#[test]
+fn an_erasure_may_follow_a_deletion_by_days() {
+    for (toml, env, days) in [
+        ("erase_after_days = 0", vec![], 0),
+        ("erase_after_days = 30", vec![], 30),
+        ("", vec![("ERASE_AFTER_DAYS", "3650")], 3650),
+    ] {
+        let config = load(toml, &env).unwrap();
+        assert_eq!(config.erase_after, Some(Duration::from_hours(24 * days)));
+    }
 }
 
 #[test]
@@ -70,6 +83,8 @@ fn mistakes_are_named_without_their_values() {
         ("[signup]\nbonus_credits = -1", vec![], "credits"),
         ("", vec![("VERIFY_WAIT_MS", "40000")], "VERIFY_WAIT_MS"),
         ("", vec![("UPKEEP_EVERY_MS", "0")], "UPKEEP_EVERY_MS"),
+        ("erase_after_days = -1", vec![], "ERASE_AFTER_DAYS"),
+        ("", vec![("ERASE_AFTER_DAYS", "3651")], "ERASE_AFTER_DAYS"),
         ("", vec![("SEAL_KEY", "hunter2")], "SEAL_KEY: must be"),
         (
             "seal_every_ms = 99",

@@ -15,6 +15,7 @@ mod identity;
 mod limits;
 mod me;
 mod methods;
+mod metrics;
 pub mod openapi;
 mod page;
 mod payments;
@@ -108,7 +109,7 @@ const fn delete(path: &'static str, access: Access, handler: fn() -> Route) -> E
 }
 
 /// The whole URL map. A path may come several times, with a method each.
-pub const ROUTES: [Entry; 34] = [
+pub const ROUTES: [Entry; 38] = [
     post("/webhooks/{provider}", Access::ProviderSignature, || {
         web::post().to(webhooks::receive)
     }),
@@ -177,8 +178,16 @@ pub const ROUTES: [Entry; 34] = [
     get("/v1/audit/streams/{type}/{id}", AUDIT, || {
         read().to(audit::stream)
     }),
+    get("/v1/audit/seals", AUDIT, || read().to(audit::seals)),
+    get("/v1/audit/proof/{shard}/{position}", AUDIT, || {
+        read().to(audit::proof)
+    }),
+    get("/v1/audit/consistency/{first}/{second}", AUDIT, || {
+        read().to(audit::consistency)
+    }),
     get("/health/live", Access::Open, || read().to(health::live)),
     get("/health/ready", Access::Open, || read().to(health::ready)),
+    get("/metrics", Access::Open, || read().to(metrics::metrics)),
     get("/openapi.json", Access::Open, || read().to(openapi::serve)),
     get("/docs", Access::Open, || read().to(docs::serve)),
 ];

@@ -226,6 +226,22 @@ fn path_parameter(name: &str) -> Value {
             json!({ "type": "string", "enum": [User::TYPE, Purchase::TYPE] }),
             "What the stream is of.",
         ),
+        "shard" => (
+            json!({ "type": "integer", "minimum": 0, "maximum": i16::MAX }),
+            "Which shard.",
+        ),
+        "position" => (
+            json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX }),
+            "The place of the event in its shard.",
+        ),
+        "first" => (
+            json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX }),
+            "The number of the earlier seal.",
+        ),
+        "second" => (
+            json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX }),
+            "The number of the later seal.",
+        ),
         "id" => (text("user_2abc"), "Whose or what the stream is."),
         _ => (text("…"), ""),
     };
@@ -300,6 +316,10 @@ fn problems(status: u16, codes: &BTreeMap<&str, Code>) -> Value {
     let mut response = json!({ "description": lines.collect::<Vec<_>>().join("\n\n") });
     match status {
         401 => response["headers"]["WWW-Authenticate"] = operation::text_header("`Bearer`"),
+        // Seals are made all the time.
+        409 if codes.contains_key(Code::NotSealedYet.code()) => {
+            response["headers"]["Retry-After"] = operation::retry_after();
+        }
         429 | 503 => response["headers"]["Retry-After"] = operation::retry_after(),
         _ => {}
     }

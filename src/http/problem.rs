@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::methods::Methods;
 use crate::access::rate_limit::TooOften;
 use crate::access::{KeysUnavailable, Scope, SessionError};
+use crate::audit::seal::SealError;
 use crate::intake::IntakeError;
 use crate::ledger::{LedgerError, Settlement};
 use crate::provider::Rejected;
@@ -83,6 +84,8 @@ pub enum Code {
     AmountTooLarge,
     /// The user was referred by somebody else before.
     AlreadyReferred,
+    /// The event is in no seal yet.
+    NotSealedYet,
     /// The route has no such method. Holds those that it has.
     MethodNotAllowed(Methods),
     /// The body did not come in time.
@@ -101,7 +104,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::InvalidSignature,
         Self::Malformed,
         Self::InvalidRequest,
@@ -128,6 +131,7 @@ impl Code {
         Self::AlreadyReversed,
         Self::AmountTooLarge,
         Self::AlreadyReferred,
+        Self::NotSealedYet,
         Self::MethodNotAllowed(Methods::READ),
         Self::RequestTimeout,
         Self::PayloadTooLarge,
@@ -258,6 +262,7 @@ impl Code {
                 "already_referred",
                 "The user was referred by somebody else",
             ),
+            Self::NotSealedYet => (S::CONFLICT, "not_sealed_yet", "The event is in no seal yet"),
             Self::MethodNotAllowed(_) => (
                 S::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -349,6 +354,7 @@ impl Problem {
         match self.0 {
             Code::RateLimited(seconds) => Some(seconds),
             Code::Unavailable => Some(1),
+            Code::NotSealedYet => Some(5),
             Code::ProviderNotConfigured => Some(60),
             _ => None,
         }
@@ -469,6 +475,26 @@ impl From<IntakeError> for Problem {
         match error {
             IntakeError::Read(error) => error.into(),
             IntakeError::Randomness(error) => error.into(),
+        }
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Pool(_) | SealError::Query(_) => {
+                tracing::warn!(%error, "a read of seals failed");
+                Code::Unavailable.because("the database does not answer")
+            }
+            SealError::Unreadable
+            | SealError::Changed(_)
+            | SealError::RolledBack(_)
+            | SealError::File(_)
+            | SealError::Witness { .. }
+            | SealError::CutOff => {
+                tracing::error!(%error, "a read of seals failed");
+                Code::Internal.because("what is stored is not what was sealed, or can not be read")
+            }
         }
     }
 }

@@ -212,13 +212,11 @@ impl Working {
     ) -> Result<Outcome, StatementError> {
         let caused = Caused::by(&unit.origin);
         let mut recorded = Vec::with_capacity(emitted.len());
-        let mut streams = command.streams();
         for one in emitted {
-            streams.push(one.stream.clone());
             recorded.push(self.push(one, &caused)?);
         }
         let why = Why {
-            erases: self.concerns_erased(unit, &streams),
+            erases: self.concerns_erased(unit, command),
             ..Why::default()
         };
         let outcome = if recorded.is_empty() {
@@ -231,14 +229,14 @@ impl Working {
 
     /// Whether a delivery is about somebody of whom no personal data is kept any more. What is erased later is looked for
     /// then; so no delivery can slip between.
-    fn concerns_erased(&self, unit: &Unit, streams: &[StreamId]) -> bool {
+    fn concerns_erased(&self, unit: &Unit, command: &Command) -> bool {
         let delivery = matches!(unit.origin, Origin::Delivery(_) | Origin::Retry(_));
         let payer_erased = |id: &PurchaseId| {
             let slot = self.purchases.get(id);
             slot.is_some_and(|slot| slot.state.payer_erased)
         };
         delivery
-            && streams.iter().any(|stream| match stream {
+            && command.streams().iter().any(|stream| match stream {
                 StreamId::User(id) => {
                     let slot = self.users.get(id);
                     slot.is_some_and(|slot| slot.state.erasure_requested)
@@ -256,7 +254,7 @@ impl Working {
             // A fact that a rule refuses is not lost: it waits with its reason.
             Origin::Delivery(_) | Origin::Retry(_) => {
                 let why = Why {
-                    erases: self.concerns_erased(unit, &command.streams()),
+                    erases: self.concerns_erased(unit, command),
                     ..Why::reason(error.to_string())
                 };
                 self.keep(unit, Outcome::Parked, why)

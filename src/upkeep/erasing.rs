@@ -1,7 +1,7 @@
 //! Erasure: what is stored of a user's personal data goes, on request or some time after the user was deleted.
 //!
-//! From the moment it is asked for, whatever is delivered about the user is stored without its body. So what is to be
-//! found is what was there before, and there is no window in which a delivery could slip through:
+//! From the moment it is asked for, whatever is booked about the user is stored without its body. So what is to be found is
+//! what was there before, and there is no window in which it could slip through:
 //!
 //! 1. The user's purchases are gone through. The deliveries that their events came of are blanked, and each forgets who
 //!    paid: that event takes the rows beside the stream with it, and keeps later bodies away like the request does.

@@ -9,6 +9,10 @@ pub mod load;
 pub mod node;
 pub mod random;
 pub mod razorpay_api;
+<<<<<<< HEAD
+=======
+pub mod seals;
+>>>>>>> 7f2386b7f1f6710ea3586d07d2276f21fbae8ea2
 pub mod search;
 pub mod story;
 pub mod stripe_api;

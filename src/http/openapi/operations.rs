@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::operation::{Operation, get, post};
 use crate::http::problem::Code;
-use crate::http::{account, health, payments, webhooks};
+use crate::http::{account, health, metrics, payments, webhooks};
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
@@ -125,6 +125,18 @@ fn service() -> Vec<Operation> {
             .answers::<health::Health>(200, "It does."),
         get("/health/ready", "getReady", "May work be sent here?")
             .answers::<health::Health>(200, "It may."),
+        get(
+            "/metrics",
+            "getMetrics",
+            "What the instance says of itself in numbers",
+        )
+        .about("For Prometheus. What the database does not say in time is `NaN`.")
+        .success(
+            200,
+            "The text format of Prometheus.",
+            metrics::TEXT_FORMAT,
+            &json!({ "type": "string" }),
+        ),
         get("/openapi.json", "getDescription", "This description").success(
             200,
             "OpenAPI 3.1.",

@@ -1,10 +1,11 @@
-//! What auditors read of the log.
+//! What auditors read of the log, its seals and their proofs.
 
 use serde_json::json;
 
 use crate::http::audit;
 use crate::http::openapi::operation::{Operation, get};
 use crate::http::page::LIMIT_MAX;
+use crate::http::problem::Code;
 
 pub(super) fn all() -> Vec<Operation> {
     vec![
@@ -36,5 +37,23 @@ pub(super) fn all() -> Vec<Operation> {
             "The events of a user or a purchase, the oldest first",
         )
         .lists::<audit::LoggedEvent>("A page of them."),
+        get("/v1/audit/seals", "listSeals", "Seals")
+            .about("Each says, signed, which events there are. Verify them with the public key, and with what a witness was told.")
+            .lists::<audit::Seal>("A page of them.")
+            .refuses(&[Code::Internal]),
+        get(
+            "/v1/audit/proof/{shard}/{position}",
+            "proveEvent",
+            "That an event is in the history, and since when",
+        )
+        .answers::<audit::EventProof>(200, "The event with all that proves it.")
+        .refuses(&[Code::NotSealedYet, Code::Internal]),
+        get(
+            "/v1/audit/consistency/{first}/{second}",
+            "proveConsistency",
+            "That two seals are of one history",
+        )
+        .answers::<audit::Consistency>(200, "The seals and the proof.")
+        .refuses(&[Code::Internal]),
     ]
 }
