@@ -9,12 +9,9 @@ pub mod history;
 pub mod replay;
 pub mod rows;
 pub mod seal;
-<<<<<<< HEAD
 pub mod snapshot;
 pub mod tables;
 pub mod verify;
 pub mod walk;
-=======
 pub mod what_if;
->>>>>>> 7f2386b7f1f6710ea3586d07d2276f21fbae8ea2
 pub mod whole;

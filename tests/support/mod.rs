@@ -4,15 +4,13 @@ pub mod app;
 pub mod backend;
 pub mod cluster;
 pub mod deliveries;
+pub mod folder;
 pub mod integrity;
 pub mod load;
 pub mod node;
 pub mod random;
 pub mod razorpay_api;
-<<<<<<< HEAD
-=======
 pub mod seals;
->>>>>>> 7f2386b7f1f6710ea3586d07d2276f21fbae8ea2
 pub mod search;
 pub mod story;
 pub mod stripe_api;

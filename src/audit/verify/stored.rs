@@ -11,9 +11,8 @@ use crate::audit::seal;
 use crate::audit::snapshot::{Snapshot, SnapshotError};
 
 /// Each finds what may not be.
-const FIND: [&str; 9] = [
+const FIND: [&str; 8] = [
     include_str!("sql/find_heads.sql"),
-    include_str!("sql/find_strays.sql"),
     include_str!("sql/find_homes.sql"),
     include_str!("sql/find_personal.sql"),
     include_str!("sql/find_profiles.sql"),
