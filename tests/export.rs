@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use credit_ledger::audit::export::{self, ExportError, Format, Request};
-use credit_ledger::ledger::{PurchaseEvent, UserEvent};
+use credit_ledger::ledger::{PurchaseEvent, Source, UserEvent};
 use credit_ledger::postgres::Database;
 use credit_ledger_verify::check::Trust;
 use credit_ledger_verify::manifest::{Content, Manifest, Scope};
 use credit_ledger_verify::report::{Report, Verdict};
+use reqwest::Method;
 use serde_json::Value;
 
+use crate::support::app::{SERVICE_KEY, answer};
+use crate::support::deliveries::{captured, created, payment, unique, user};
 use crate::support::folder::Folder;
 use crate::support::seals::{key, sealing_with};
 use crate::support::{TestApp, story};
@@ -50,12 +53,31 @@ fn assert_clean(report: &Report) {
 }
 
 /// A service with a history of which the first part is sealed, in several seals.
-async fn told() -> TestApp {
+pub async fn told() -> TestApp {
     let app = TestApp::start_with(sealing_with(|settings| settings.events_max = 40)).await;
     story::tell(&app, 5).await;
+    claimed_and_erased(&app).await;
     app.seal_all().await;
     story::tell(&app, 1).await;
+    claimed_and_erased(&app).await;
     app
+}
+
+/// A purchase that is found to be somebody's by the payer's address, and that somebody is erased.
+async fn claimed_and_erased(app: &TestApp) {
+    let someone = user(&unique("user_"));
+    app.deliver(Source::Clerk, &created(&someone)).await;
+    let mut paid = payment(None);
+    paid.email.clone_from(&someone.email);
+    app.deliver(Source::Razorpay, &captured(&paid)).await;
+    app.idle().await;
+    assert_eq!(app.balance(&someone.user_id).await, 520);
+    let path = format!("/v1/users/{}", someone.user_id);
+    let request = app.request(Method::DELETE, &path).bearer_auth(SERVICE_KEY);
+    assert_eq!(answer(request).await.status, 200);
+    app.idle().await;
+    let erased = app.count("select count(*) from inbox where erased_at is not null");
+    assert!(erased.await > 0);
 }
 
 /// All files but the manifest, which has the time in it.
