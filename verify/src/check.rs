@@ -13,6 +13,8 @@
 mod deliveries;
 mod history;
 mod log;
+mod payments;
+mod rows;
 
 use std::collections::BTreeMap;
 

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use credit_ledger_verify::check::Trust;
 use credit_ledger_verify::export;
-use credit_ledger_verify::report::Report;
+use credit_ledger_verify::report::{Report, Verdict};
 use credit_ledger_verify::seal::PublicKey;
+use serde::Serialize;
 
 const HELP: &str = "\
 Judges an export of a credit ledger: no database, no secrets, no trust in whoever made it.
@@ -22,6 +23,14 @@ Usage: credit-ledger-verify <folder> --key <file> [options]
 
 Exit code: 0 all agrees, 1 something does not, 2 it can not be judged.
 ";
+
+/// The report, and what it comes to.
+#[derive(Serialize)]
+struct Judged<'a> {
+    verdict: Verdict,
+    #[serde(flatten)]
+    report: &'a Report,
+}
 
 /// What the command line asks for.
 struct Asked {
@@ -48,7 +57,11 @@ fn run() -> Result<ExitCode, String> {
     };
     let report = judge(&asked)?;
     if asked.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        let judged = Judged {
+            verdict: report.verdict(),
+            report: &report,
+        };
+        let json = serde_json::to_string_pretty(&judged).map_err(|error| error.to_string())?;
         println!("{json}");
     } else {
         print!("{report}");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Object, Say, amount, number, put};
+use super::{Object, Say, Typed, amount, number, put};
 use crate::record::EventRecord;
 use crate::report::checks;
 
@@ -31,6 +31,8 @@ pub(crate) const TYPES: [&str; 13] = [
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fields {
+    #[serde(rename = "type")]
+    event_type: String,
     amount_minor: Option<i64>,
     currency: Option<String>,
     order_id: Option<String>,
@@ -48,6 +50,12 @@ pub(crate) struct Fields {
     payment_id: String,
     known: Object,
     after: Option<Standing>,
+}
+
+impl Typed for Fields {
+    fn event_type(&self) -> &str {
+        &self.event_type
+    }
 }
 
 /// What was bought.
