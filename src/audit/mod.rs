@@ -4,7 +4,12 @@
 //! Must never use the store, the store's connections, or the SQL of the read models.
 
 pub mod balance;
+pub mod export;
 pub mod history;
 pub mod replay;
+pub mod rows;
 pub mod seal;
+pub mod snapshot;
+pub mod tables;
+pub mod walk;
 pub mod whole;

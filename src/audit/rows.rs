@@ -4,9 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use credit_ledger_verify::Hash;
-use credit_ledger_verify::record::{
-    self, DeliveryRecord, EndRecord, EventRecord, SealRecord, StreamRecord,
-};
+use credit_ledger_verify::record::{self, DeliveryRecord, EventRecord, StreamRecord};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
@@ -51,45 +49,13 @@ pub fn event(row: &Row) -> Result<EventRecord, UnreadableRow> {
     })
 }
 
-/// Where a shard ends.
+/// The hash before an event in its shard; none: nothing is before it.
 ///
 /// # Errors
 /// [`UnreadableRow`]
-pub fn end(row: &Row) -> Result<EndRecord, UnreadableRow> {
-    Ok(EndRecord {
-        shard: row.try_get("shard")?,
-        position: row.try_get("position")?,
-        hash: bytes(row, "hash")?,
-    })
-}
-
-/// A seal.
-///
-/// # Errors
-/// [`UnreadableRow`]
-pub fn seal(row: &Row) -> Result<SealRecord, UnreadableRow> {
-    let shards: Vec<i16> = row.try_get("shards")?;
-    let positions: Vec<i64> = row.try_get("positions")?;
-    let hashes: Vec<&[u8]> = row.try_get("hashes")?;
-    let ends = shards.into_iter().zip(positions).zip(hashes);
-    let ends = ends.map(|((shard, position), hash)| {
-        let hash: Hash = sized("hashes", hash)?;
-        Ok(EndRecord {
-            shard,
-            position,
-            hash,
-        })
-    });
-    Ok(SealRecord {
-        seal: row.try_get("seal")?,
-        sealed_at_us: time_us(row, "sealed_at")?,
-        events: row.try_get("events")?,
-        root: bytes(row, "root")?,
-        ends: ends.collect::<Result<_, UnreadableRow>>()?,
-        head: bytes(row, "head")?,
-        key_id: row.try_get("key_id")?,
-        signature: bytes(row, "signature")?,
-    })
+pub fn previous(row: &Row) -> Result<Option<Hash>, UnreadableRow> {
+    let hash: Option<&[u8]> = row.try_get("previous")?;
+    hash.map(|hash| sized("previous", hash)).transpose()
 }
 
 /// A stored delivery.

@@ -14,7 +14,7 @@
 
 pub mod numbers;
 pub mod proof;
-mod rows;
+pub(super) mod rows;
 mod sealing;
 pub mod task;
 pub mod witness;

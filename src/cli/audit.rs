@@ -1,6 +1,7 @@
 //! `audit`: check the history, and look back. One file per question.
 
 mod balance;
+mod export;
 mod public_key;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ pub struct Arguments {
 enum Check {
     /// Tell the whole history again through postgres-es and compare it with everything that is stored.
     Replay,
+    /// Write the history as files, with what proves it; no personal data is in them.
+    Export(export::Arguments),
     /// What a user had at a time, and how it came to that, from the events alone.
     Balance(balance::Arguments),
     /// Print the public key of SEAL_KEY, in PEM: seals are verified with it.
@@ -33,6 +36,7 @@ enum Check {
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     match arguments.check {
+        Check::Export(arguments) => export::run(arguments, config).await,
         Check::Balance(arguments) => balance::run(arguments, config).await,
         Check::Replay => {
             let report = with_database(&config, |database| async move {

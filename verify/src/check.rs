@@ -10,6 +10,8 @@
 //! What is fed must be one moment of the ledger. Nothing is believed, and nothing panics: what can not be is a finding.
 //! What is kept in memory grows with streams, lots, movements and settlements, never with what they hold.
 
+mod deliveries;
+mod history;
 mod log;
 
 use std::collections::BTreeMap;
@@ -19,8 +21,10 @@ use crate::manifest::{Content, Manifest, Scope};
 use crate::record::{
     DeliveryRecord, EndRecord, EventRecord, ProvenEvent, ProvenSeal, Row, SealRecord, StreamRecord,
 };
-use crate::report::{Finding, Found, Report, Signatures, Totals, checks};
+use crate::report::{Finding, Found, Report, Signatures, checks};
 use crate::seal::PublicKey;
+use deliveries::Deliveries;
+use history::History;
 use log::Log;
 
 /// What is to be there.
@@ -82,7 +86,8 @@ impl Trust {
 pub struct Checker {
     scope: Scope,
     log: Log,
-    deliveries: u64,
+    history: History,
+    deliveries: Deliveries,
     rows: u64,
     found: Found,
 }
@@ -98,7 +103,8 @@ impl Checker {
         Self {
             scope: extent.scope.clone(),
             log: Log::new(extent, trust),
-            deliveries: 0,
+            history: History::default(),
+            deliveries: Deliveries::default(),
             rows: 0,
             found,
         }
@@ -116,7 +122,10 @@ impl Checker {
 
     /// Takes the next event.
     pub fn event(&mut self, event: &EventRecord) {
-        self.log.event(event, &mut self.found);
+        if self.log.event(event, &mut self.found) {
+            self.history.event(event, &mut self.found);
+            self.deliveries.event(event, &mut self.found);
+        }
     }
 
     /// Takes the next seal of an export of one user.
@@ -127,40 +136,47 @@ impl Checker {
     /// Takes the next event of an export of one user.
     pub fn proven_event(&mut self, event: &ProvenEvent) {
         self.log.proven_event(event, &mut self.found);
+        self.history.event(&event.event, &mut self.found);
+        self.deliveries.event(&event.event, &mut self.found);
     }
 
     /// Takes a stored delivery; `body`: its very bytes, where they can be seen.
-    pub fn delivery(&mut self, _delivery: &DeliveryRecord, _body: Option<&[u8]>) {
-        self.deliveries += 1;
+    pub fn delivery(&mut self, delivery: &DeliveryRecord, body: Option<&[u8]>) {
+        self.deliveries
+            .delivery(delivery, body, &self.scope, &mut self.found);
     }
 
     /// Takes the stored state of a stream.
-    pub fn stream(&mut self, _stream: &StreamRecord) {
+    pub fn stream(&mut self, stream: &StreamRecord) {
         self.rows += 1;
+        self.history.stream(stream, &mut self.found);
     }
 
     /// Takes a row of a table that is worked out from the events: `lots`, `holds`, `settlements` or a read model.
-    pub fn row(&mut self, _content: Content, _row: &Row) {
+    pub fn row(&mut self, content: Content, row: &Row) {
         self.rows += 1;
+        self.history.row(content, row, &mut self.found);
     }
 
     /// Compares what can be compared only at the end, and says what all came to.
     pub fn finish(mut self) -> Report {
         self.log.finish(&mut self.found);
+        self.deliveries.finish(&mut self.found);
+        self.history.finish(&self.scope, &mut self.found);
         Report {
-            scope: self.scope,
             events: self.log.events,
-            streams: 0,
-            deliveries: self.deliveries,
+            streams: self.history.streams(),
+            deliveries: self.deliveries.seen,
             rows: self.rows,
             seals: self.log.seals,
             sealed_up_to: self.log.sealed_up_to(),
             unsealed_events: self.log.unsealed,
             signatures: self.log.trust.signatures(self.log.seals),
             witnessed: self.log.witnessed,
-            totals: Totals::default(),
+            totals: self.history.totals,
             found: self.found.count,
             findings: self.found.listed,
+            scope: self.scope,
         }
     }
 }

@@ -16,6 +16,7 @@
 pub mod chain;
 pub mod check;
 pub mod evidence;
+mod fold;
 pub mod manifest;
 pub mod merkle;
 pub mod record;

@@ -2,6 +2,7 @@
 //!
 //! Each can be verified with [`credit_ledger_verify`] and the public key alone.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use credit_ledger_verify::Hash;
 use credit_ledger_verify::merkle;
 use credit_ledger_verify::record::{EventRecord, SealRecord};
 use credit_ledger_verify::seal::event_leaf;
-use deadpool_postgres::Pool;
+use deadpool_postgres::{GenericClient, Pool};
 
 use super::numbers::Numbers;
 use super::rows::{self, State, Stretch};
@@ -69,23 +70,17 @@ impl Seals {
         let Some(number) = rows::seal_of(client, event.shard, event.position).await? else {
             return Ok(None);
         };
-        let missing = || Changed::Seal(number);
-        let seal = rows::one(client, number).await?.ok_or_else(missing)?;
-        let before = match number {
-            1 => None,
-            _ => Some(rows::one(client, number - 1).await?.ok_or_else(missing)?),
-        };
-        let stretches = stretches(before.as_ref(), &seal);
-        let index = index_of(&stretches, event).ok_or_else(missing)?;
-        let hashes = rows::hashes(client, &stretches).await?;
+        let leaves = Leaves::read(client, number).await?;
         let place = u64::try_from(number).map_err(|_| SealError::Unreadable)?;
         let ranges = merkle::inclusion(place - 1, place);
         let seal_path = rows::roots(client, &ranges).await?;
         drop(connection);
 
         // Too long for a thread that others wait for.
-        let path = tokio::task::spawn_blocking(move || path_of(index, &hashes.concat()));
-        let (path, size) = path.await.map_err(|_| SealError::CutOff)?;
+        let asked = event.clone();
+        let proven = tokio::task::spawn_blocking(move || (leaves.prove(&asked), leaves.seal));
+        let (proven, seal) = proven.await.map_err(|_| SealError::CutOff)?;
+        let (_, index, size, path) = proven.ok_or(Changed::Seal(number))?;
         let leaf = event_leaf(&event.hash);
         if merkle::verify_inclusion(&leaf, index, size, &path, &seal.root) {
             Ok(Some(Inclusion {
@@ -173,17 +168,57 @@ fn index_of(stretches: &[Stretch], event: &EventRecord) -> Option<u64> {
     None
 }
 
-/// The proof of a leaf, and how many there are.
-fn path_of(index: u64, hashes: &[Hash]) -> (Vec<Hash>, u64) {
-    let leaves: Vec<Hash> = hashes.iter().map(event_leaf).collect();
-    let root = |range: Range<u64>| {
-        let part = leaves
-            .iter()
-            .skip(usize::try_from(range.start).unwrap_or(usize::MAX));
-        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        merkle::root(&part.take(length).copied().collect::<Vec<_>>())
-    };
-    let size = leaves.len() as u64;
-    let path = merkle::inclusion(index, size).into_iter().map(root);
-    (path.collect(), size)
+/// The leaves of a seal.
+pub struct Leaves {
+    seal: SealRecord,
+    stretches: Vec<Stretch>,
+    hashes: Vec<Hash>,
+    /// Made of the hashes once somebody asks.
+    leaves: OnceCell<Vec<Hash>>,
+}
+
+impl Leaves {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`Changed`] when what is stored does not come to what was sealed.
+    pub async fn read(client: &impl GenericClient, number: i64) -> Result<Self, SealError> {
+        let missing = || Changed::Seal(number);
+        let seal = rows::one(client, number).await?.ok_or_else(missing)?;
+        let before = match number {
+            1 => None,
+            _ => Some(rows::one(client, number - 1).await?.ok_or_else(missing)?),
+        };
+        let stretches = stretches(before.as_ref(), &seal);
+        let hashes = rows::hashes(client, &stretches).await?.concat();
+        Ok(Self {
+            seal,
+            stretches,
+            hashes,
+            leaves: OnceCell::new(),
+        })
+    }
+
+    /// Whether an event is among them.
+    pub fn holds(&self, event: &EventRecord) -> bool {
+        let mut stretches = self.stretches.iter();
+        stretches.any(|one| {
+            one.shard == event.shard && (one.after + 1..=one.upto).contains(&event.position)
+        })
+    }
+
+    /// The seal, which leaf an event is of how many, and what leads from it to the seal's root.
+    pub fn prove(&self, event: &EventRecord) -> Option<(i64, u64, u64, Vec<Hash>)> {
+        let index = index_of(&self.stretches, event)?;
+        let leaves = || self.hashes.iter().map(event_leaf).collect();
+        let leaves = self.leaves.get_or_init(leaves);
+        let size = leaves.len() as u64;
+        let root = |range: Range<u64>| {
+            let place = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+            let part = leaves.get(place(range.start)..place(range.end));
+            merkle::root(part.unwrap_or_default())
+        };
+        let path = merkle::inclusion(index, size).into_iter().map(root);
+        Some((self.seal.seal, index, size, path.collect()))
+    }
 }

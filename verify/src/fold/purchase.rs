@@ -1,0 +1,439 @@
+//! A purchase: whose it is, what it buys, and how much of its money is gone or contested; so, how many of the credits that it
+//! gave are the user's to keep.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Object, Say, amount, number, put};
+use crate::record::EventRecord;
+use crate::report::checks;
+
+/// Every event type of a purchase.
+pub(crate) const TYPES: [&str; 13] = [
+    "PaymentCaptured",
+    "SubscriptionNamed",
+    "PayerNamed",
+    "PayerErased",
+    "PurchaseClaimed",
+    "PurchasePriced",
+    "PaymentRefunded",
+    "RefundFailed",
+    "PaymentDisputed",
+    "DisputeWon",
+    "DisputeLost",
+    "PaymentMerged",
+    "PaymentAbsorbed",
+];
+
+/// The fields of all events of purchases; each event has some of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Fields {
+    amount_minor: Option<i64>,
+    currency: Option<String>,
+    order_id: Option<String>,
+    user_id: Option<String>,
+    price: Option<Price>,
+    paid_at_s: i64,
+    payer: Option<String>,
+    subscription_id: Option<String>,
+    refund_id: Option<String>,
+    #[serde(deserialize_with = "amount")]
+    refunded_total_minor: i128,
+    dispute_id: String,
+    stage: u32,
+    into: Option<String>,
+    payment_id: String,
+    known: Object,
+    after: Option<Standing>,
+}
+
+/// What was bought.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Price {
+    sku: String,
+    #[serde(deserialize_with = "amount")]
+    pub(crate) credits: i128,
+    #[serde(default)]
+    pub(crate) expires_at_s: Option<i64>,
+}
+
+/// How the money of a purchase stands, minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+struct Standing {
+    #[serde(deserialize_with = "amount")]
+    refunded_minor: i128,
+    #[serde(deserialize_with = "amount")]
+    disputed_minor: i128,
+    #[serde(deserialize_with = "amount")]
+    lost_minor: i128,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Refund {
+    #[serde(deserialize_with = "amount")]
+    amount_minor: i128,
+    #[serde(default)]
+    failed: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Dispute {
+    stage: u32,
+    #[serde(default, deserialize_with = "amount")]
+    open_minor: i128,
+    #[serde(default, deserialize_with = "amount")]
+    lost_minor: i128,
+}
+
+impl Dispute {
+    const fn rank(self) -> (u32, i128) {
+        (self.stage, self.open_minor + self.lost_minor)
+    }
+}
+
+/// What another id of the same money knew of what went back, and of who paid.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Known {
+    payer: bool,
+    payer_erased: bool,
+    refunds: BTreeMap<String, Refund>,
+    #[serde(deserialize_with = "amount")]
+    refunded_total_minor: i128,
+    disputes: BTreeMap<String, Dispute>,
+}
+
+/// What a purchase gave and withholds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gives<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) price: &'a Price,
+    pub(crate) clawed_back: i128,
+    pub(crate) held_back: i128,
+}
+
+/// A purchase, from its events.
+#[derive(Debug, Default)]
+pub(crate) struct Purchase {
+    captured: bool,
+    amount_minor: i128,
+    currency: Option<String>,
+    order_id: Option<String>,
+    paid_at_s: i64,
+    user_id: Option<String>,
+    price: Option<Price>,
+    payer: bool,
+    payer_erased: bool,
+    subscription_id: Option<String>,
+    refunds: BTreeMap<String, Refund>,
+    refunded_total_minor: i128,
+    disputes: BTreeMap<String, Dispute>,
+    pub(crate) part_of: Option<String>,
+    /// Of a part: what it was before it became one.
+    pub(crate) whole_before: Option<Object>,
+    /// It had given credits when it became a part.
+    gave: bool,
+    /// Other ids of the same money, and what this one learned of them.
+    pub(crate) absorbed: Vec<(String, Object)>,
+    /// Of the last event that says how the money stands; 0: none does.
+    standing_sequence: i64,
+    recorded_at_us: i64,
+}
+
+impl Purchase {
+    /// Takes the next event.
+    pub(crate) fn apply(&mut self, event: &EventRecord, fields: &Fields, say: &mut Say<'_>) {
+        if event.sequence == 1 {
+            self.recorded_at_us = event.recorded_at_us;
+        }
+        let mut once = |holds: bool, what: &str| {
+            if !holds {
+                say(checks::RULE_BROKEN, what.to_owned());
+            }
+        };
+        match event.event_type.as_str() {
+            "PaymentCaptured" => {
+                once(!self.captured, "it captures a payment that is captured");
+                self.captured = true;
+                self.amount_minor = fields.amount_minor.unwrap_or(0).into();
+                self.currency.clone_from(&fields.currency);
+                self.order_id.clone_from(&fields.order_id);
+                self.paid_at_s = fields.paid_at_s;
+                once(
+                    fill(&mut self.user_id, fields.user_id.as_ref()),
+                    "it names another user",
+                );
+                once(
+                    fill(&mut self.price, fields.price.as_ref()),
+                    "it names another price",
+                );
+                once(
+                    fill(&mut self.subscription_id, fields.subscription_id.as_ref()),
+                    "it names another subscription",
+                );
+                self.payer |= fields.payer.is_some();
+            }
+            "SubscriptionNamed" => {
+                once(
+                    fill(&mut self.subscription_id, fields.subscription_id.as_ref()),
+                    "it names another subscription",
+                );
+            }
+            "PayerNamed" => self.payer = true,
+            "PayerErased" => (self.payer, self.payer_erased) = (false, true),
+            "PurchaseClaimed" => {
+                once(
+                    fill(&mut self.user_id, fields.user_id.as_ref()),
+                    "it names another user",
+                );
+            }
+            "PurchasePriced" => {
+                once(
+                    fill(&mut self.price, fields.price.as_ref()),
+                    "it names another price",
+                );
+            }
+            "PaymentRefunded" => {
+                if let (Some(id), Some(amount_minor)) = (&fields.refund_id, fields.amount_minor) {
+                    let amount_minor = amount_minor.into();
+                    self.know_refund(
+                        id,
+                        Refund {
+                            amount_minor,
+                            failed: false,
+                        },
+                    );
+                }
+                self.know_total(fields.refunded_total_minor);
+            }
+            "RefundFailed" => {
+                let amount_minor = fields.amount_minor.unwrap_or(0).into();
+                let id = fields.refund_id.as_deref().unwrap_or_default();
+                self.know_refund(
+                    id,
+                    Refund {
+                        amount_minor,
+                        failed: true,
+                    },
+                );
+            }
+            "PaymentDisputed" | "DisputeWon" | "DisputeLost" => {
+                let minor = fields.amount_minor.unwrap_or(0).into();
+                let open_minor = if event.event_type == "PaymentDisputed" {
+                    minor
+                } else {
+                    0
+                };
+                let lost_minor = if event.event_type == "DisputeLost" {
+                    minor
+                } else {
+                    0
+                };
+                let dispute = Dispute {
+                    stage: fields.stage,
+                    open_minor,
+                    lost_minor,
+                };
+                self.disputes.insert(fields.dispute_id.clone(), dispute);
+            }
+            "PaymentMerged" => {
+                once(self.part_of.is_none(), "it merges a payment that is merged");
+                self.gave = self.gives_now();
+                self.whole_before = Some(self.state());
+                self.part_of.clone_from(&fields.into);
+            }
+            _ => {
+                self.absorbed
+                    .push((fields.payment_id.clone(), fields.known.clone()));
+                match serde_json::from_value(Value::Object(fields.known.clone())) {
+                    Ok(known) => self.take_over(known),
+                    Err(error) => say(checks::UNREADABLE, super::said(&error)),
+                }
+            }
+        }
+        if let Some(after) = &fields.after {
+            self.standing_sequence = event.sequence;
+            let made = self.standing();
+            if *after != made {
+                say(
+                    checks::RULE_BROKEN,
+                    format!("the money after it is said to stand {after:?}, it is {made:?}"),
+                );
+            }
+        }
+    }
+
+    fn know_refund(&mut self, id: &str, refund: Refund) {
+        let known = self.refunds.entry(id.to_owned()).or_insert(refund);
+        known.failed |= refund.failed;
+    }
+
+    fn know_total(&mut self, total_minor: i128) {
+        self.refunded_total_minor = self.refunded_total_minor.max(total_minor);
+    }
+
+    fn take_over(&mut self, other: Known) {
+        self.payer_erased |= other.payer_erased;
+        self.payer = (self.payer || other.payer) && !self.payer_erased;
+        for (id, refund) in other.refunds {
+            self.know_refund(&id, refund);
+        }
+        self.know_total(other.refunded_total_minor);
+        for (id, theirs) in other.disputes {
+            let own = self.disputes.get(&id);
+            if own.is_none_or(|own| own.rank() < theirs.rank()) {
+                self.disputes.insert(id, theirs);
+            }
+        }
+    }
+
+    /// What went back by refunds is what is known of live ones by their ids, and what the provider's own sum has beyond all
+    /// that are known, failed ones included.
+    fn standing(&self) -> Standing {
+        let live = self.refunds.values().filter(|refund| !refund.failed);
+        let live: i128 = live.map(|refund| refund.amount_minor).sum();
+        let known: i128 = self
+            .refunds
+            .values()
+            .map(|refund| refund.amount_minor)
+            .sum();
+        Standing {
+            refunded_minor: live + (self.refunded_total_minor - known).max(0),
+            disputed_minor: self
+                .disputes
+                .values()
+                .map(|dispute| dispute.open_minor)
+                .sum(),
+            lost_minor: self
+                .disputes
+                .values()
+                .map(|dispute| dispute.lost_minor)
+                .sum(),
+        }
+    }
+
+    const fn gives_now(&self) -> bool {
+        self.captured && self.part_of.is_none() && self.user_id.is_some() && self.price.is_some()
+    }
+
+    /// What it gave to whom, and how much of that is taken or held back: in proportion to the money, rounded down; all of it
+    /// once another purchase stands for the same money.
+    pub(crate) fn gives(&self) -> Option<Gives<'_>> {
+        let (user, price) = self.user_id.as_deref().zip(self.price.as_ref())?;
+        if self.gave {
+            let (clawed_back, held_back) = (price.credits, 0);
+            return Some(Gives {
+                user,
+                price,
+                clawed_back,
+                held_back,
+            });
+        }
+        let standing = self.standing();
+        let gone = standing.refunded_minor + standing.lost_minor;
+        let share = |minor: i128| match self.amount_minor {
+            ..=0 => 0,
+            amount => price.credits * minor.clamp(0, amount) / amount,
+        };
+        let clawed_back = share(gone);
+        let held_back = share(gone + standing.disputed_minor) - clawed_back;
+        self.gives_now().then_some(Gives {
+            user,
+            price,
+            clawed_back,
+            held_back,
+        })
+    }
+
+    /// The state of the stream.
+    pub(crate) fn state(&self) -> Object {
+        let mut state = Object::new();
+        put(&mut state, "captured", self.captured);
+        put(&mut state, "amount_minor", number(self.amount_minor));
+        put(&mut state, "currency", self.currency.clone());
+        put(&mut state, "paid_at_s", self.paid_at_s);
+        put(&mut state, "user_id", self.user_id.clone());
+        if let Some(price) = &self.price {
+            let mut pack = Object::new();
+            pack.insert("sku".to_owned(), price.sku.as_str().into());
+            pack.insert("credits".to_owned(), number(price.credits));
+            put(&mut pack, "expires_at_s", price.expires_at_s);
+            put(&mut state, "price", pack);
+        }
+        put(&mut state, "payer", self.payer);
+        put(&mut state, "payer_erased", self.payer_erased);
+        put(&mut state, "subscription_id", self.subscription_id.clone());
+        let refunds = self.refunds.iter().map(|(id, known)| {
+            let mut refund = Object::new();
+            refund.insert("amount_minor".to_owned(), number(known.amount_minor));
+            put(&mut refund, "failed", known.failed);
+            (id.clone(), refund.into())
+        });
+        put(&mut state, "refunds", refunds.collect::<Object>());
+        put(
+            &mut state,
+            "refunded_total_minor",
+            number(self.refunded_total_minor),
+        );
+        let disputes = self.disputes.iter().map(|(id, known)| {
+            let mut dispute = Object::new();
+            dispute.insert("stage".to_owned(), known.stage.into());
+            put(&mut dispute, "open_minor", number(known.open_minor));
+            put(&mut dispute, "lost_minor", number(known.lost_minor));
+            (id.clone(), dispute.into())
+        });
+        put(&mut state, "disputes", disputes.collect::<Object>());
+        put(&mut state, "part_of", self.part_of.clone());
+        state
+    }
+
+    /// The row of `purchases`.
+    pub(crate) fn row(&self, id: &str) -> Value {
+        let standing = self.standing();
+        let captured = |number: Value| if self.captured { number } else { Value::Null };
+        json!({
+            "purchase_id": id, "user_id": self.user_id, "captured": self.captured,
+            "amount_minor": captured(number(self.amount_minor)), "currency": self.currency, "order_id": self.order_id,
+            "sku": self.price.as_ref().map(|price| &price.sku),
+            "credits": number(self.price.as_ref().map_or(0, |price| price.credits)),
+            "subscription_id": self.subscription_id, "payer_erased": self.payer_erased,
+            "refunded_minor": number(standing.refunded_minor), "disputed_minor": number(standing.disputed_minor),
+            "lost_minor": number(standing.lost_minor), "standing_sequence": self.standing_sequence,
+            "part_of": self.part_of, "status": self.status(),
+            "paid_at_us": captured(number(i128::from(self.paid_at_s) * 1_000_000)), "recorded_at_us": self.recorded_at_us,
+        })
+    }
+
+    fn status(&self) -> &'static str {
+        let standing = self.standing();
+        let gone = standing.refunded_minor + standing.lost_minor;
+        let all = |minor: i128| self.amount_minor > 0 && minor >= self.amount_minor;
+        match self {
+            Self {
+                part_of: Some(_), ..
+            } => "merged",
+            Self {
+                captured: false, ..
+            } => "uncaptured",
+            _ if all(standing.lost_minor) => "lost",
+            _ if all(gone) => "refunded",
+            _ if standing.disputed_minor > 0 => "disputed",
+            _ if gone > 0 => "partially_refunded",
+            _ => "captured",
+        }
+    }
+}
+
+/// Takes what was missing. False: it is there, and is another.
+fn fill<T: Clone + PartialEq>(slot: &mut Option<T>, value: Option<&T>) -> bool {
+    match (&slot, value) {
+        (None, value) => *slot = value.cloned(),
+        (Some(known), Some(value)) => return known == value,
+        (Some(_), None) => {}
+    }
+    true
+}
