@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod other_rules;
 mod referral;
 mod seals;
 mod set_up;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::access::{ApiKeySettings, RateLimitSettings, SessionSettings};
 use crate::ledger::Credits;
@@ -25,6 +27,7 @@ use crate::postgres::DatabaseSettings;
 use crate::provider::{Catalog, Rules, Signup};
 use crate::store::LedgerSettings;
 pub use api::{RazorpayApiSettings, StripeApiSettings};
+pub use other_rules::OtherRules;
 pub use referral::Referral;
 pub use seals::{SealSettings, WitnessUrlSettings};
 pub use set_up::SetUp;
@@ -184,13 +187,7 @@ impl Config {
         get: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let (path, file) = read_file(file)?;
-        for (key, value) in &file.settings {
-            let known = NAMES.iter().any(|name| name.eq_ignore_ascii_case(key));
-            if !known || value.is_table() {
-                let message = format!("`{key}` is not a setting");
-                return Err(ConfigError::Toml { path, message });
-            }
-        }
+        check_names(&path, &file.settings)?;
         let settings = Settings {
             file: file.settings,
             get: &get,
@@ -278,17 +275,34 @@ fn read_file(named: Option<&Path>) -> Result<(PathBuf, File), ConfigError> {
         }
         Err(error) => return Err(ConfigError::File { path, error }),
     };
-    match toml::from_str(&text) {
-        Ok(file) => Ok((path, file)),
-        Err(error) => {
-            // The whole error would print the line, and the line may hold a secret.
-            let line = error
-                .span()
-                .map_or(0, |span| text[..span.start].lines().count().max(1));
-            let message = format!("line {line}: {}", error.message());
-            Err(ConfigError::Toml { path, message })
+    Ok((path.clone(), parse(&path, &text)?))
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        // The whole error would print the line, and the line may hold a secret.
+        let line = error
+            .span()
+            .map_or(0, |span| text[..span.start].lines().count().max(1));
+        ConfigError::Toml {
+            path: path.to_owned(),
+            message: format!("line {line}: {}", error.message()),
+        }
+    })
+}
+
+/// Refuses what no setting is called.
+fn check_names(path: &Path, settings: &BTreeMap<String, toml::Value>) -> Result<(), ConfigError> {
+    for (key, value) in settings {
+        let known = NAMES.iter().any(|name| name.eq_ignore_ascii_case(key));
+        if !known || value.is_table() {
+            return Err(ConfigError::Toml {
+                path: path.to_owned(),
+                message: format!("`{key}` is not a setting"),
+            });
         }
     }
+    Ok(())
 }
 
 /// Values by name: flags and environment before the file. A blank value is none.

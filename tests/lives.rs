@@ -287,6 +287,7 @@ async fn play(teller: Teller, people: Vec<Person>, comes: Vec<Sent>) {
     }
     assert_log_is_whole(&app).await;
     app.assert_audit_is_clean().await;
+    app.assert_own_rules_come_to_the_same().await;
     beside.stop().await;
     app.stop().await;
 }

@@ -122,11 +122,9 @@ const DAMAGES: &[(&str, &str, [i64; 3], &str)] = &[
     ),
     (
         "purchases",
-        "insert into purchases (purchase_id, captured, credits, refunded_minor, disputed_minor, lost_minor,
-                                standing_sequence, recorded_at)
-         values ('razorpay:pay_x', false, 0, 0, 0, 0, 0, now())",
-        [0, 0, 1],
-        "purchase_id razorpay:pay_x: is too many",
+        "update purchases set purchase_id = 'razorpay:pay_0' where purchase_id = 'razorpay:pay_1'",
+        [0, 1, 1],
+        "purchase_id razorpay:pay_0: is too many",
     ),
     (
         "users",
@@ -144,9 +142,8 @@ const DAMAGES: &[(&str, &str, [i64; 3], &str)] = &[
     ),
     (
         "users",
-        "insert into users select 'user_x', registered, deleted, bonus, plan, plan_sequence, email, email_verified,
-                                  first_name, last_name, profile_sequence, registered_at
-                             from users where user_id = 'user_1'",
+        "insert into users select other.* from users, jsonb_populate_record(users, '{\"user_id\": \"user_x\"}') as other
+          where users.user_id = 'user_1'",
         [0, 0, 1],
         "user_id user_x: is too many",
     ),

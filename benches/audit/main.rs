@@ -3,7 +3,6 @@
 //!
 //! `benches/README.md` says what is measured and what is not. Ends with 1 when anything is not whole.
 
-#[expect(dead_code, reason = "the other benchmarks use the rest")]
 #[path = "../common/cell.rs"]
 mod cell;
 #[path = "../common/conditions.rs"]
@@ -18,24 +17,25 @@ mod machine;
 #[path = "../webhooks/ours.rs"]
 mod ours;
 mod passes;
-#[expect(dead_code, reason = "used for writers")]
 #[path = "../common/processor.rs"]
 mod processor;
 #[expect(dead_code, reason = "the other benchmarks use the rest")]
 #[path = "../common/running.rs"]
 mod running;
+mod sealing;
 #[expect(dead_code, reason = "the other benchmarks use the rest")]
 #[path = "../common/server.rs"]
 mod server;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use credit_ledger::postgres::install_crypto_provider;
 
-use load::{seconds, to_f64};
+use load::{Load, seconds, to_f64};
 use passes::Pass;
+use sealing::Writers;
 use server::Server;
 
 /// As the service has it.
@@ -91,14 +91,20 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn measure(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
     conditions::print(server).await?;
+    measure_writers(arguments, server).await?;
     let database = server.create("history").await?;
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     let filled = fill::fill(server, &database, arguments.events).await?;
     println!(
-        "history: {} events, {} payments among them, made in {:.0} s\n",
+        "\nhistory: {} events, {} payments among them, made in {:.0} s",
         filled.events,
         filled.payments,
         begin.elapsed().as_secs_f64()
+    );
+    let sealed = sealing::backlog(&database, filled.events).await?;
+    println!(
+        "sealing alone, all of them as a backlog: {:.0} events/s\n",
+        to_f64(filled.events) / sealed.as_secs_f64()
     );
     let mut measured: Vec<(Pass, Vec<Duration>)> =
         Pass::all().into_iter().map(|pass| (pass, vec![])).collect();
@@ -108,6 +114,21 @@ async fn measure(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
         }
     }
     print(&measured, filled.events);
+    Ok(())
+}
+
+async fn measure_writers(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
+    let load = Load {
+        address: ([127, 0, 0, 1], 0).into(),
+        connections: usize::from(arguments.connections),
+        warm_up: Duration::from_secs(1),
+        measured: Duration::from_secs_f64(arguments.seconds),
+    };
+    let mut writers = Writers::default();
+    for round in 0..arguments.rounds {
+        writers.measure(server, round, load).await?;
+    }
+    writers.print();
     Ok(())
 }
 

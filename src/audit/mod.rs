@@ -12,4 +12,5 @@ pub mod seal;
 pub mod snapshot;
 pub mod tables;
 pub mod walk;
+pub mod what_if;
 pub mod whole;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::ledger::command::Hold;
-use crate::ledger::lots::Wanted;
+use crate::ledger::lots::{LotKind, Wanted};
 use crate::ledger::user::{ReadRows, UserCommand};
 use crate::ledger::{LedgerError, Place, User, UserEvent, UserId};
 
@@ -43,6 +43,11 @@ impl Whole {
         if let Some((settled, _)) = event.settles() {
             self.holds.remove(&settled);
         }
+    }
+
+    /// Gives each lot the priority that its kind has here.
+    pub fn prioritize(&mut self, priorities: &BTreeMap<LotKind, u8>) {
+        self.user.lots.prioritize(priorities);
     }
 
     /// Gives the rules what they asked for, which is only ever open holds.

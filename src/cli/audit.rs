@@ -3,6 +3,7 @@
 mod balance;
 mod export;
 mod public_key;
+mod what_if;
 
 use std::process::ExitCode;
 
@@ -32,12 +33,15 @@ enum Check {
     Balance(balance::Arguments),
     /// Print the public key that seals are verified with, in PEM.
     PublicKey,
+    /// What users would have under another catalog, sign-up bonus or order of burning.
+    WhatIf(what_if::Arguments),
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     match arguments.check {
         Check::Export(arguments) => export::run(arguments, config).await,
         Check::Balance(arguments) => balance::run(arguments, config).await,
+        Check::WhatIf(arguments) => what_if::run(arguments, config).await,
         Check::Replay => {
             let report = with_database(&config, |database| async move {
                 let report = with_progress("replaying", async |bar| {

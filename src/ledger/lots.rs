@@ -508,6 +508,17 @@ impl Lots {
         self.open.insert(index, lot);
     }
 
+    /// Gives each lot the priority that its kind has here. No rule does: it is for asking what would have been, where all
+    /// lots are in memory.
+    pub fn prioritize(&mut self, priorities: &BTreeMap<LotKind, u8>) {
+        for lot in self.open.iter_mut().chain(&mut self.remembered) {
+            if let Some(priority) = priorities.get(&lot.terms.kind) {
+                lot.terms.priority = *priority;
+            }
+        }
+        self.open.sort_by_key(Lot::key);
+    }
+
     /// Takes in what was read for a decision.
     pub fn take_in(&mut self, wanted: &Wanted, read: ReadLots) {
         for lot in read.lots {

@@ -339,6 +339,7 @@ async fn play(day: &Day) {
     );
     assert_log_is_whole(&busy).await;
     busy.assert_audit_is_clean().await;
+    busy.assert_own_rules_come_to_the_same().await;
     let repeated = i64::try_from(day.comes.len()).unwrap();
     assert_eq!(
         busy.count("select sum(deliveries)::bigint from inbox")

@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::access::mint::TokenMint;
 use credit_ledger::access::{ApiKeySettings, ClerkSettings, KeySource, SessionSettings};
 use credit_ledger::app::{App, Application, Clock};
-use credit_ledger::audit::replay;
-use credit_ledger::config::Config;
+use credit_ledger::audit::{replay, what_if};
+use credit_ledger::config::{Config, OtherRules};
 use credit_ledger::ledger::Source;
 use credit_ledger::postgres::{ConnectOptions, Database, Role};
 use credit_ledger::provider::sign::SignedDelivery;
@@ -318,12 +318,39 @@ impl TestApp {
         self.sql().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// The auditor's replay finds nothing.
+    /// The auditor's replay finds nothing, and the history told again by the same rules comes to the same.
     pub async fn assert_audit_is_clean(&self) {
         let report = replay::replay(&self.database, &mut |_, _| {})
             .await
             .unwrap();
         assert_eq!(report.differences, vec![]);
+        self.assert_same_under(&OtherRules::default()).await;
+    }
+
+    /// The same by the very rules of this instance, looked up anew: for histories that were made by them alone.
+    pub async fn assert_own_rules_come_to_the_same(&self) {
+        let rules = self.app().rules.clone();
+        let own = OtherRules {
+            signup_bonus: Some(rules.signup.bonus_credits),
+            catalog: Some(rules.catalog),
+            ..OtherRules::default()
+        };
+        self.assert_same_under(&own).await;
+    }
+
+    async fn assert_same_under(&self, other: &OtherRules) {
+        let report = self.what_if(other).await;
+        assert_eq!(report.differences, vec![]);
+        assert_eq!(report.refusals, vec![]);
+        assert_eq!((report.purchases, report.old), (0, report.new));
+    }
+
+    /// What users would have under other rules.
+    pub async fn what_if(&self, other: &OtherRules) -> what_if::Report {
+        let today = self.app().rules.catalog.clone();
+        what_if::what_if(&self.database, &today, other, self.now(), &mut |_, _| {})
+            .await
+            .unwrap()
     }
 
     /// Stops as SIGTERM does.
