@@ -356,7 +356,9 @@ impl History {
             (&a.stream, a.shard, a.position, a.check)
                 .cmp(&(&b.stream, b.shard, b.position, b.check))
         });
-        findings.into_iter().for_each(|finding| found.add(finding));
+        for finding in findings {
+            found.add(finding);
+        }
     }
 
     /// Every payment and its credits, one to one.
@@ -439,6 +441,10 @@ impl History {
 
 const NO_EVENT: &str = "no event calls for it";
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of the ways in which a row may differ"
+)]
 fn no_event() -> Option<String> {
     Some(NO_EVENT.to_owned())
 }

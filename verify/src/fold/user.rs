@@ -247,8 +247,25 @@ pub(crate) struct Hold {
 /// What an event did to a hold or a spend, for good: its position, and the word for it.
 pub(crate) type Settled = Option<(i64, &'static str)>;
 
+/// What a movement does.
+#[derive(Debug, Default)]
+struct Moves {
+    /// What comes to lots, of what repays no debt.
+    came: Option<Vec<Slice>>,
+    /// How many credits leave lots.
+    left: Option<i128>,
+    /// How many more are given, net.
+    given: i128,
+    /// How many more are contested.
+    disputed: i128,
+    /// How many more are reserved.
+    reserved: i128,
+    settled: Settled,
+}
+
 /// A user, from its events.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct User {
     registered: bool,
     deleted: bool,
@@ -341,198 +358,239 @@ impl User {
         totals: &mut Totals,
         say: &mut Say<'_>,
     ) -> Settled {
-        let none = Vec::new();
-        let slices = fields.slices.as_ref().unwrap_or(&none);
-        let returned = fields.returned.as_ref().unwrap_or(&none);
+        let (slices, returned) = (fields.slices(), fields.returned());
         let amounts = [fields.credits, fields.repaid, fields.released, fields.own];
-        let mut all = amounts
+        let in_slices = slices.iter().chain(returned).map(|slice| slice.credits);
+        let all_there = amounts
             .into_iter()
-            .chain(slices.iter().chain(returned).map(|slice| slice.credits));
-        rule(
-            all.all(|amount| amount >= 0),
-            "it moves less than nothing",
-            say,
-        );
-        let credits = fields.credits;
-        let at_s = event.recorded_at_us.div_euclid(1_000_000);
-        let mut settled = None;
-        // What comes to lots, of what repays debt first; what leaves them; and what it does to the three numbers.
-        let (mut came, mut left, mut given, mut disputed, mut reserved) = (None, None, 0, 0, 0);
-        match event.event_type.as_str() {
-            "SignupBonusGranted" => {
-                rule(!self.bonus, "it gives the signup bonus twice", say);
-                self.bonus = true;
-                (came, given) = (
-                    Some(vec![fields.new_lot(event.sequence, "bonus", None)]),
-                    credits,
-                );
-                totals.granted += credits;
+            .chain(in_slices)
+            .all(|amount| amount >= 0);
+        rule(all_there, "it moves less than nothing", say);
+        let moves = match event.event_type.as_str() {
+            "SignupBonusGranted" | "CreditsPurchased" | "CreditsGranted" => {
+                self.adds(event, fields, totals, say)
             }
-            "CreditsPurchased" => {
-                let lot = fields.new_lot(event.sequence, "paid", fields.purchase_id.clone());
-                (came, given) = (Some(vec![lot]), credits);
-                totals.purchased += credits;
+            "CreditsSpent" | "SpendReversed" | "CreditsExpired" => {
+                self.spends(event, fields, totals, say)
             }
-            "CreditsGranted" => {
-                (came, given) = (
-                    Some(vec![fields.new_lot(event.sequence, &fields.kind, None)]),
-                    credits,
-                );
-                totals.granted += credits;
+            "CreditsHeld" | "HoldCaptured" | "HoldReleased" => {
+                self.holds(event, fields, totals, say)
             }
-            "CreditsSpent" => {
-                self.check_free(slices, at_s, say);
-                (left, given) = (Some((slices, credits)), -credits);
-                self.spends.push((event.position, credits));
-                totals.spent += credits;
-            }
-            "SpendReversed" => {
-                let position = place(fields.entry_id.as_deref(), event.shard);
-                let spend = self
-                    .spends
-                    .binary_search_by_key(&position.unwrap_or(0), |spend| spend.0);
-                let spent = spend
-                    .ok()
-                    .and_then(|index| self.spends.get(index))
-                    .map_or(0, |spend| spend.1);
-                rule(
-                    credits <= spent,
-                    "it gives back more than was spent there",
-                    say,
-                );
-                settled = position.map(|position| (position, "reversed"));
-                (came, given) = (Some(slices.clone()), credits);
-                totals.spent -= credits;
-            }
-            "CreditsHeld" => {
-                self.check_free(slices, at_s, say);
-                (left, given, reserved) = (Some((slices, credits)), -credits, credits);
-                let (times_out_at_s, stored) = (fields.times_out_at_s, Stored::Nowhere);
-                self.holds.insert(
-                    event.position,
-                    Hold {
-                        credits,
-                        times_out_at_s,
-                        stored,
-                    },
-                );
-            }
-            "HoldCaptured" | "HoldReleased" => {
-                let position = place(fields.hold_id.as_deref(), event.shard);
-                let hold = position.and_then(|position| self.holds.remove(&position));
-                rule(hold.is_some(), "it ends a hold that is not open", say);
-                let held = hold.map_or(credits, |hold| hold.credits);
-                let captured = event.event_type == "HoldCaptured";
-                let used = if captured { credits } else { 0 };
-                if captured {
-                    rule(
-                        sum(slices) == credits && credits <= held,
-                        "it uses other credits than were held",
-                        say,
-                    );
-                    self.spends.push((event.position, credits));
-                } else {
-                    rule(
-                        credits == held,
-                        "it gives back other credits than were held",
-                        say,
-                    );
-                }
-                settled = position.map(|position| {
-                    (
-                        position,
-                        match fields.timed_out_at_s {
-                            _ if captured => "captured",
-                            Some(_) => "timed out",
-                            None => "released",
-                        },
-                    )
-                });
-                (came, given, reserved) = (Some(returned.clone()), held - used, -held);
-                totals.spent += used;
-            }
-            "CreditsExpired" => {
-                let over = |slice: &Slice| {
-                    slice
-                        .expires_at_s
-                        .is_some_and(|end_s| end_s <= fields.expired_at_s)
-                };
-                rule(
-                    slices.iter().all(over) && fields.expired_at_s <= at_s,
-                    "it ends credits before their time",
-                    say,
-                );
-                (left, given) = (Some((slices, credits)), -credits);
-                totals.expired += credits;
-            }
-            "CreditsHeldBack" => {
-                disputed = credits;
-                self.change_own(
-                    fields,
-                    |lot| {
-                        lot.contested += fields.own;
-                        lot.contested <= lot.remaining
-                    },
-                    say,
-                );
-            }
-            "CreditsClawedBack" => {
-                let taken = credits - fields.own;
-                (given, disputed) = (-taken, -fields.released);
-                totals.clawed_back += taken;
-                self.change_own(
-                    fields,
-                    |lot| {
-                        lot.contested = (lot.contested - fields.released).max(0);
-                        lot.counted += fields.own;
-                        lot.counted <= lot.expired
-                    },
-                    say,
-                );
-                left = Some((slices, taken.min(self.net.max(0))));
-            }
-            _ => {
-                given = credits - fields.own;
-                disputed = -fields.released;
-                totals.clawed_back -= given;
-                self.change_own(
-                    fields,
-                    |lot| {
-                        lot.contested = (lot.contested - fields.released).max(0);
-                        lot.counted -= fields.own;
-                        lot.counted >= 0
-                    },
-                    say,
-                );
-                came = Some(slices.clone());
-            }
-        }
-        if let Some((slices, credits)) = left {
+            _ => self.adjusts(event, fields, totals, say),
+        };
+        if let Some(credits) = moves.left {
             rule(
                 sum(slices) == credits,
                 "its slices are not the credits that it takes",
                 say,
             );
             let ends = event.event_type == "CreditsExpired";
-            slices.iter().for_each(|slice| self.take(slice, ends, say));
+            for slice in slices {
+                self.take(slice, ends, say);
+            }
         }
-        if let Some(slices) = came {
-            let comes = given;
-            let repaid = (-self.net).max(0).min(comes);
+        if let Some(slices) = &moves.came {
+            let owed = self.owed().min(moves.given);
             rule(
-                fields.repaid == repaid,
+                fields.repaid == owed,
                 "it repays another debt than there is",
                 say,
             );
+            let kept = moves.given - fields.repaid;
             rule(
-                sum(&slices) == comes - fields.repaid,
+                sum(slices) == kept,
                 "its slices are not the credits that come",
                 say,
             );
-            slices.iter().for_each(|slice| self.give(slice, say));
+            for slice in slices {
+                self.give(slice, say);
+            }
         }
-        self.check_account(event, fields, [given, disputed, reserved], say);
-        settled
+        self.check_account(event, fields, &moves, say);
+        moves.settled
+    }
+
+    /// Credits come in, as a lot of their own.
+    fn adds(
+        &mut self,
+        event: &EventRecord,
+        fields: &Fields,
+        totals: &mut Totals,
+        say: &mut Say<'_>,
+    ) -> Moves {
+        let (kind, total) = match event.event_type.as_str() {
+            "CreditsPurchased" => ("paid", &mut totals.purchased),
+            "CreditsGranted" => (fields.kind.as_str(), &mut totals.granted),
+            _ => {
+                rule(!self.bonus, "it gives the signup bonus twice", say);
+                self.bonus = true;
+                ("bonus", &mut totals.granted)
+            }
+        };
+        *total += fields.credits;
+        let lot = Slice {
+            lot: event.sequence,
+            credits: fields.credits - fields.repaid,
+            kind: kind.to_owned(),
+            priority: fields.priority.unwrap_or(PRIORITY_DEFAULT),
+            expires_at_s: fields.expires_at_s,
+            purchase_id: fields.purchase_id.clone(),
+            amount: fields.credits,
+        };
+        Moves {
+            came: Some(vec![lot]),
+            given: fields.credits,
+            ..Moves::default()
+        }
+    }
+
+    /// Credits are used, come back from a use, or end.
+    fn spends(
+        &mut self,
+        event: &EventRecord,
+        fields: &Fields,
+        totals: &mut Totals,
+        say: &mut Say<'_>,
+    ) -> Moves {
+        let (credits, slices) = (fields.credits, fields.slices());
+        let mut moves = Moves {
+            left: Some(credits),
+            given: -credits,
+            ..Moves::default()
+        };
+        match event.event_type.as_str() {
+            "CreditsSpent" => {
+                self.check_free(slices, at_s(event), say);
+                self.spends.push((event.position, credits));
+                totals.spent += credits;
+            }
+            "CreditsExpired" => {
+                let end_s = fields.expired_at_s;
+                let over = |slice: &Slice| slice.expires_at_s.is_some_and(|over_s| over_s <= end_s);
+                let all_over = end_s <= at_s(event) && slices.iter().all(over);
+                rule(all_over, "it ends credits before their time", say);
+                totals.expired += credits;
+            }
+            _ => {
+                let position = place(fields.entry_id.as_deref(), event.shard);
+                let index = self
+                    .spends
+                    .binary_search_by_key(&position.unwrap_or(0), |spend| spend.0);
+                let spend = index.ok().and_then(|index| self.spends.get(index));
+                let spent = spend.map_or(0, |spend| spend.1);
+                rule(
+                    credits <= spent,
+                    "it gives back more than was spent there",
+                    say,
+                );
+                totals.spent -= credits;
+                moves = Moves {
+                    came: Some(slices.to_vec()),
+                    given: credits,
+                    settled: position.map(|position| (position, "reversed")),
+                    ..Moves::default()
+                };
+            }
+        }
+        moves
+    }
+
+    /// Credits are set aside; they are used or come back.
+    fn holds(
+        &mut self,
+        event: &EventRecord,
+        fields: &Fields,
+        totals: &mut Totals,
+        say: &mut Say<'_>,
+    ) -> Moves {
+        let (credits, slices) = (fields.credits, fields.slices());
+        if event.event_type == "CreditsHeld" {
+            self.check_free(slices, at_s(event), say);
+            let hold = Hold {
+                credits,
+                times_out_at_s: fields.times_out_at_s,
+                stored: Stored::Nowhere,
+            };
+            self.holds.insert(event.position, hold);
+            return Moves {
+                left: Some(credits),
+                given: -credits,
+                reserved: credits,
+                ..Moves::default()
+            };
+        }
+        let position = place(fields.hold_id.as_deref(), event.shard);
+        let hold = position.and_then(|position| self.holds.remove(&position));
+        rule(hold.is_some(), "it ends a hold that is not open", say);
+        let held = hold.map_or(credits, |hold| hold.credits);
+        let (used, how) = if event.event_type == "HoldCaptured" {
+            let fits = sum(slices) == credits && credits <= held;
+            rule(fits, "it uses other credits than were held", say);
+            self.spends.push((event.position, credits));
+            (credits, "captured")
+        } else {
+            rule(
+                credits == held,
+                "it gives back other credits than were held",
+                say,
+            );
+            let timed_out = fields.timed_out_at_s.is_some();
+            (0, if timed_out { "timed out" } else { "released" })
+        };
+        totals.spent += used;
+        Moves {
+            came: Some(fields.returned().to_vec()),
+            given: held - used,
+            reserved: -held,
+            settled: position.map(|position| (position, how)),
+            ..Moves::default()
+        }
+    }
+
+    /// Money of a purchase is contested, gone or back, and its credits with it.
+    fn adjusts(
+        &mut self,
+        event: &EventRecord,
+        fields: &Fields,
+        totals: &mut Totals,
+        say: &mut Say<'_>,
+    ) -> Moves {
+        let (credits, own) = (fields.credits, fields.own);
+        if event.event_type == "CreditsHeldBack" {
+            let change = |lot: &mut Lot| {
+                lot.contested += own;
+                lot.contested <= lot.remaining
+            };
+            self.change_own(fields, change, say);
+            return Moves {
+                disputed: credits,
+                ..Moves::default()
+            };
+        }
+        let restores = event.event_type == "CreditsRestored";
+        // What ended in the purchase's own lot counts as taken: nothing is left to move.
+        let moved = credits - own;
+        let (given, counted) = if restores {
+            (moved, -own)
+        } else {
+            (-moved, own)
+        };
+        totals.clawed_back -= given;
+        let change = |lot: &mut Lot| {
+            lot.contested = (lot.contested - fields.released).max(0);
+            lot.counted += counted;
+            (0..=lot.expired).contains(&lot.counted)
+        };
+        self.change_own(fields, change, say);
+        // What is not in lots any more becomes debt.
+        let left = moved.min(self.net.max(0));
+        Moves {
+            came: restores.then(|| fields.slices().to_vec()),
+            left: (!restores).then_some(left),
+            given,
+            disputed: -fields.released,
+            ..Moves::default()
+        }
     }
 
     /// The account after an event is what its credits make of the one before.
@@ -540,15 +598,14 @@ impl User {
         &mut self,
         event: &EventRecord,
         fields: &Fields,
-        moved: [i128; 3],
+        moves: &Moves,
         say: &mut Say<'_>,
     ) {
-        let [given, disputed, reserved] = moved;
         let before = self.account;
         let made = Account::of(
-            self.net + given,
-            before.disputed + disputed,
-            before.reserved + reserved,
+            self.net + moves.given,
+            before.disputed + moves.disputed,
+            before.reserved + moves.reserved,
         );
         let said = fields.account();
         if said != made || fields.delta != said.balance - before.balance {
@@ -747,17 +804,12 @@ impl Fields {
         }
     }
 
-    /// The lot that comes with an event, called by its sequence.
-    fn new_lot(&self, sequence: i64, kind: &str, purchase_id: Option<String>) -> Slice {
-        Slice {
-            lot: sequence,
-            credits: self.credits - self.repaid,
-            kind: kind.to_owned(),
-            priority: self.priority.unwrap_or(PRIORITY_DEFAULT),
-            expires_at_s: self.expires_at_s,
-            purchase_id,
-            amount: self.credits,
-        }
+    fn slices(&self) -> &[Slice] {
+        self.slices.as_deref().unwrap_or_default()
+    }
+
+    fn returned(&self) -> &[Slice] {
+        self.returned.as_deref().unwrap_or_default()
     }
 
     /// The hold or the spend that the event is about.
@@ -770,6 +822,11 @@ fn rule(holds: bool, else_what: &str, say: &mut Say<'_>) {
     if !holds {
         say(checks::RULE_BROKEN, else_what.to_owned());
     }
+}
+
+/// When it was recorded, seconds since 1970.
+const fn at_s(event: &EventRecord) -> i64 {
+    event.recorded_at_us.div_euclid(1_000_000)
 }
 
 fn sum(slices: &[Slice]) -> i128 {
