@@ -170,7 +170,11 @@ impl User {
             }
             "ErasureRequested" => self.erasure_requested = true,
             "UserErased" => {
-                rule(self.erasure_requested, "it erases whom nobody asked to erase", say);
+                rule(
+                    self.erasure_requested,
+                    "it erases whom nobody asked to erase",
+                    say,
+                );
                 self.erased = true;
             }
             "PlanChanged" => (self.plan, self.plan_sequence) = (fields.plan.clone(), sequence),
@@ -195,7 +199,11 @@ impl User {
             "UserReferred" | "SubscriptionChanged"
         );
         if let Some(profile) = &fields.profile {
-            rule(!self.deleted, "it keeps a profile of a user who is gone", say);
+            rule(
+                !self.deleted,
+                "it keeps a profile of a user who is gone",
+                say,
+            );
             (self.profile, self.profile_sequence) = (Some(profile.clone()), sequence);
         }
         None
