@@ -245,28 +245,25 @@ impl Log {
                 .at(id, position)
                 .of(&event.aggregate_type, &event.aggregate_id)
         };
-        let mut damaged = false;
-        if position < expected {
+        let made = shard
+            .before
+            .map(|before| before.map(|before| link(&before, &event.link())));
+        let continues = made.is_some_and(|made| made.contains(&event.hash));
+        if position < expected && !continues {
             let what = format!("position {expected} was to come");
             found.add(finding(checks::POSITION_MISSING, what));
             return false;
         }
+        // An earlier position that continues the chain: it was the one before that had a wrong position.
+        let mut damaged = position != expected;
         if position > expected {
             let what = format!("positions {expected} to {} are not there", position - 1);
             found.add(Finding::new(checks::POSITION_MISSING, what).at(id, expected));
-            shard.before = None;
-            damaged = true;
-        }
-        let own = shard
-            .before
-            .map(|before| before.map(|before| link(&before, &event.link())));
-        if let Some(own) = own
-            && !own.contains(&event.hash)
-        {
+        } else if let Some(made) = made.filter(|_| !continues) {
             let what = format!(
                 "its hash is {}, its fields and the hash before it make {}",
                 hex::encode(event.hash),
-                hex::encode(own[0])
+                hex::encode(made[0])
             );
             found.add(finding(checks::HASH_DIFFERS, what));
             damaged = true;
@@ -277,9 +274,11 @@ impl Log {
         }
         shard.position = position;
         shard.recorded_at_us = shard.recorded_at_us.max(event.recorded_at_us);
-        shard.before = Some([event.hash, own.map_or(event.hash, |own| own[0])]);
+        // Of an event behind a gap nobody knows what hash it should have.
+        let made = made.filter(|_| position == expected);
+        shard.before = Some([event.hash, made.map_or(event.hash, |made| made[0])]);
         let open = self.open.as_mut();
-        match open.filter(|_| expected <= sealed) {
+        match open.filter(|_| expected.min(position) <= sealed) {
             Some(open) if position <= sealed => {
                 shard.sealed = (position, shard.before);
                 open.events.push(event_leaf(&event.hash));
