@@ -10,6 +10,7 @@ test: postgres sdks schemathesis
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	cargo bench --locked --no-run
 	cargo test --locked --workspace
+	cargo test --locked -p credit-ledger --lib --features parquet parquet
 
 bench: postgres
 	cargo bench --locked --bench webhooks

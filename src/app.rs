@@ -415,7 +415,11 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn providers(config: &Config) -> Result<Providers, StartError> {
+/// The providers whose secrets are set.
+///
+/// # Errors
+/// [`StartError::Secret`] for one that can not be used.
+pub fn providers(config: &Config) -> Result<Providers, StartError> {
     let refuse = |setting| move |error| StartError::Secret { setting, error };
     let mut configured: Vec<Box<dyn Provider>> = Vec::new();
     if !config.clerk_webhook_secrets.is_empty() {

@@ -24,16 +24,14 @@ use tokio_postgres::types::ToSql;
 
 use super::rows::{self, UnreadableRow};
 use super::seal;
-use super::snapshot::{self, Snapshot, SnapshotError};
-use super::tables::{ChosenBy, TABLES, columns};
+use super::snapshot::{self, Count, Progress, Snapshot, SnapshotError};
+use super::tables::{ChosenBy, SELECT_STREAMS, TABLES, columns};
 use crate::postgres::Database;
 use folder::Folder;
 pub use lines::Format;
 use lines::{Lines, Written};
 
-const COUNT_ROWS: &str = include_str!("sql/count_rows.sql");
 const SELECT_DELIVERIES: &str = include_str!("sql/select_deliveries.sql");
-const SELECT_STREAMS: &str = include_str!("sql/select_streams.sql");
 
 /// Why there is no export.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +84,6 @@ pub struct Request {
     pub format: Format,
 }
 
-/// Hears how many records of how many are written.
-pub type Progress<'a> = &'a mut (dyn FnMut(u64, u64) + Send);
-
 /// Writes an export, or brings an earlier one up to date. Gives its manifest.
 ///
 /// # Errors
@@ -104,22 +99,19 @@ pub async fn export(
     let snapshot = Snapshot::begin(&mut connection).await?;
     let ends = seal::rows::heads(snapshot.transaction()).await;
     let ends = ends.map_err(SnapshotError::from)?;
+    let of = match &request.scope {
+        Scope::Whole => snapshot.count().await?,
+        Scope::User(_) => 0,
+    };
     let mut writer = Writer {
         folder: &folder,
         scope: &request.scope,
         snapshot: &snapshot,
         files: vec![],
-        count: Count {
-            done: 0,
-            of: 0,
-            progress,
-        },
+        count: Count::new(of, progress),
     };
     let (last_seal, chosen) = match &request.scope {
-        Scope::Whole => {
-            writer.count.of = count(&snapshot).await?;
-            (whole::write(&mut writer).await?, Chosen::Everything)
-        }
+        Scope::Whole => (whole::write(&mut writer).await?, Chosen::Everything),
         Scope::User(user_id) => user::write(&mut writer, user_id).await?,
     };
     writer.write_tables(&chosen).await?;
@@ -136,15 +128,6 @@ pub async fn export(
     Ok(manifest)
 }
 
-async fn count(snapshot: &Snapshot<'_>) -> Result<u64, SnapshotError> {
-    let rows = snapshot.list(COUNT_ROWS, &[]).await?;
-    let number = |name| {
-        let number = rows.first().map(|row| row.try_get::<_, i64>(name));
-        Ok::<_, SnapshotError>(number.transpose()?.unwrap_or(0).unsigned_abs())
-    };
-    Ok(number("events")? + number("others")?)
-}
-
 /// Which rows are written.
 enum Chosen {
     Everything,
@@ -153,23 +136,6 @@ enum Chosen {
         user_id: String,
         purchases: Vec<String>,
     },
-}
-
-/// Counts records, and tells now and then.
-struct Count<'a> {
-    done: u64,
-    of: u64,
-    progress: Progress<'a>,
-}
-
-impl Count<'_> {
-    fn add(&mut self, records: u64) {
-        let told = self.done / 1000;
-        self.done += records;
-        if self.done / 1000 > told {
-            (self.progress)(self.done, self.of.max(self.done));
-        }
-    }
 }
 
 /// What all files have in common while they are written.

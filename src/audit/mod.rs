@@ -11,6 +11,7 @@ pub mod rows;
 pub mod seal;
 pub mod snapshot;
 pub mod tables;
+pub mod verify;
 pub mod walk;
 pub mod what_if;
 pub mod whole;

@@ -94,6 +94,15 @@ pub fn stream(row: &Row) -> Result<StreamRecord, UnreadableRow> {
     })
 }
 
+/// A list of hashes.
+///
+/// # Errors
+/// [`UnreadableRow`]
+pub fn hashes(row: &Row, column: &str) -> Result<Vec<Hash>, UnreadableRow> {
+    let hashes: Vec<&[u8]> = row.try_get(column)?;
+    hashes.into_iter().map(|hash| sized(column, hash)).collect()
+}
+
 /// A row of any other table, by its columns.
 ///
 /// # Errors

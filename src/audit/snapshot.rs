@@ -13,6 +13,8 @@ use super::rows::UnreadableRow;
 use super::seal::SealError;
 use crate::postgres::{ConnectOptions, Database, PoolOptions, PostgresError, Role};
 
+const COUNT_ROWS: &str = include_str!("sql/count_rows.sql");
+
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -96,5 +98,48 @@ impl<'a> Snapshot<'a> {
     ) -> Result<Pin<Box<RowStream>>, SnapshotError> {
         let rows = self.0.query_raw(sql, params.iter().copied()).await?;
         Ok(Box::pin(rows))
+    }
+
+    /// How many records there are, for a bar.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Query`]
+    pub async fn count(&self) -> Result<u64, SnapshotError> {
+        let rows = self.list(COUNT_ROWS, &[]).await?;
+        let number = |name| {
+            let number = rows.first().map(|row| row.try_get::<_, i64>(name));
+            Ok::<_, SnapshotError>(number.transpose()?.unwrap_or(0).unsigned_abs())
+        };
+        Ok(number("events")? + number("others")?)
+    }
+}
+
+/// Hears how many records of how many were seen.
+pub type Progress<'a> = &'a mut (dyn FnMut(u64, u64) + Send);
+
+/// Counts records, and tells every thousand.
+pub struct Count<'a> {
+    done: u64,
+    of: u64,
+    progress: Progress<'a>,
+}
+
+impl<'a> Count<'a> {
+    /// Begins; `of`: about how many there are.
+    pub const fn new(of: u64, progress: Progress<'a>) -> Self {
+        Self {
+            done: 0,
+            of,
+            progress,
+        }
+    }
+
+    /// So many more.
+    pub fn add(&mut self, records: u64) {
+        let told = self.done / 1000;
+        self.done += records;
+        if self.done / 1000 > told {
+            (self.progress)(self.done, self.of.max(self.done));
+        }
     }
 }

@@ -5,6 +5,9 @@
 
 use credit_ledger_verify::manifest::{Content, Scope};
 
+/// The states of streams.
+pub const SELECT_STREAMS: &str = include_str!("sql/select_streams.sql");
+
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
@@ -253,11 +256,14 @@ const USERS: &[Column] = &[
     text("user_id"),
     boolean("registered"),
     boolean("deleted"),
+    boolean("erasure_requested"),
+    boolean("erased"),
     boolean("bonus"),
     text("plan"),
     integer("plan_sequence"),
     integer("profile_sequence"),
     time("registered_at_us"),
+    time("deleted_at_us"),
 ];
 
 const PURCHASES: &[Column] = &[
@@ -270,6 +276,7 @@ const PURCHASES: &[Column] = &[
     text("sku"),
     integer("credits"),
     text("subscription_id"),
+    boolean("payer_erased"),
     integer("refunded_minor"),
     integer("disputed_minor"),
     integer("lost_minor"),

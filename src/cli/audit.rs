@@ -3,6 +3,7 @@
 mod balance;
 mod export;
 mod public_key;
+mod verify;
 mod what_if;
 
 use std::process::ExitCode;
@@ -27,11 +28,13 @@ pub struct Arguments {
 enum Check {
     /// Tell the whole history again through postgres-es and compare it with everything that is stored.
     Replay,
+    /// Verify the whole history, its seals and all that is stored beside it.
+    Verify(verify::Arguments),
     /// Write the history as files, with what proves it; no personal data is in them.
     Export(export::Arguments),
     /// What a user had at a time, and how it came to that, from the events alone.
     Balance(balance::Arguments),
-    /// Print the public key of SEAL_KEY, in PEM: seals are verified with it.
+    /// Print the public key that seals are verified with, in PEM.
     PublicKey,
     /// What users would have under another catalog, sign-up bonus or order of burning.
     WhatIf(what_if::Arguments),
@@ -39,6 +42,7 @@ enum Check {
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     match arguments.check {
+        Check::Verify(arguments) => verify::run(arguments, config).await,
         Check::Export(arguments) => export::run(arguments, config).await,
         Check::Balance(arguments) => balance::run(arguments, config).await,
         Check::WhatIf(arguments) => what_if::run(arguments, config).await,

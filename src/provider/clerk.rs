@@ -81,6 +81,10 @@ impl Provider for Clerk {
         Source::Clerk
     }
 
+    fn has_secret(&self, fingerprint: &str) -> bool {
+        self.keys.iter().any(|key| key.fingerprint() == fingerprint)
+    }
+
     fn verify(&self, delivery: &Delivery<'_>) -> Result<Verified, Rejected> {
         let headers = &delivery.headers;
         let family = family(headers);

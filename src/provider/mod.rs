@@ -301,6 +301,9 @@ pub trait Provider: Send + Sync {
     /// Its name in routes and in the log.
     fn source(&self) -> Source;
 
+    /// Whether the secret with this fingerprint is among those that are taken.
+    fn has_secret(&self, fingerprint: &str) -> bool;
+
     /// Judges a delivery by its raw bytes.
     ///
     /// # Errors

@@ -57,6 +57,10 @@ impl Provider for Razorpay {
         Source::Razorpay
     }
 
+    fn has_secret(&self, fingerprint: &str) -> bool {
+        self.keys.iter().any(|key| key.fingerprint() == fingerprint)
+    }
+
     fn verify(&self, delivery: &Delivery<'_>) -> Result<Verified, Rejected> {
         let signature = delivery.headers.require_once(SIGNATURE)?;
         let event_id = event_id(&delivery.headers)?;

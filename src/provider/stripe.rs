@@ -70,6 +70,10 @@ impl Provider for Stripe {
         Source::Stripe
     }
 
+    fn has_secret(&self, fingerprint: &str) -> bool {
+        self.keys.iter().any(|key| key.fingerprint() == fingerprint)
+    }
+
     fn verify(&self, delivery: &Delivery<'_>) -> Result<Verified, Rejected> {
         let header = delivery.headers.require_once(SIGNATURE)?;
         let signatures = Signatures::parse(header)?;

@@ -13,6 +13,8 @@
 mod deliveries;
 mod history;
 mod log;
+mod payments;
+mod rows;
 
 use std::collections::BTreeMap;
 
@@ -61,6 +63,22 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Trusts these keys.
+    pub fn of_keys(keys: Vec<PublicKey>) -> Self {
+        Self {
+            keys,
+            ..Self::default()
+        }
+    }
+
+    /// Wants no signature verified.
+    pub fn waived() -> Self {
+        Self {
+            waived: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes in a seal that a witness was told of. Give the keys first: what none of them signed accuses nobody.
     pub fn witness(&mut self, seal: &SealRecord) {
         let ours = |key: &PublicKey| key.verifies(seal.seal, &seal.head, &seal.signature);

@@ -15,23 +15,23 @@ pub(crate) type Object = Map<String, Value>;
 /// Who hears of what can not be: the check, and what is wrong.
 pub(crate) type Say<'a> = dyn FnMut(&'static str, String) + 'a;
 
-/// What an event says of itself, to be compared with its column.
-#[derive(Deserialize)]
-struct Tag {
-    #[serde(rename = "type")]
-    event_type: String,
+/// The fields of an event, with the type that it says it is of.
+pub(crate) trait Typed {
+    /// That type.
+    fn event_type(&self) -> &str;
 }
 
 /// Reads a payload.
-pub(crate) fn read<'a, T: Deserialize<'a>>(
+pub(crate) fn read<'a, T: Deserialize<'a> + Typed>(
     payload: &'a str,
     event_type: &str,
 ) -> Result<T, String> {
-    let tag: Tag = serde_json::from_str(payload).map_err(|error| said(&error))?;
-    if tag.event_type != event_type {
-        return Err("its payload is of another type".to_owned());
+    let fields: T = serde_json::from_str(payload).map_err(|error| said(&error))?;
+    if fields.event_type() == event_type {
+        Ok(fields)
+    } else {
+        Err("its payload says that it is of another type".to_owned())
     }
-    serde_json::from_str(payload).map_err(|error| said(&error))
 }
 
 /// Where JSON can not be read. The error's own text may repeat what was read.

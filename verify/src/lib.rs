@@ -8,7 +8,9 @@
 //! - [`merkle`]: the tree of RFC 6962, its proofs and their verification.
 //! - [`seal`]: what a seal says, and who signed it.
 //! - [`record`]: the lines of an export; [`manifest`]: what an export says of itself.
+//! - `fold`: what follows from events, by plain arithmetic.
 //! - [`check`]: the checks, fed record by record.
+//! - [`export`]: feeds the checks from the folder of an export.
 //! - [`report`]: what was seen, what was proven, and what does not agree.
 //!
 //! Nothing here knows a database, a clock or a secret, and nothing trusts what it reads.
@@ -16,6 +18,7 @@
 pub mod chain;
 pub mod check;
 pub mod evidence;
+pub mod export;
 mod fold;
 pub mod manifest;
 pub mod merkle;

@@ -384,20 +384,27 @@ mod tests {
             join(&nodes).unwrap()
         };
         for second in 1..=size {
-            let mut ranges: Vec<Range<u64>> = vec![0..second];
+            let mut ranges: Vec<Range<u64>> = std::iter::once(0..second).collect();
             for first in 0..second {
                 ranges.extend(consistency(first, second));
                 ranges.extend(inclusion(first, second));
             }
             for range in ranges {
-                assert_eq!(from_kept(&range), roots_of(&all, &[range.clone()])[0]);
+                assert_eq!(
+                    from_kept(&range),
+                    roots_of(&all, std::slice::from_ref(&range))[0]
+                );
             }
             let peaks = perfect_nodes(&(0..second));
             let peaks = peaks
                 .iter()
                 .map(|id| kept[usize::try_from(id.complete_at()).unwrap() - 1][id.level as usize]);
             let again = Tree::of_peaks(second, peaks.collect()).unwrap();
-            assert_eq!(again.root(), roots_of(&all, &[0..second])[0]);
+            let whole = 0..second;
+            assert_eq!(
+                again.root(),
+                roots_of(&all, std::slice::from_ref(&whole))[0]
+            );
         }
         assert_eq!(Tree::of_peaks(3, vec![[0; 32]]), None);
     }

@@ -236,6 +236,120 @@ impl Report {
     }
 }
 
+impl fmt::Display for Report {
+    /// What was seen, what was proven and what was not, the findings, one a line, and the verdict.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.scope {
+            Scope::Whole => writeln!(f, "scope       the whole ledger")?,
+            Scope::User(id) => writeln!(f, "scope       user/{id} and its purchases")?,
+        }
+        writeln!(
+            f,
+            "seen        {} events of {} streams, {} deliveries, {} rows, {} seals",
+            self.events, self.streams, self.deliveries, self.rows, self.seals
+        )?;
+        let Totals {
+            purchased,
+            granted,
+            spent,
+            expired,
+            clawed_back,
+            balance,
+            owed,
+        } = self.totals;
+        writeln!(
+            f,
+            "credits     {purchased} purchased + {granted} granted - {spent} spent - {expired} expired - {clawed_back} clawed back = {balance} in balances - {owed} owed"
+        )?;
+        match self.sealed_up_to {
+            None => writeln!(f, "sealed      nothing: there is no seal")?,
+            Some(SealedUpTo { seal, sealed_at_us }) => {
+                writeln!(
+                    f,
+                    "sealed      up to seal {seal} of {}; {} events came after it",
+                    Time(sealed_at_us),
+                    self.unsealed_events
+                )?;
+            }
+        }
+        let signatures = match self.signatures {
+            Signatures::Verified => "every seal's, by a key that was given",
+            Signatures::NothingSigned => {
+                "NONE: a key was given, and there is nothing that it signed"
+            }
+            Signatures::NotVerified => {
+                "NOT VERIFIED: no key was given; whoever made this may have made all of it up"
+            }
+            Signatures::Waived => {
+                "not verified, as was asked; whoever made this may have made all of it up"
+            }
+        };
+        writeln!(f, "signatures  {signatures}")?;
+        match (self.witnessed, &self.scope) {
+            (0, _) => writeln!(
+                f,
+                "witness     none; a ledger that was rolled back and sealed anew by its own key would not be told"
+            )?,
+            (seals, _) => writeln!(
+                f,
+                "witness     {seals} seals are those that the witness was told of"
+            )?,
+        }
+        if self.scope != Scope::Whole {
+            writeln!(
+                f,
+                "not proven  that nothing came after these events: only the whole ledger shows that"
+            )?;
+        }
+        for finding in &self.findings {
+            writeln!(f, "FINDING     {finding}")?;
+        }
+        if self.found > self.findings.len() as u64 {
+            writeln!(
+                f,
+                "FINDING     … and {} more",
+                self.found - self.findings.len() as u64
+            )?;
+        }
+        match self.verdict() {
+            Verdict::Clean => writeln!(f, "verdict     clean"),
+            Verdict::Findings => writeln!(f, "verdict     {} findings", self.found),
+            Verdict::Unproven => writeln!(
+                f,
+                "verdict     UNPROVEN: it agrees with itself, and no signature vouches for it"
+            ),
+        }
+    }
+}
+
+/// A time as RFC 3339 in UTC, to the second.
+struct Time(i64);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.div_euclid(1_000_000);
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        // Days since 0000-03-01, in eras of 400 years (Howard Hinnant, chrono-compatible date algorithms).
+        let days = days + 719_468;
+        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let shifted = (5 * day + 2) / 153;
+        let day = day - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 {
+            shifted + 3
+        } else {
+            shifted - 9
+        };
+        let year = year + era * 400 + i64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
+    }
+}
+
 /// Findings as they come up.
 #[derive(Debug, Default)]
 pub(crate) struct Found {

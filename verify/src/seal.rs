@@ -165,3 +165,120 @@ impl PublicKey {
             .is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::GENESIS;
+    use crate::merkle::{Tree, node, root};
+
+    /// The event of the test vector of `chain`.
+    const FIRST: &str = "9143c3b75195685895023d4718a7fda1f08ef62ca6578ced43e0849543bf1a49";
+
+    fn hash(hex: &str) -> Hash {
+        hex::decode(hex).unwrap().try_into().unwrap()
+    }
+
+    fn key() -> SealKey {
+        SealKey::from_seed(&std::array::from_fn(|index| u8::try_from(index).unwrap()))
+    }
+
+    fn batch(seal: i64, event: Hash) -> Batch {
+        Batch {
+            seal,
+            sealed_at_us: 1_795_000_000_123_456,
+            events: 1,
+            root: root(&[event_leaf(&event)]),
+            ends: vec![
+                End {
+                    shard: 0,
+                    position: 0,
+                    hash: GENESIS,
+                },
+                End {
+                    shard: 3,
+                    position: seal,
+                    hash: event,
+                },
+            ],
+        }
+    }
+
+    /// The test vectors of `schema/README.md`.
+    #[test]
+    fn the_encoding_is_as_written_down() {
+        let (first, second) = (batch(1, hash(FIRST)), batch(2, [7; 32]));
+        let mut history = Tree::default();
+        history.push(first.leaf());
+        let head = history.root();
+        history.push(second.leaf());
+        let key = key();
+        assert_eq!(key.public().id(), "56475aa75463474c");
+        assert_eq!(
+            hex::encode(key.public().0.as_bytes()),
+            "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
+        );
+        assert_eq!(
+            hex::encode(first.root),
+            "8fa2ee50b8edb1a1a72121451b86b7a1b8fa2c906d0416f778a32e5cfb9eb546"
+        );
+        assert_eq!(
+            hex::encode(Sha256::digest(first.encode())),
+            "dd08e1100553721c93b5a10e14f526f16a1d047b9db4779be95c49afc2c0b0d3"
+        );
+        assert_eq!(
+            hex::encode(head),
+            "42c0819ba0aa30097dce8bca563b4d104bd64057c826ff0c3f688f26ffea97a6"
+        );
+        assert_eq!(head, first.leaf());
+        assert_eq!(
+            hex::encode(key.sign(1, &head)),
+            "284e03f40737078e262609c027aa1213bac0765b5b2fae9542aa8ddbd158da173a90b3372516d05ecb8615ea9954d634fed6a60f570eda1c36ea0b79bc758104"
+        );
+        assert_eq!(history.root(), node(&first.leaf(), &second.leaf()));
+        assert_eq!(
+            hex::encode(history.root()),
+            "77340ba89bd6643d1e6787c30cc3cd400215dd5a9ebbd29887dd89b5a9aaf7b3"
+        );
+        assert_eq!(
+            hex::encode(key.sign(2, &history.root())),
+            "2882f65e0af16ef92c2875824cb520ccec4623789fac83c5619e73f464881bc4d1c319f80facf686be917d3a1815273dcb8b70f7763b30b6c6282981b0a66e04"
+        );
+    }
+
+    #[test]
+    fn every_field_counts() {
+        let base = batch(1, hash(FIRST));
+        let change = |change: fn(&mut Batch)| {
+            let mut batch = base.clone();
+            change(&mut batch);
+            batch
+        };
+        for changed in [
+            change(|batch| batch.seal = 2),
+            change(|batch| batch.sealed_at_us = 1),
+            change(|batch| batch.events = 2),
+            change(|batch| batch.root = GENESIS),
+            change(|batch| batch.ends[1].shard = 4),
+            change(|batch| batch.ends[1].position = 2),
+            change(|batch| batch.ends[1].hash = GENESIS),
+            change(|batch| batch.ends.truncate(1)),
+        ] {
+            assert_ne!(changed.leaf(), base.leaf(), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_key_that_signed_verifies_and_only_that_head() {
+        let (key, other, head) = (key(), SealKey::from_seed(&[8; 32]), [1; 32]);
+        let signature = key.sign(1, &head);
+        assert!(key.public().verifies(1, &head, &signature));
+        assert!(!other.public().verifies(1, &head, &signature));
+        assert!(!key.public().verifies(2, &head, &signature));
+        assert!(!key.public().verifies(1, &[2; 32], &signature));
+        let pem = key.public().to_pem().unwrap();
+        assert_eq!(PublicKey::from_pem(&pem), Ok(key.public()));
+        assert!(PublicKey::from_pem("-----BEGIN PUBLIC KEY-----").is_err());
+        assert!(!format!("{key:?}").contains(&hex::encode([0, 1, 2, 3])));
+    }
+}

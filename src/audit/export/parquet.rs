@@ -133,3 +133,55 @@ fn schema(columns: &[Column]) -> Result<Type, ParquetError> {
 fn failed(error: ParquetError) -> io::Error {
     io::Error::other(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    use parquet::record::RowAccessor as _;
+    use serde_json::json;
+
+    use super::super::lines::{Format, Lines};
+    use crate::audit::tables::columns;
+    use credit_ledger_verify::manifest::{Content, Scope};
+
+    /// Rows of every kind of column, nulls among them, in more than one group.
+    #[test]
+    fn what_is_written_is_read_back() {
+        let name = format!("credit-ledger-{}.parquet", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let columns = columns(Content::Deliveries, &Scope::Whole);
+        let mut lines = Lines::create(Format::Parquet, &path, columns).unwrap();
+        let rows = i64::try_from(super::GROUP_ROWS).unwrap() + 10;
+        for number in 0..rows {
+            let odd = number % 2 == 1;
+            lines
+                .write(&json!({
+                    "source": "stripe", "key": format!("evt_{number}"), "provider_event_id": "evt",
+                    "body_sha256": "00", "headers": "{}", "secret": "0123abcd", "received_at_us": number,
+                    "outcome": "recorded", "reason": odd.then_some("why"), "led_to": [[1, number]], "erased": odd,
+                }))
+                .unwrap();
+        }
+        let written = lines.close().unwrap();
+        assert_eq!(written.records, rows.unsigned_abs());
+        let file = std::fs::File::open(&path).unwrap();
+        assert_eq!(written.bytes, file.metadata().unwrap().len());
+        let reader = SerializedFileReader::new(file).unwrap();
+        assert_eq!(reader.num_row_groups(), 2);
+        let schema = reader.metadata().file_metadata().schema();
+        let names = schema.get_fields().iter().map(|field| field.name());
+        assert!(names.eq(columns.iter().map(|column| column.name)));
+        let mut number = 0;
+        for row in reader.get_row_iter(None).unwrap() {
+            let row = row.unwrap();
+            assert_eq!(row.get_string(1).unwrap(), &format!("evt_{number}"));
+            assert_eq!(row.get_long(6).unwrap(), number);
+            assert_eq!(row.get_string(8).is_ok(), number % 2 == 1);
+            assert_eq!(row.get_string(9).unwrap(), &format!("[[1,{number}]]"));
+            assert_eq!(row.get_bool(10).unwrap(), number % 2 == 1);
+            number += 1;
+        }
+        assert_eq!(number, rows);
+        std::fs::remove_file(path).unwrap();
+    }
+}

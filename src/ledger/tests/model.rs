@@ -469,6 +469,7 @@ proptest! {
         for together in &acts {
             world.act(together);
         }
+        world.stored.verify();
     }
 
     /// Writing down what ended, at any times, changes nothing that anybody has.

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
+use super::stored::Stored;
 use crate::ledger::command::{
     CapturePayment, DisputePayment, DisputeStanding, Refund, RefundPayment,
 };
@@ -292,6 +293,16 @@ proptest! {
         for command in &commands {
             prop_assert_eq!(ledger.run(command).unwrap(), Vec::<&str>::new());
         }
+    }
+
+    /// What an auditor's own arithmetic makes of the same facts.
+    #[test]
+    fn any_order_with_duplicates_is_verified((_, commands) in shuffled_lives()) {
+        let mut stored = Stored::default();
+        for command in &commands {
+            stored.run(command).unwrap();
+        }
+        stored.verify();
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! settlements are rows, and of the rows only what a decision asked for is there. After each batch it checks that what is
 //! stored is what the events say.
 
+mod verified;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
@@ -36,6 +38,8 @@ pub(super) struct Stored {
     holds: BTreeMap<Place, (UserId, CreditsHeld)>,
     settlements: HashMap<Place, Settlement>,
     log: Vec<(StreamId, Event)>,
+    /// When each event was recorded.
+    times_s: Vec<i64>,
     /// The most rounds that a command took.
     pub(super) rounds: usize,
 }
@@ -226,6 +230,7 @@ impl Stored {
 
     fn push(&mut self, batch: &mut Batch, one: &Emitted) -> Place {
         self.log.push((one.stream.clone(), one.event.clone()));
+        self.times_s.push(batch.at_s);
         let place = Place {
             shard: 0,
             position: i64::try_from(self.log.len()).unwrap(),

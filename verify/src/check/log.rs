@@ -22,8 +22,22 @@ struct Shard {
     /// What may stand before the next event: the hash that the last event carries, and the one that it should carry.
     /// Nothing: the last event is not there.
     before: Option<[Hash; 2]>,
+    /// The same two at the last position that the seals so far cover, with that position.
+    sealed: (i64, Option<[Hash; 2]>),
     /// It is not what was sealed: its later seals can not agree either.
     diverged: bool,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            position: 0,
+            recorded_at_us: i64::MIN,
+            before: Some([GENESIS; 2]),
+            sealed: (0, Some([GENESIS; 2])),
+            diverged: false,
+        }
+    }
 }
 
 /// A seal whose events are coming.
@@ -223,14 +237,8 @@ impl Log {
     pub(super) fn event(&mut self, event: &EventRecord, found: &mut Found) -> bool {
         self.events += 1;
         let (id, position) = (event.shard, event.position);
-        let shard = self.shards.entry(id).or_insert(Shard {
-            position: 0,
-            recorded_at_us: i64::MIN,
-            before: Some([GENESIS; 2]),
-            diverged: false,
-        });
-        let covered = self.sealed.get(&id).is_some_and(|end| position <= *end);
-        let open = self.open.as_mut().filter(|_| covered);
+        let shard = self.shards.entry(id).or_default();
+        let sealed = self.sealed.get(&id).copied().unwrap_or(0);
         let expected = shard.position.saturating_add(1);
         let finding = |check, what: String| {
             Finding::new(check, what)
@@ -241,9 +249,6 @@ impl Log {
         if position < expected {
             let what = format!("position {expected} was to come");
             found.add(finding(checks::POSITION_MISSING, what));
-            if let Some(open) = open {
-                open.damaged = true;
-            }
             return false;
         }
         if position > expected {
@@ -273,13 +278,18 @@ impl Log {
         shard.position = position;
         shard.recorded_at_us = shard.recorded_at_us.max(event.recorded_at_us);
         shard.before = Some([event.hash, own.map_or(event.hash, |own| own[0])]);
-        match open {
-            Some(open) => {
+        let open = self.open.as_mut();
+        match open.filter(|_| expected <= sealed) {
+            Some(open) if position <= sealed => {
+                shard.sealed = (position, shard.before);
                 open.events.push(event_leaf(&event.hash));
                 open.damaged |= damaged;
             }
-            None => self.unsealed += 1,
+            // What is missing began in the seal.
+            Some(open) => open.damaged = true,
+            None => {}
         }
+        self.unsealed += u64::from(position > sealed);
         true
     }
 
@@ -290,7 +300,7 @@ impl Log {
         };
         let number = open.seal.seal;
         for end in &open.seal.ends {
-            if let Some(what) = self.end_differs(end, open.damaged) {
+            if let Some(what) = self.end_differs(end, false, open.damaged) {
                 let what = format!("seal {number} {what}");
                 found.add(Finding::new(checks::END_DIFFERS, what).at(end.shard, end.position));
                 open.damaged = true;
@@ -309,39 +319,32 @@ impl Log {
         }
     }
 
-    /// What is wrong with where a shard is said to end, if it is seen up to there. What was told of a shard once is not told
-    /// again.
-    fn end_differs(&mut self, end: &EndRecord, damaged: bool) -> Option<String> {
-        let (position, before) = self
-            .shards
-            .get(&end.shard)
-            .map_or((0, Some([GENESIS; 2])), |shard| {
-                (shard.position, shard.before)
-            });
-        let what = if position == end.position {
-            let agrees = before.is_none_or(|before| before.contains(&end.hash));
-            (!agrees).then(|| {
-                format!(
-                    "says that position {position} has the hash {}, it has {}",
-                    hex::encode(end.hash),
-                    before
-                        .map(|before| hex::encode(before[0]))
-                        .unwrap_or_default()
-                )
-            })
+    /// What is wrong with where a shard is said to end: in the seal that closes, or in the whole. What was told of a shard
+    /// once is not told again.
+    fn end_differs(&mut self, end: &EndRecord, whole: bool, damaged: bool) -> Option<String> {
+        let none = Shard::default();
+        let shard = self.shards.get(&end.shard).unwrap_or(&none);
+        let (position, before) = if whole {
+            (shard.position, shard.before)
         } else {
-            Some(format!(
+            shard.sealed
+        };
+        let what = if position == end.position {
+            let before = before.filter(|before| !before.contains(&end.hash))?;
+            format!(
+                "says that position {position} has the hash {}, it has {}",
+                hex::encode(end.hash),
+                hex::encode(before[0])
+            )
+        } else {
+            format!(
                 "says that the shard ends at position {}, it ends at {position}",
                 end.position
-            ))
+            )
         };
-        let diverged = self.shards.get(&end.shard).is_some_and(|s| s.diverged);
-        if what.is_some()
-            && let Some(shard) = self.shards.get_mut(&end.shard)
-        {
-            shard.diverged = true;
-        }
-        what.filter(|_| !damaged && !diverged)
+        let shard = self.shards.entry(end.shard).or_default();
+        let told = damaged || std::mem::replace(&mut shard.diverged, true);
+        (!told).then_some(what)
     }
 
     pub(super) fn proven_seal(&mut self, proven: &ProvenSeal, found: &mut Found) {
@@ -422,8 +425,13 @@ impl Log {
             found.add(Finding::new(checks::SEAL_MISSING, what));
         }
         if self.extent.scope == Scope::Whole {
+            let noted = |shard: &i16| self.extent.ends.iter().any(|end| end.shard == *shard);
+            for shard in self.shards.keys().filter(|shard| !noted(shard)) {
+                let what = "no end is noted of this shard, which has events";
+                found.add(Finding::new(checks::END_DIFFERS, what).in_shard(*shard));
+            }
             for end in std::mem::take(&mut self.extent.ends) {
-                if let Some(what) = self.end_differs(&end, false) {
+                if let Some(what) = self.end_differs(&end, true, false) {
                     let what = format!("the end that is noted {what}");
                     found.add(Finding::new(checks::END_DIFFERS, what).at(end.shard, end.position));
                 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Object, Say, amount, number, put};
+use super::{Object, Say, Typed, amount, number, put};
 use crate::record::EventRecord;
 use crate::report::checks;
 
@@ -31,6 +31,8 @@ pub(crate) const TYPES: [&str; 13] = [
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fields {
+    #[serde(rename = "type")]
+    event_type: String,
     amount_minor: Option<i64>,
     currency: Option<String>,
     order_id: Option<String>,
@@ -48,6 +50,12 @@ pub(crate) struct Fields {
     payment_id: String,
     known: Object,
     after: Option<Standing>,
+}
+
+impl Typed for Fields {
+    fn event_type(&self) -> &str {
+        &self.event_type
+    }
 }
 
 /// What was bought.
@@ -118,6 +126,7 @@ pub(crate) struct Gives<'a> {
 
 /// A purchase, from its events.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Purchase {
     captured: bool,
     amount_minor: i128,
@@ -150,98 +159,47 @@ impl Purchase {
         if event.sequence == 1 {
             self.recorded_at_us = event.recorded_at_us;
         }
-        let mut once = |holds: bool, what: &str| {
-            if !holds {
-                say(checks::RULE_BROKEN, what.to_owned());
-            }
-        };
         match event.event_type.as_str() {
-            "PaymentCaptured" => {
-                once(!self.captured, "it captures a payment that is captured");
-                self.captured = true;
-                self.amount_minor = fields.amount_minor.unwrap_or(0).into();
-                self.currency.clone_from(&fields.currency);
-                self.order_id.clone_from(&fields.order_id);
-                self.paid_at_s = fields.paid_at_s;
-                once(
-                    fill(&mut self.user_id, fields.user_id.as_ref()),
-                    "it names another user",
-                );
-                once(
-                    fill(&mut self.price, fields.price.as_ref()),
-                    "it names another price",
-                );
-                once(
-                    fill(&mut self.subscription_id, fields.subscription_id.as_ref()),
-                    "it names another subscription",
-                );
-                self.payer |= fields.payer.is_some();
-            }
-            "SubscriptionNamed" => {
-                once(
-                    fill(&mut self.subscription_id, fields.subscription_id.as_ref()),
-                    "it names another subscription",
-                );
-            }
+            "PaymentCaptured" => self.capture(fields, say),
+            "SubscriptionNamed" | "PurchaseClaimed" | "PurchasePriced" => self.learn(fields, say),
             "PayerNamed" => self.payer = true,
             "PayerErased" => (self.payer, self.payer_erased) = (false, true),
-            "PurchaseClaimed" => {
-                once(
-                    fill(&mut self.user_id, fields.user_id.as_ref()),
-                    "it names another user",
-                );
-            }
-            "PurchasePriced" => {
-                once(
-                    fill(&mut self.price, fields.price.as_ref()),
-                    "it names another price",
-                );
-            }
-            "PaymentRefunded" => {
-                if let (Some(id), Some(amount_minor)) = (&fields.refund_id, fields.amount_minor) {
-                    let amount_minor = amount_minor.into();
+            "PaymentRefunded" | "RefundFailed" => {
+                let failed = event.event_type == "RefundFailed";
+                if let (Some(id), Some(minor)) = (&fields.refund_id, fields.amount_minor) {
+                    let amount_minor = minor.into();
                     self.know_refund(
                         id,
                         Refund {
                             amount_minor,
-                            failed: false,
+                            failed,
                         },
                     );
                 }
                 self.know_total(fields.refunded_total_minor);
             }
-            "RefundFailed" => {
-                let amount_minor = fields.amount_minor.unwrap_or(0).into();
-                let id = fields.refund_id.as_deref().unwrap_or_default();
-                self.know_refund(
-                    id,
-                    Refund {
-                        amount_minor,
-                        failed: true,
-                    },
-                );
-            }
             "PaymentDisputed" | "DisputeWon" | "DisputeLost" => {
-                let minor = fields.amount_minor.unwrap_or(0).into();
-                let open_minor = if event.event_type == "PaymentDisputed" {
-                    minor
-                } else {
-                    0
-                };
-                let lost_minor = if event.event_type == "DisputeLost" {
-                    minor
-                } else {
-                    0
+                let minor = i128::from(fields.amount_minor.unwrap_or(0));
+                let of = |event_type| {
+                    if event.event_type == event_type {
+                        minor
+                    } else {
+                        0
+                    }
                 };
                 let dispute = Dispute {
                     stage: fields.stage,
-                    open_minor,
-                    lost_minor,
+                    open_minor: of("PaymentDisputed"),
+                    lost_minor: of("DisputeLost"),
                 };
                 self.disputes.insert(fields.dispute_id.clone(), dispute);
             }
             "PaymentMerged" => {
-                once(self.part_of.is_none(), "it merges a payment that is merged");
+                once(
+                    self.part_of.is_none(),
+                    "it merges a payment that is merged",
+                    say,
+                );
                 self.gave = self.gives_now();
                 self.whole_before = Some(self.state());
                 self.part_of.clone_from(&fields.into);
@@ -259,12 +217,37 @@ impl Purchase {
             self.standing_sequence = event.sequence;
             let made = self.standing();
             if *after != made {
-                say(
-                    checks::RULE_BROKEN,
-                    format!("the money after it is said to stand {after:?}, it is {made:?}"),
-                );
+                let what = format!("the money after it is said to stand {after:?}, it is {made:?}");
+                say(checks::RULE_BROKEN, what);
             }
         }
+    }
+
+    fn capture(&mut self, fields: &Fields, say: &mut Say<'_>) {
+        once(
+            !self.captured,
+            "it captures a payment that is captured",
+            say,
+        );
+        self.captured = true;
+        self.amount_minor = fields.amount_minor.unwrap_or(0).into();
+        self.currency.clone_from(&fields.currency);
+        self.order_id.clone_from(&fields.order_id);
+        self.paid_at_s = fields.paid_at_s;
+        self.payer |= fields.payer.is_some();
+        self.learn(fields, say);
+    }
+
+    /// Whose it is, what it buys and for which subscription is said once.
+    fn learn(&mut self, fields: &Fields, say: &mut Say<'_>) {
+        let user = fill(&mut self.user_id, fields.user_id.as_ref());
+        let price = fill(&mut self.price, fields.price.as_ref());
+        let subscription = fill(&mut self.subscription_id, fields.subscription_id.as_ref());
+        once(
+            user && price && subscription,
+            "it says otherwise what was said before",
+            say,
+        );
     }
 
     fn know_refund(&mut self, id: &str, refund: Refund) {
@@ -425,6 +408,12 @@ impl Purchase {
             _ if gone > 0 => "partially_refunded",
             _ => "captured",
         }
+    }
+}
+
+fn once(holds: bool, else_what: &str, say: &mut Say<'_>) {
+    if !holds {
+        say(checks::RULE_BROKEN, else_what.to_owned());
     }
 }
 

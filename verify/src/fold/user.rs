@@ -3,14 +3,20 @@
 //! `net` is all that was given less all that was taken or is reserved. Everything else of an account follows from it, from
 //! what is contested and from what is reserved; and the lots hold exactly what `net` has above zero.
 
+mod account;
+mod lots;
+mod movements;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Object, Say, amount, number, put};
+use super::{Object, Say, Typed, amount, number, put};
 use crate::record::EventRecord;
 use crate::report::{Totals, checks};
+pub(crate) use account::Account;
+pub(crate) use lots::{Lots, Slice, Stored};
 
 /// Every event type of a user.
 pub(crate) const TYPES: [&str; 20] = [
@@ -36,12 +42,12 @@ pub(crate) const TYPES: [&str; 20] = [
     "CreditsExpired",
 ];
 
-const PRIORITY_DEFAULT: u8 = 100;
-
 /// The fields of all events of users; each event has some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Fields {
+    #[serde(rename = "type")]
+    event_type: String,
     plan: Option<String>,
     profile: Option<Version>,
     subscription_id: String,
@@ -85,157 +91,17 @@ pub(crate) struct Fields {
     reserved: i128,
 }
 
+impl Typed for Fields {
+    fn event_type(&self) -> &str {
+        &self.event_type
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 struct Version {
     updated_at_ms: i64,
     event_id: String,
 }
-
-/// An account, as events carry it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Account {
-    pub(crate) balance: i128,
-    pub(crate) held: i128,
-    pub(crate) debt: i128,
-    disputed: i128,
-    reserved: i128,
-}
-
-impl Account {
-    const fn of(net: i128, disputed: i128, reserved: i128) -> Self {
-        let in_lots = if net > 0 { net } else { 0 };
-        let there = if disputed < in_lots {
-            disputed
-        } else {
-            in_lots
-        };
-        let beyond = disputed - net;
-        Self {
-            balance: in_lots + reserved,
-            held: there + reserved,
-            debt: if beyond > 0 { beyond } else { 0 },
-            disputed,
-            reserved,
-        }
-    }
-
-    const fn net(self) -> i128 {
-        if self.debt == 0 {
-            self.balance - self.reserved
-        } else {
-            self.disputed - self.debt
-        }
-    }
-}
-
-/// Credits of a lot that an event moved, with what is settled about the lot.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Slice {
-    lot: i64,
-    #[serde(deserialize_with = "amount")]
-    credits: i128,
-    kind: String,
-    #[serde(default = "priority_default")]
-    priority: u8,
-    #[serde(default)]
-    expires_at_s: Option<i64>,
-    #[serde(default)]
-    purchase_id: Option<String>,
-    #[serde(deserialize_with = "amount")]
-    amount: i128,
-}
-
-const fn priority_default() -> u8 {
-    PRIORITY_DEFAULT
-}
-
-/// Credits that came together.
-#[derive(Debug, Clone)]
-pub(crate) struct Lot {
-    kind: String,
-    priority: u8,
-    expires_at_s: Option<i64>,
-    purchase_id: Option<String>,
-    amount: i128,
-    pub(crate) remaining: i128,
-    contested: i128,
-    expired: i128,
-    counted: i128,
-    /// Whether it was found where states are stored.
-    pub(crate) stored: Stored,
-}
-
-/// Where something was found that the events call for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Stored {
-    #[default]
-    Nowhere,
-    InState,
-    InRow,
-}
-
-impl Lot {
-    fn of(slice: &Slice) -> Self {
-        Self {
-            kind: slice.kind.clone(),
-            priority: slice.priority,
-            expires_at_s: slice.expires_at_s,
-            purchase_id: slice.purchase_id.clone(),
-            amount: slice.amount,
-            remaining: 0,
-            contested: 0,
-            expired: 0,
-            counted: 0,
-            stored: Stored::Nowhere,
-        }
-    }
-
-    fn is_of(&self, slice: &Slice) -> bool {
-        (
-            &self.kind,
-            self.priority,
-            self.expires_at_s,
-            &self.purchase_id,
-            self.amount,
-        ) == (
-            &slice.kind,
-            slice.priority,
-            slice.expires_at_s,
-            &slice.purchase_id,
-            slice.amount,
-        )
-    }
-
-    /// As a state holds it.
-    pub(crate) fn state(&self, id: i64) -> Object {
-        let mut lot = Object::new();
-        put(&mut lot, "id", id);
-        put(&mut lot, "kind", self.kind.as_str());
-        if self.priority != PRIORITY_DEFAULT {
-            lot.insert("priority".to_owned(), self.priority.into());
-        }
-        put(&mut lot, "expires_at_s", self.expires_at_s);
-        put(&mut lot, "purchase_id", self.purchase_id.clone());
-        lot.insert("amount".to_owned(), number(self.amount));
-        lot.insert("remaining".to_owned(), number(self.remaining));
-        put(&mut lot, "contested", number(self.contested));
-        put(&mut lot, "expired", number(self.expired));
-        put(&mut lot, "counted", number(self.counted));
-        lot
-    }
-
-    /// As a row of `lots` holds it.
-    pub(crate) fn row(&self, user: &str, id: i64, shard: i16) -> Value {
-        json!({
-            "user_id": user, "lot": id, "shard": shard, "kind": self.kind, "priority": self.priority,
-            "expires_at_s": self.expires_at_s, "purchase_id": self.purchase_id, "amount": number(self.amount),
-            "remaining": number(self.remaining), "contested": number(self.contested), "expired": number(self.expired),
-            "counted": number(self.counted),
-        })
-    }
-}
-
 /// Credits that are set aside.
 #[derive(Debug)]
 pub(crate) struct Hold {
@@ -246,9 +112,9 @@ pub(crate) struct Hold {
 
 /// What an event did to a hold or a spend, for good: its position, and the word for it.
 pub(crate) type Settled = Option<(i64, &'static str)>;
-
 /// A user, from its events.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct User {
     registered: bool,
     deleted: bool,
@@ -268,9 +134,7 @@ pub(crate) struct User {
     pub(crate) account: Account,
     /// Of the last event that moved credits; 0: none did.
     pub(crate) moved_sequence: i64,
-    pub(crate) lots: BTreeMap<i64, Lot>,
-    /// All that is in the lots.
-    in_lots: i128,
+    pub(crate) lots: Lots,
     pub(crate) holds: BTreeMap<i64, Hold>,
     /// Spends and captures by position, and how many credits they used.
     spends: Vec<(i64, i128)>,
@@ -333,337 +197,6 @@ impl User {
         None
     }
 
-    /// An event that moves credits.
-    fn apply_movement(
-        &mut self,
-        event: &EventRecord,
-        fields: &Fields,
-        totals: &mut Totals,
-        say: &mut Say<'_>,
-    ) -> Settled {
-        let none = Vec::new();
-        let slices = fields.slices.as_ref().unwrap_or(&none);
-        let returned = fields.returned.as_ref().unwrap_or(&none);
-        let amounts = [fields.credits, fields.repaid, fields.released, fields.own];
-        let mut all = amounts
-            .into_iter()
-            .chain(slices.iter().chain(returned).map(|slice| slice.credits));
-        rule(
-            all.all(|amount| amount >= 0),
-            "it moves less than nothing",
-            say,
-        );
-        let credits = fields.credits;
-        let at_s = event.recorded_at_us.div_euclid(1_000_000);
-        let mut settled = None;
-        // What comes to lots, of what repays debt first; what leaves them; and what it does to the three numbers.
-        let (mut came, mut left, mut given, mut disputed, mut reserved) = (None, None, 0, 0, 0);
-        match event.event_type.as_str() {
-            "SignupBonusGranted" => {
-                rule(!self.bonus, "it gives the signup bonus twice", say);
-                self.bonus = true;
-                (came, given) = (
-                    Some(vec![fields.new_lot(event.sequence, "bonus", None)]),
-                    credits,
-                );
-                totals.granted += credits;
-            }
-            "CreditsPurchased" => {
-                let lot = fields.new_lot(event.sequence, "paid", fields.purchase_id.clone());
-                (came, given) = (Some(vec![lot]), credits);
-                totals.purchased += credits;
-            }
-            "CreditsGranted" => {
-                (came, given) = (
-                    Some(vec![fields.new_lot(event.sequence, &fields.kind, None)]),
-                    credits,
-                );
-                totals.granted += credits;
-            }
-            "CreditsSpent" => {
-                self.check_free(slices, at_s, say);
-                (left, given) = (Some((slices, credits)), -credits);
-                self.spends.push((event.position, credits));
-                totals.spent += credits;
-            }
-            "SpendReversed" => {
-                let position = place(fields.entry_id.as_deref(), event.shard);
-                let spend = self
-                    .spends
-                    .binary_search_by_key(&position.unwrap_or(0), |spend| spend.0);
-                let spent = spend
-                    .ok()
-                    .and_then(|index| self.spends.get(index))
-                    .map_or(0, |spend| spend.1);
-                rule(
-                    credits <= spent,
-                    "it gives back more than was spent there",
-                    say,
-                );
-                settled = position.map(|position| (position, "reversed"));
-                (came, given) = (Some(slices.clone()), credits);
-                totals.spent -= credits;
-            }
-            "CreditsHeld" => {
-                self.check_free(slices, at_s, say);
-                (left, given, reserved) = (Some((slices, credits)), -credits, credits);
-                let (times_out_at_s, stored) = (fields.times_out_at_s, Stored::Nowhere);
-                self.holds.insert(
-                    event.position,
-                    Hold {
-                        credits,
-                        times_out_at_s,
-                        stored,
-                    },
-                );
-            }
-            "HoldCaptured" | "HoldReleased" => {
-                let position = place(fields.hold_id.as_deref(), event.shard);
-                let hold = position.and_then(|position| self.holds.remove(&position));
-                rule(hold.is_some(), "it ends a hold that is not open", say);
-                let held = hold.map_or(credits, |hold| hold.credits);
-                let captured = event.event_type == "HoldCaptured";
-                let used = if captured { credits } else { 0 };
-                if captured {
-                    rule(
-                        sum(slices) == credits && credits <= held,
-                        "it uses other credits than were held",
-                        say,
-                    );
-                    self.spends.push((event.position, credits));
-                } else {
-                    rule(
-                        credits == held,
-                        "it gives back other credits than were held",
-                        say,
-                    );
-                }
-                settled = position.map(|position| {
-                    (
-                        position,
-                        match fields.timed_out_at_s {
-                            _ if captured => "captured",
-                            Some(_) => "timed out",
-                            None => "released",
-                        },
-                    )
-                });
-                (came, given, reserved) = (Some(returned.clone()), held - used, -held);
-                totals.spent += used;
-            }
-            "CreditsExpired" => {
-                let over = |slice: &Slice| {
-                    slice
-                        .expires_at_s
-                        .is_some_and(|end_s| end_s <= fields.expired_at_s)
-                };
-                rule(
-                    slices.iter().all(over) && fields.expired_at_s <= at_s,
-                    "it ends credits before their time",
-                    say,
-                );
-                (left, given) = (Some((slices, credits)), -credits);
-                totals.expired += credits;
-            }
-            "CreditsHeldBack" => {
-                disputed = credits;
-                self.change_own(
-                    fields,
-                    |lot| {
-                        lot.contested += fields.own;
-                        lot.contested <= lot.remaining
-                    },
-                    say,
-                );
-            }
-            "CreditsClawedBack" => {
-                let taken = credits - fields.own;
-                (given, disputed) = (-taken, -fields.released);
-                totals.clawed_back += taken;
-                self.change_own(
-                    fields,
-                    |lot| {
-                        lot.contested = (lot.contested - fields.released).max(0);
-                        lot.counted += fields.own;
-                        lot.counted <= lot.expired
-                    },
-                    say,
-                );
-                left = Some((slices, taken.min(self.net.max(0))));
-            }
-            _ => {
-                given = credits - fields.own;
-                disputed = -fields.released;
-                totals.clawed_back -= given;
-                self.change_own(
-                    fields,
-                    |lot| {
-                        lot.contested = (lot.contested - fields.released).max(0);
-                        lot.counted -= fields.own;
-                        lot.counted >= 0
-                    },
-                    say,
-                );
-                came = Some(slices.clone());
-            }
-        }
-        if let Some((slices, credits)) = left {
-            rule(
-                sum(slices) == credits,
-                "its slices are not the credits that it takes",
-                say,
-            );
-            let ends = event.event_type == "CreditsExpired";
-            slices.iter().for_each(|slice| self.take(slice, ends, say));
-        }
-        if let Some(slices) = came {
-            let comes = given;
-            let repaid = (-self.net).max(0).min(comes);
-            rule(
-                fields.repaid == repaid,
-                "it repays another debt than there is",
-                say,
-            );
-            rule(
-                sum(&slices) == comes - fields.repaid,
-                "its slices are not the credits that come",
-                say,
-            );
-            slices.iter().for_each(|slice| self.give(slice, say));
-        }
-        self.check_account(event, fields, [given, disputed, reserved], say);
-        settled
-    }
-
-    /// The account after an event is what its credits make of the one before.
-    fn check_account(
-        &mut self,
-        event: &EventRecord,
-        fields: &Fields,
-        moved: [i128; 3],
-        say: &mut Say<'_>,
-    ) {
-        let [given, disputed, reserved] = moved;
-        let before = self.account;
-        let made = Account::of(
-            self.net + given,
-            before.disputed + disputed,
-            before.reserved + reserved,
-        );
-        let said = fields.account();
-        if said != made || fields.delta != said.balance - before.balance {
-            say(
-                checks::ACCOUNT_DIFFERS,
-                format!(
-                    "the account after it is {}; what it moves makes {}",
-                    said.show(fields.delta),
-                    made.show(made.balance - before.balance)
-                ),
-            );
-        }
-        self.account = said;
-        self.net = said.net();
-        self.moved_sequence = event.sequence;
-        if self.in_lots != self.net.max(0) {
-            say(
-                checks::RULE_BROKEN,
-                format!(
-                    "there are {} credits in lots after it, and {} in the account",
-                    self.in_lots,
-                    self.net.max(0)
-                ),
-            );
-            self.in_lots = self.net.max(0);
-        }
-    }
-
-    /// What is spent or held is neither contested nor over.
-    fn check_free(&self, slices: &[Slice], at_s: i64, say: &mut Say<'_>) {
-        let free = |slice: &Slice| {
-            let lot = self.lots.get(&slice.lot);
-            lot.is_some_and(|lot| slice.credits <= lot.remaining - lot.contested)
-                && slice.expires_at_s.is_none_or(|end_s| end_s > at_s)
-        };
-        rule(
-            slices.iter().all(free),
-            "it takes credits that are not free",
-            say,
-        );
-    }
-
-    fn take(&mut self, slice: &Slice, ends: bool, say: &mut Say<'_>) {
-        let Some(lot) = self.lots.get_mut(&slice.lot) else {
-            rule(
-                slice.credits == 0,
-                "it takes credits of a lot that has none",
-                say,
-            );
-            self.in_lots -= slice.credits;
-            return;
-        };
-        rule(lot.is_of(slice), "it says of a lot what is not so", say);
-        rule(
-            slice.credits <= lot.remaining,
-            "it takes more of a lot than is left",
-            say,
-        );
-        lot.remaining = (lot.remaining - slice.credits).max(0);
-        self.in_lots -= slice.credits;
-        if ends {
-            lot.expired += slice.credits;
-        } else {
-            lot.contested = lot.contested.min(lot.remaining);
-        }
-        self.forget(slice.lot);
-    }
-
-    fn give(&mut self, slice: &Slice, say: &mut Say<'_>) {
-        if slice.credits == 0 {
-            return;
-        }
-        let lot = self.lots.entry(slice.lot).or_insert_with(|| Lot::of(slice));
-        rule(lot.is_of(slice), "it says of a lot what is not so", say);
-        lot.remaining += slice.credits;
-        self.in_lots += slice.credits;
-    }
-
-    /// Changes the lot of the event's purchase, if there still is one. The change says whether it may be.
-    fn change_own(
-        &mut self,
-        fields: &Fields,
-        change: impl FnOnce(&mut Lot) -> bool,
-        say: &mut Say<'_>,
-    ) {
-        let own = self
-            .lots
-            .iter_mut()
-            .find(|(_, lot)| lot.purchase_id.is_some() && lot.purchase_id == fields.purchase_id);
-        let Some((id, lot)) = own else {
-            rule(
-                fields.own == 0,
-                "it counts credits in a lot that has none",
-                say,
-            );
-            return;
-        };
-        let id = *id;
-        rule(
-            change(lot),
-            "it counts other credits than there are in the purchase's lot",
-            say,
-        );
-        self.forget(id);
-    }
-
-    /// A lot without credits is remembered only for what ended of a purchase.
-    fn forget(&mut self, id: i64) {
-        let over =
-            |lot: &Lot| lot.remaining == 0 && (lot.purchase_id.is_none() || lot.expired == 0);
-        if self.lots.get(&id).is_some_and(over) {
-            self.lots.remove(&id);
-        }
-    }
-
     /// What the user owes: what was taken back after it was spent.
     pub(crate) fn owed(&self) -> i128 {
         (-self.net).max(0)
@@ -721,21 +254,6 @@ impl User {
     }
 }
 
-impl Account {
-    fn show(self, delta: i128) -> String {
-        let Self {
-            balance,
-            held,
-            debt,
-            disputed,
-            reserved,
-        } = self;
-        format!(
-            "delta {delta} balance {balance} held {held} debt {debt} disputed {disputed} reserved {reserved}"
-        )
-    }
-}
-
 impl Fields {
     const fn account(&self) -> Account {
         Account {
@@ -747,17 +265,12 @@ impl Fields {
         }
     }
 
-    /// The lot that comes with an event, called by its sequence.
-    fn new_lot(&self, sequence: i64, kind: &str, purchase_id: Option<String>) -> Slice {
-        Slice {
-            lot: sequence,
-            credits: self.credits - self.repaid,
-            kind: kind.to_owned(),
-            priority: self.priority.unwrap_or(PRIORITY_DEFAULT),
-            expires_at_s: self.expires_at_s,
-            purchase_id,
-            amount: self.credits,
-        }
+    fn slices(&self) -> &[Slice] {
+        self.slices.as_deref().unwrap_or_default()
+    }
+
+    fn returned(&self) -> &[Slice] {
+        self.returned.as_deref().unwrap_or_default()
     }
 
     /// The hold or the spend that the event is about.
@@ -765,19 +278,8 @@ impl Fields {
         self.entry_id.as_deref().or(self.hold_id.as_deref())
     }
 }
-
 fn rule(holds: bool, else_what: &str, say: &mut Say<'_>) {
     if !holds {
         say(checks::RULE_BROKEN, else_what.to_owned());
     }
-}
-
-fn sum(slices: &[Slice]) -> i128 {
-    slices.iter().map(|slice| slice.credits).sum()
-}
-
-/// The position of `<shard>-<position>`, which is in the stream's own shard.
-fn place(text: Option<&str>, shard: i16) -> Option<i64> {
-    let (of, position) = text?.split_once('-')?;
-    (of.parse() == Ok(shard)).then(|| position.parse().ok())?
 }

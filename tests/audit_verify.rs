@@ -1,0 +1,224 @@
+//! `audit verify`: the living database is judged as an export is, and by what an export does not show.
+
+use std::sync::Arc;
+
+use credit_ledger::app::providers;
+use credit_ledger::audit::verify::signatures::{DELIVERY_SIGNATURE_INVALID, Signatures};
+use credit_ledger::audit::verify::{self, Verified};
+use credit_ledger::ledger::Source;
+use credit_ledger::postgres::{ConnectOptions, Database};
+use credit_ledger::provider::Providers;
+use credit_ledger_verify::check::Trust;
+use credit_ledger_verify::report::{Verdict, checks};
+
+use crate::export::told;
+use crate::support::app::{CLERK_SECRET, config};
+use crate::support::deliveries::{captured, payment, unique};
+use crate::support::seals::key;
+use crate::support::{Options, cluster};
+
+/// The providers of the tests, with other settings.
+fn providers_with(
+    configure: impl Fn(&mut credit_ledger::config::Config) + Send + Sync + 'static,
+) -> Providers {
+    let options = Options {
+        configure: Arc::new(configure),
+        ..Options::default()
+    };
+    providers(&config("none", &options)).unwrap()
+}
+
+async fn judge(database: &Database, providers: Option<&Providers>) -> Verified {
+    let trust = Trust::of_keys(vec![key().public()]);
+    verify::verify(database, trust, providers, &mut |_, _| {})
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_honest_ledger_is_clean() {
+    let app = told().await;
+    let providers = providers_with(|_| {});
+    let Verified { report, signatures } = judge(&app.database, Some(&providers)).await;
+    assert_eq!(report.findings, vec![]);
+    assert_eq!(report.verdict(), Verdict::Clean);
+    let events = app.count("select count(*) from events").await;
+    let deliveries = app.count("select count(*) from inbox").await;
+    assert_eq!(report.events, events.unsigned_abs());
+    let erased = app
+        .count("select count(*) from inbox where body = ''")
+        .await;
+    assert_eq!(
+        signatures,
+        Some(Signatures {
+            hold: (deliveries - erased).unsigned_abs(),
+            erased: erased.unsigned_abs(),
+            ..Signatures::default()
+        })
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_written_meanwhile_is_clean() {
+    let app = told().await;
+    let writing = async {
+        for n in 0..100 {
+            let user_id = format!("user_{}", n % 5);
+            app.deliver(Source::Razorpay, &captured(&payment(Some(&user_id))))
+                .await;
+            if n % 20 == 0 {
+                app.seal_all().await;
+            }
+        }
+    };
+    let judging = async {
+        for _ in 0..5 {
+            assert_eq!(judge(&app.database, None).await.report.findings, vec![]);
+        }
+    };
+    tokio::join!(writing, judging);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn signatures_by_secrets_that_are_gone_are_counted() {
+    let app = told().await;
+    // A new secret beside the old one changes nothing; without the old one nobody can say.
+    let new = "whsec_bmV3LXNlY3JldC1vZi10aGUtdGVzdHMh";
+    let rotated = providers_with(|config| {
+        config.clerk_webhook_secrets = vec![new.into(), CLERK_SECRET.into()];
+    });
+    let judged = judge(&app.database, Some(&rotated)).await;
+    assert_eq!(
+        (judged.report.found, judged.signatures.unwrap().retired),
+        (0, 0)
+    );
+
+    let retired = providers_with(|config| {
+        config.clerk_webhook_secrets = vec![new.into()];
+        config.stripe_webhook_secrets = vec![];
+    });
+    let judged = judge(&app.database, Some(&retired)).await;
+    let signatures = judged.signatures.unwrap();
+    let gone = app
+        .count("select count(*) from inbox where source in ('clerk', 'stripe') and body <> ''")
+        .await;
+    assert_eq!(judged.report.found, 0);
+    assert_eq!(
+        (signatures.retired, signatures.fail),
+        (gone.unsigned_abs(), 0)
+    );
+    assert_eq!(signatures.retired_secrets.len(), 2);
+    assert_eq!(
+        signatures.retired_secrets.values().sum::<u64>(),
+        gone.unsigned_abs()
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_only_the_database_has_is_compared_too() {
+    let guards = "alter table events disable trigger all; alter table seals disable trigger all;";
+    // What is done, which check tells, and a part of what it says.
+    let tampering = [
+        ("update homes set shard = (shard + 1) % 16", checks::ROW_MISSING, "homes"),
+        ("delete from homes", checks::ROW_MISSING, "homes"),
+        ("insert into homes values ('stripe:pi_x', 1)", checks::ROW_DIFFERS, "homes"),
+        ("update personal set profile = '{}'", checks::ROW_DIFFERS, "personal"),
+        ("update personal set salt = decode('00', 'hex')", checks::ROW_DIFFERS, "personal"),
+        ("delete from personal where sequence = 1", checks::ROW_MISSING, "personal"),
+        ("update personal set sequence = sequence + 50", checks::ROW_DIFFERS, "personal"),
+        ("update users set email = 'x@y.z' where not deleted", checks::ROW_DIFFERS, "users"),
+        ("update users set last_name = null where not deleted", checks::ROW_DIFFERS, "users"),
+        (
+            "insert into personal select aggregate_type, aggregate_id, 1, salt, profile from
+              (select aggregate_type, aggregate_id from events where event_type = 'UserErased' limit 1) as gone,
+              (select salt, profile from personal limit 1) as kept",
+            checks::ROW_DIFFERS,
+            "still there",
+        ),
+        ("update users set first_name = 'X' where deleted", checks::ROW_DIFFERS, "users"),
+        ("update purchases set payer_email = 'x@y.z' where user_id is null", checks::ROW_DIFFERS, "purchases"),
+        ("update purchases set payer_email = null where user_id is null", checks::ROW_DIFFERS, "purchases"),
+        ("update purchases set payer_email = 'x@y.z' where user_id is not null", checks::ROW_DIFFERS, "purchases"),
+        ("update heads set recorded_at = recorded_at + interval '1 s'", checks::ROW_DIFFERS, "heads"),
+        ("delete from heads where shard = 3", checks::ROW_MISSING, "heads"),
+        ("insert into heads select 77, 0, hash, recorded_at from heads limit 1", checks::ROW_DIFFERS, "heads"),
+        ("delete from requests", checks::ROW_MISSING, "requests"),
+        (
+            "insert into outbox (kind, aggregate_type, aggregate_id, sequence, created_at)
+             values ('match', 'user', 'user_x', 1, now())",
+            checks::ROW_DIFFERS,
+            "outbox",
+        ),
+        ("insert into witnesses values ('x', 1000000)", checks::ROW_MISSING, "witness"),
+        ("update seals set nodes[1] = sha256('x') where seal = 2", checks::SEAL_BROKEN, "parts of the tree"),
+        (
+            "update streams set due_at_s = due_at_s + 1 where due_at_s is not null",
+            checks::STATE_DIFFERS,
+            "due_at_s",
+        ),
+        ("update streams set due_at_s = 1 where aggregate_type = 'purchase'", checks::STATE_DIFFERS, "due_at_s"),
+        ("update inbox set body = body || ' ' where body <> ''", checks::DELIVERY_DIFFERS, "body"),
+        ("update inbox set body = ''", checks::DELIVERY_DIFFERS, "body"),
+        (
+            "update inbox set body = convert_to(replace(convert_from(body, 'UTF8'), 'a', 'b'), 'UTF8'),
+                              body_sha256 = sha256(convert_to(replace(convert_from(body, 'UTF8'), 'a', 'b'), 'UTF8'))
+              where outcome = 'ignored'",
+            DELIVERY_SIGNATURE_INVALID,
+            "no signature matches",
+        ),
+        (
+            "update inbox set received_at = received_at + interval '1 hour' where source = 'clerk' and outcome = 'ignored'",
+            DELIVERY_SIGNATURE_INVALID,
+            "too old",
+        ),
+        ("update inbox set headers = '[]' where outcome = 'ignored'", DELIVERY_SIGNATURE_INVALID, "headers"),
+        ("update inbox set key = key || 'x' where outcome = 'ignored'", DELIVERY_SIGNATURE_INVALID, "another key"),
+        (
+            "update inbox set provider_event_id = 'x' where outcome = 'ignored'",
+            DELIVERY_SIGNATURE_INVALID,
+            "another event",
+        ),
+    ];
+    let app = told().await;
+    let template = app.database.name().to_owned();
+    app.stop().await;
+    let providers = providers_with(|_| {});
+    for (sql, check, says) in tampering {
+        let database = copy_of(&template).await;
+        let client = database
+            .connect_as_login(&ConnectOptions::default())
+            .await
+            .unwrap();
+        client
+            .batch_execute(&format!(
+                "{guards} alter table inbox drop constraint inbox_erased_at; {sql}"
+            ))
+            .await
+            .unwrap();
+        let report = judge(&database, Some(&providers)).await.report;
+        let found = report
+            .findings
+            .iter()
+            .any(|one| one.check == check && one.what.contains(says));
+        assert!(found, "{sql}\n{:#?}", report.findings);
+        // What is said of personal data never says what it is.
+        let said = serde_json::to_string(&report).unwrap();
+        assert!(
+            !said.contains("example.com") && !said.contains("x@y.z"),
+            "{said}"
+        );
+    }
+}
+
+/// A copy of a database that nobody uses.
+async fn copy_of(template: &str) -> Database {
+    let copy = cluster::settings(&format!("{template}_{}", unique("copy")));
+    let name = copy.database.clone().unwrap();
+    let database = cluster::fresh_database().await.sibling(&name);
+    assert!(database.create(Some(template)).await.unwrap());
+    // Opened anew: roles are a matter of each database.
+    Database::open(&copy).await.unwrap()
+}

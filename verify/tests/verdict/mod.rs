@@ -1,0 +1,29 @@
+//! What each damage is called, and that it is called nothing else.
+
+mod binary;
+mod damage;
+mod forgery;
+mod ledger;
+mod one_user;
+mod rows;
+
+use std::collections::BTreeSet;
+
+use credit_ledger_verify::report::Report;
+
+/// The checks that found something, without repetition.
+fn checks(report: &Report) -> Vec<&'static str> {
+    let found: BTreeSet<&str> = report
+        .findings
+        .iter()
+        .map(|finding| finding.check)
+        .collect();
+    found.into_iter().collect()
+}
+
+#[track_caller]
+fn assert_found(what: &str, report: &Report, expected: &[&str]) {
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(checks(report), expected, "{what}:\n{report}");
+}
