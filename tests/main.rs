@@ -39,6 +39,7 @@ mod spends;
 mod start;
 mod store;
 mod stripe;
+mod tampering;
 mod traps;
 mod upkeep;
 mod users;
