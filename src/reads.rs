@@ -48,6 +48,10 @@ pub struct Reads {
 
 /// A user with the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says whether one thing happened"
+)]
 pub struct UserRow {
     /// Whether anything is known of the user.
     pub known: bool,

@@ -40,6 +40,7 @@ mod spends;
 mod start;
 mod store;
 mod stripe;
+mod tampering;
 mod traps;
 mod upkeep;
 mod users;

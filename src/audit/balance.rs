@@ -3,13 +3,11 @@
 //! Agrees with what the service says of a past balance, which finds it by other means: there from read models and the
 //! state of the stream, here by folding every event.
 
-use std::pin::pin;
-
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use tokio_postgres::Transaction;
 
 use super::history::{self, HistoryError, Recorded};
+use super::snapshot::{self, Snapshot};
 use super::whole::Whole;
 use crate::ledger::command::Hold;
 use crate::ledger::lots::Lot;
@@ -137,20 +135,17 @@ pub async fn balance(
     user_id: &UserId,
     at: DateTime<Utc>,
 ) -> Result<Option<Report>, HistoryError> {
-    let mut client = history::connect(database).await?;
-    let snapshot = history::snapshot(&mut client).await?;
-    let report = look(&snapshot, user_id, at).await?;
-    snapshot.commit().await?;
-    Ok(report)
+    let mut connection = snapshot::connect(database).await?;
+    look(&Snapshot::begin(&mut connection).await?, user_id, at).await
 }
 
 async fn look(
-    snapshot: &Transaction<'_>,
+    snapshot: &Snapshot<'_>,
     user_id: &UserId,
     at: DateTime<Utc>,
 ) -> Result<Option<Report>, HistoryError> {
     let sql = include_str!("sql/select_user_history.sql");
-    let mut rows = pin!(snapshot.query_raw(sql, [user_id.as_str()]).await?);
+    let mut rows = snapshot.stream(sql, &[&user_id.as_str()]).await?;
     let mut looking = Looking::default();
     let mut known = false;
     while let Some(row) = rows.try_next().await? {
@@ -161,10 +156,8 @@ async fn look(
     }
     if !known {
         let sql = include_str!("sql/select_named_by_purchase.sql");
-        known = snapshot
-            .query_one(sql, &[&user_id.as_str()])
-            .await?
-            .try_get("named")?;
+        let named = snapshot.list(sql, &[&user_id.as_str()]).await?;
+        known = named.iter().any(|row| row.get("named"));
     }
     if !known {
         return Ok(None);

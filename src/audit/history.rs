@@ -1,19 +1,19 @@
-//! The log as it is, read in the auditor's role, in one snapshot, one event after another.
+//! Events as the rules know them, read from rows of the log.
 //!
 //! Must never read anything but `events`.
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
+use tokio_postgres::Row;
 
-use crate::ledger::{Event, Place, StreamId};
-use crate::postgres::{ConnectOptions, Database, PostgresError, Role};
+use super::snapshot::SnapshotError;
+use crate::ledger::{Event, LedgerError, Place, StreamId};
 
 /// Why the history can not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// The database can not be reached.
     #[error(transparent)]
-    Postgres(#[from] PostgresError),
+    Snapshot(#[from] SnapshotError),
     /// A query failed.
     #[error("reading the history: {0}")]
     Query(#[from] tokio_postgres::Error),
@@ -22,7 +22,7 @@ pub enum HistoryError {
     Unreadable(Place),
     /// The rules refuse to say what ended by itself: the history contradicts itself.
     #[error("what a user has can not be worked out: {0}")]
-    Contradiction(#[from] crate::ledger::LedgerError),
+    Contradiction(#[from] LedgerError),
 }
 
 /// An event where it is in the log.
@@ -51,31 +51,6 @@ pub struct Cause {
     pub provider_event_id: Option<String>,
     /// What else there is, JSON.
     pub metadata: String,
-}
-
-/// A session of the auditor's.
-///
-/// # Errors
-/// [`PostgresError`].
-pub async fn connect(database: &Database) -> Result<Client, PostgresError> {
-    let options = ConnectOptions {
-        application_name: "credit-ledger audit".to_owned(),
-        ..ConnectOptions::default()
-    };
-    database.connect(Role::Auditor, &options).await
-}
-
-/// One moment of the database, for several queries that only read.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
-    client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await
 }
 
 /// Reads a row of the columns `shard`, `position`, `recorded_at`, `aggregate_type`, `aggregate_id`, `sequence`,

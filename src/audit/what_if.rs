@@ -12,13 +12,12 @@ mod retold;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::pin::pin;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use tokio_postgres::Transaction;
 
 use super::history::{self, HistoryError, Recorded};
+use super::snapshot::{self, Snapshot};
 use super::whole::Whole;
 use crate::config::OtherRules;
 use crate::ledger::{
@@ -119,18 +118,18 @@ pub async fn what_if(
     now: DateTime<Utc>,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Report, HistoryError> {
-    let mut client = history::connect(database).await?;
-    let snapshot = history::snapshot(&mut client).await?;
+    let mut connection = snapshot::connect(database).await?;
+    let snapshot = Snapshot::begin(&mut connection).await?;
     let explained = explained(&snapshot).await?;
-    let sql = "select count(*) from events";
-    let count: i64 = snapshot.query_one(sql, &[]).await?.try_get(0)?;
+    let count = snapshot.list("select count(*) from events", &[]).await?;
+    let count: i64 = count.iter().map(|row| row.get::<_, i64>(0)).sum();
     let mut walk = Walk::new(Retelling {
         today,
         other,
         explained,
     });
     let sql = include_str!("sql/select_history.sql");
-    let mut rows = pin!(snapshot.query_raw(sql, [""; 0]).await?);
+    let mut rows = snapshot.stream(sql, &[]).await?;
     let mut moment: Vec<Recorded> = Vec::new();
     while let Some(row) = rows.try_next().await? {
         let recorded = history::recorded(&row)?;
@@ -151,10 +150,10 @@ pub async fn what_if(
     Ok(report)
 }
 
-async fn explained(snapshot: &Transaction<'_>) -> Result<HashSet<PurchaseId>, HistoryError> {
+async fn explained(snapshot: &Snapshot<'_>) -> Result<HashSet<PurchaseId>, HistoryError> {
     let sql = include_str!("sql/select_explained_purchases.sql");
     let mut explained = HashSet::new();
-    for row in snapshot.query(sql, &[]).await? {
+    for row in snapshot.list(sql, &[]).await? {
         // One that can not be read is found where its events are.
         explained.extend(PurchaseId::parse(row.try_get::<_, String>("purchase_id")?).ok());
     }

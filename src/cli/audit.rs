@@ -34,7 +34,7 @@ enum Check {
     Export(export::Arguments),
     /// What a user had at a time, and how it came to that, from the events alone.
     Balance(balance::Arguments),
-    /// Print the public key of SEAL_KEY, in PEM: seals are verified with it.
+    /// Print the public key that seals are verified with, in PEM.
     PublicKey,
     /// What users would have under another catalog, sign-up bonus or order of burning.
     WhatIf(what_if::Arguments),

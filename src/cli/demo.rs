@@ -4,6 +4,7 @@
 //! Every step knows what must come of it: the demo fails if anything else does.
 
 mod razorpay_stand_in;
+mod sealed;
 mod story;
 
 use std::io::ErrorKind;
@@ -13,14 +14,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use credit_ledger_verify::seal::SealKey;
 use tokio::sync::oneshot;
 
 use super::{exit, told_to_stop};
 use crate::access::mint::TokenMint;
 use crate::access::{ApiKeySettings, ClerkSettings, KeySource, SessionSettings};
-use crate::app::{Application, StartError, system_clock};
+use crate::app::{Application, StartError, random_bytes, system_clock};
 use crate::cli::send::new_id;
-use crate::config::{Config, RazorpayApiSettings};
+use crate::config::{Config, RazorpayApiSettings, SealSettings};
 use crate::postgres::DatabaseSettings;
 use razorpay_stand_in::RazorpayStandIn;
 use story::Story;
@@ -113,8 +115,13 @@ fn config(folder: &Folder, mint: &TokenMint, razorpay: &RazorpayStandIn) -> anyh
     };
     config.api_keys = ApiKeySettings {
         service: Some(new_id("demo-service-key-")?.into()),
+        audit: Some(new_id("demo-audit-key-")?.into()),
         ..ApiKeySettings::default()
     };
+    config.seals = Some(SealSettings {
+        every: Duration::from_millis(200),
+        ..SealSettings::of(SealKey::from_seed(&random_bytes()?))
+    });
     config.verify_wait = Duration::from_secs(1);
     Ok(config)
 }

@@ -63,18 +63,17 @@ impl Settings<'_> {
         })?;
         let default = SealSettings::of(key);
         let every = self.number("SEAL_EVERY_MS", 100, 3_600_000, "must be 100 to 3600000")?;
-        let token = self.secret("SEAL_WITNESS_TOKEN");
-        let witness_url = match self.secret("SEAL_WITNESS_URL") {
-            Some(url) => Some(WitnessUrlSettings { url, token }),
-            None => {
-                self.refuse("SEAL_WITNESS_TOKEN", "needs SEAL_WITNESS_URL, too")?;
-                None
-            }
-        };
+        let url = self.secret("SEAL_WITNESS_URL");
+        if url.is_none() {
+            self.refuse("SEAL_WITNESS_TOKEN", "needs SEAL_WITNESS_URL, too")?;
+        }
         Ok(Some(SealSettings {
             every: every.map_or(default.every, Duration::from_millis),
             witness_file: self.text("SEAL_WITNESS_FILE").map(PathBuf::from),
-            witness_url,
+            witness_url: url.map(|url| WitnessUrlSettings {
+                url,
+                token: self.secret("SEAL_WITNESS_TOKEN"),
+            }),
             ..default
         }))
     }

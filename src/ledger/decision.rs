@@ -111,17 +111,7 @@ impl<'a, S: States> Draft<'a, S> {
     fn run(&mut self, command: &Command) -> Result<(), Rejection> {
         match command {
             Command::RegisterUser(register) => self.register(register)?,
-            Command::ChangeProfile(ChangeProfile {
-                user_id,
-                profile,
-                profile_version,
-            }) => {
-                let change = UserCommand::ChangeProfile {
-                    profile: profile.clone(),
-                    version: profile_version.clone(),
-                };
-                self.ask_user(user_id, &change, Some(profile))?;
-            }
+            Command::ChangeProfile(change) => self.change_profile(change)?,
             Command::DeleteUser { user_id } => {
                 self.ask_user(user_id, &UserCommand::Delete, None)?;
             }
@@ -248,6 +238,14 @@ impl<'a, S: States> Draft<'a, S> {
         };
         self.settle_user(&register.user_id)?;
         self.ask_user(&register.user_id, &ask, Some(&register.profile))
+    }
+
+    fn change_profile(&mut self, change: &ChangeProfile) -> Result<(), Rejection> {
+        let ask = UserCommand::ChangeProfile {
+            profile: change.profile.clone(),
+            version: change.profile_version.clone(),
+        };
+        self.ask_user(&change.user_id, &ask, Some(&change.profile))
     }
 
     fn capture(&mut self, capture: &CapturePayment) -> Result<(), Rejection> {

@@ -21,6 +21,10 @@ use holds::OpenHolds;
 /// What the rules need to remember of a user. Stored beside the stream, always equal to its fold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says whether one thing happened"
+)]
 pub struct User {
     /// The identity provider said that the user signed up.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

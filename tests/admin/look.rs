@@ -135,8 +135,9 @@ async fn counts_that_are_not_exact_say_so() {
 async fn large_tables_are_estimated_from_a_sample() {
     let app = TestApp::start().await;
     // Wide rows, so that few of them fill many pages.
-    let fill = "insert into users (user_id, registered, deleted, bonus, plan, plan_sequence, email_verified, profile_sequence)
-                select 'user_' || n, true, n % 4 = 0, true, repeat('x', 1900), 0, false, 1 from generate_series(1, 8000) as n";
+    let fill = "insert into users (user_id, registered, deleted, erasure_requested, erased, bonus, plan, plan_sequence,
+                                   email_verified, profile_sequence)
+                select 'user_' || n, true, n % 4 = 0, false, false, true, repeat('x', 1900), 0, false, 1 from generate_series(1, 8000) as n";
     assert_eq!(app.sql().await.execute(fill, &[]).await.unwrap(), 8000);
     let answer = app.get_as_operator("/v1/admin/overview").await;
     assert_eq!(

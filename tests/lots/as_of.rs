@@ -250,6 +250,7 @@ fn a_past_balance_is_what_it_was() {
         };
         check().await;
         assert_whole(&app).await;
+        app.assert_own_rules_come_to_the_same().await;
         app.stop().await;
     });
 }

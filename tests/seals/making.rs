@@ -188,14 +188,12 @@ async fn nothing_is_sealed_on_top_of_another_history() {
         let shard = "select shard from heads where position = 5";
         let shard = sql.query_one(shard, &[]).await.unwrap().get(0);
         let lift = "alter table events disable trigger all; alter table seals disable trigger all";
-        let changes = format!("{lift}; {tampering}");
-        sql.batch_execute(&changes).await.unwrap();
+        let statements = format!("{lift}; {tampering}");
+        sql.batch_execute(&statements).await.unwrap();
         let before = stored(&sql).await;
         for _ in 0..2 {
             match app.seal().await {
-                Err(SealError::Changed(changed)) => {
-                    assert_eq!(changed, noticed(shard), "{tampering}");
-                }
+                Err(SealError::Changed(what)) => assert_eq!(what, noticed(shard), "{tampering}"),
                 other => panic!("{tampering}: {other:?}"),
             }
         }

@@ -6,7 +6,6 @@ use std::sync::{Mutex, OnceLock};
 
 use credit_ledger::cli::log_filter;
 use tokio_postgres::Client;
-use tracing_subscriber::fmt::MakeWriter;
 
 /// The columns that have the text, in any case, as `table.column`; what is not ASCII in it is also sought as JSON may
 /// escape it.
@@ -51,28 +50,33 @@ fn spellings(text: &str) -> Vec<String> {
     ]
 }
 
-/// What the program logs, of all tests that run in this process.
-#[derive(Clone, Copy)]
-pub struct Log;
+/// What the program logs while this is held, of all tests that run in this process. One test may hold it.
+pub struct Log(());
 
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-static STARTED: OnceLock<()> = OnceLock::new();
+/// Says how much is kept.
+static LEVELS: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
 
 impl Log {
     /// Keeps everything that is logged from now on by a program that says much.
     pub fn keep() -> Self {
-        STARTED.get_or_init(|| {
-            tracing_subscriber::fmt()
-                .with_env_filter(log_filter("debug"))
+        let set = LEVELS.get_or_init(|| {
+            let log = tracing_subscriber::fmt()
+                .with_env_filter(log_filter("off"))
                 .with_ansi(false)
-                .with_writer(Self)
-                .init();
+                .with_writer(|| Lines)
+                .with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |levels| handle.reload(log_filter(levels)).unwrap())
         });
-        Self
+        set("debug");
+        Self(())
     }
 
     /// The lines with this text, in any case.
-    pub fn lines_with(self, text: &str) -> Vec<String> {
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
+        let Self(()) = self;
         let text = text.to_lowercase();
         let lines = String::from_utf8_lossy(&LINES.lock().unwrap()).into_owned();
         let lines = lines
@@ -82,7 +86,17 @@ impl Log {
     }
 }
 
-impl Write for Log {
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(set) = LEVELS.get() {
+            set("off");
+        }
+    }
+}
+
+struct Lines;
+
+impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         LINES.lock().unwrap().extend_from_slice(line);
         Ok(line.len())
@@ -90,13 +104,5 @@ impl Write for Log {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        *self
     }
 }

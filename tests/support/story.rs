@@ -40,6 +40,9 @@ pub async fn tell(app: &TestApp, users: usize) -> Story {
     let mut story = Story::default();
     for number in 0..users {
         let user_id = unique("user_");
+        if number == 0 {
+            story.collects(app, &user_id).await;
+        }
         story.signs_up(app, &user_id).await;
         story.buys(app, &user_id, number).await;
         story.uses(app, &user_id, number).await;
@@ -157,6 +160,16 @@ impl Story {
         };
         let body = razorpay_dispute(end, paid, &dispute);
         self.tell_razorpay(app, &body).await;
+    }
+
+    /// More lots than a state holds.
+    async fn collects(&mut self, app: &TestApp, user_id: &str) {
+        let items: Vec<Value> = (1..=70)
+            .map(|amount| json!({"type": "grant", "user_id": user_id, "amount": amount, "reason": "one of many"}))
+            .collect();
+        let body = json!({"mode": "atomic", "items": items});
+        let answer = self.ask(app, "/v1/bulk".to_owned(), body).await;
+        assert!(answer["results"].is_array(), "{answer}");
     }
 
     async fn uses(&mut self, app: &TestApp, user_id: &str, number: usize) {

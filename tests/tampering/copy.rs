@@ -41,9 +41,9 @@ impl Copy {
         assert!(copy.create(Some(template)).await.unwrap());
         // Opened anew: roles are a matter of each database.
         let database = Database::open(&settings).await.unwrap();
-        let sql = database.connect_as_login(&ConnectOptions::default());
+        let sql = database.connect_as_login(&ConnectOptions::default()).await;
         let copy = Self {
-            sql: sql.await.unwrap(),
+            sql: sql.unwrap(),
             database,
         };
         copy.lift_guards().await;
@@ -102,19 +102,20 @@ impl Copy {
     /// Changes one value of one row.
     pub async fn change(&self, column: &Column, place: &str, dice: &mut Dice) -> Changed {
         let Column { table, name, kind } = column;
-        let query = format!("select {name}::text, to_json(t) from {table} t where ctid = '{place}'");
+        let query =
+            format!("select {name}::text, to_json(t)::text from {table} t where ctid = '{place}'");
         let row = self.sql.query_one(&query, &[]).await.unwrap();
-        let (was, before): (Option<String>, Value) = (row.get(0), row.get(1));
+        let (was, before): (Option<String>, String) = (row.get(0), row.get(1));
         let new = other(kind, was.as_deref(), dice);
         let set = format!(
-            "update {table} t set {name} = $1::text::{kind} where ctid = '{place}' returning ctid::text, to_json(t)"
+            "update {table} t set {name} = $1::text::{kind} where ctid = '{place}' returning ctid::text, to_json(t)::text"
         );
         let row = self.sql.query_one(&set, &[&new]).await;
         let row = row.unwrap_or_else(|error| panic!("{table}.{name} = {new}: {error:?}"));
-        let (place, after): (String, Value) = (row.get(0), row.get(1));
+        let (place, after): (String, String) = (row.get(0), row.get(1));
         Changed {
-            before,
-            after,
+            before: serde_json::from_str(&before).unwrap(),
+            after: serde_json::from_str(&after).unwrap(),
             undo: format!("update {table} set {name} = $1::text::{kind} where ctid = '{place}'"),
             was,
         }
@@ -142,9 +143,7 @@ fn other(kind: &str, was: Option<&str>, dice: &mut Dice) -> String {
     };
     match kind {
         "text" => text(&dice.flip(&was.into())),
-        "bigint" | "smallint" | "integer" => {
-            text(&dice.flip(&was.parse::<i64>().unwrap().into()))
-        }
+        "bigint" | "smallint" | "integer" => text(&dice.flip(&was.parse::<i64>().unwrap().into())),
         "boolean" => if was == "true" { "false" } else { "true" }.to_owned(),
         "timestamp with time zone" => format!("{was} ").replace("+00 ", "+00:00:01"),
         "json" => other_json(was, dice),
@@ -155,7 +154,9 @@ fn other(kind: &str, was: Option<&str>, dice: &mut Dice) -> String {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// JSON in which one bit is another and which still is JSON.

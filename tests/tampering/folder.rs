@@ -63,9 +63,14 @@ impl Folder {
 
     /// Every record of one content.
     pub fn records(&self, content: &str) -> Vec<Value> {
-        let texts = self.files(content).into_iter().map(|file| std::fs::read_to_string(file).unwrap());
+        let texts = self
+            .files(content)
+            .into_iter()
+            .map(|file| std::fs::read_to_string(file).unwrap());
         let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
-        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+        lines
+            .map(|line| serde_json::from_str(&line).unwrap())
+            .collect()
     }
 
     /// Puts these in their place.
@@ -90,7 +95,11 @@ impl Folder {
         let mut manifest = self.manifest();
         for file in manifest["files"].as_array_mut().unwrap() {
             let bytes = std::fs::read(self.0.join(file["name"].as_str().unwrap())).unwrap();
-            file["lines"] = bytes.split(|byte| *byte == b'\n').count().saturating_sub(1).into();
+            file["lines"] = bytes
+                .split(|byte| *byte == b'\n')
+                .count()
+                .saturating_sub(1)
+                .into();
             file["bytes"] = bytes.len().into();
             file["sha256"] = hex::encode(Sha256::digest(&bytes)).into();
         }
@@ -109,22 +118,31 @@ pub fn places(record: &Value) -> Vec<String> {
     match record {
         Value::Object(members) => {
             let inner = members.iter().map(|(name, value)| (name.clone(), value));
-            inner.flat_map(|(name, value)| below(&name, value)).collect()
+            inner
+                .flat_map(|(name, value)| below(&name, value))
+                .collect()
         }
         Value::Array(items) => {
             let inner = items.iter().enumerate();
-            inner.flat_map(|(index, value)| below(&index.to_string(), value)).collect()
+            inner
+                .flat_map(|(index, value)| below(&index.to_string(), value))
+                .collect()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![String::new()],
     }
 }
 
 fn below(name: &str, value: &Value) -> Vec<String> {
-    places(value).into_iter().map(|place| format!("/{name}{place}")).collect()
+    places(value)
+        .into_iter()
+        .map(|place| format!("/{name}{place}"))
+        .collect()
 }
 
 /// A place without the numbers in it: `/ends/3/hash` is `/ends/hash`.
 pub fn column(place: &str) -> String {
-    let names = place.split('/').filter(|name| name.parse::<usize>().is_err());
+    let names = place
+        .split('/')
+        .filter(|name| name.parse::<usize>().is_err());
     names.collect::<Vec<_>>().join("/")
 }

@@ -64,6 +64,7 @@ pub async fn swap(sql: &Client, shard: i16, one: i64, other: i64) {
     let replaced = format!(
         "array_replace(array_replace(array_replace(positions, {one}, -1), {other}, {one}), -1, {other})"
     );
-    let swap = format!("update inbox set positions = {replaced} where shards @> array[{shard}::smallint]");
+    let swap =
+        format!("update inbox set positions = {replaced} where shards @> array[{shard}::smallint]");
     sql.batch_execute(&swap).await.unwrap();
 }

@@ -500,6 +500,97 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A shard's events, by position
+         * @description A line of JSON for each event. Positions are dense: the next page begins behind the last one of this one, and an empty page is the end of the shard for now.
+         */
+        get: operations["listEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/streams/{type}/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The events of a user or a purchase, the oldest first */
+        get: operations["listStream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/seals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Seals
+         * @description Each says, signed, which events there are. Verify them with the public key, and with what a witness was told.
+         */
+        get: operations["listSeals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/proof/{shard}/{position}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** That an event is in the history, and since when */
+        get: operations["proveEvent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/consistency/{first}/{second}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** That two seals are of one history */
+        get: operations["proveConsistency"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -526,6 +617,26 @@ export interface paths {
         };
         /** May work be sent here? */
         get: operations["getReady"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the instance says of itself in numbers
+         * @description For Prometheus. What the database does not say in time is `NaN`.
+         */
+        get: operations["getMetrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -700,6 +811,16 @@ export interface components {
         } | {
             stripe_session_id: string;
         };
+        /** @description That two seals are of one history. */
+        Consistency: {
+            first: components["schemas"]["Seal"];
+            second: components["schemas"]["Seal"];
+            /**
+             * @description The proof of RFC 6962 that the tree with the head of `first` is the beginning of that with the head of `second`, the
+             *     deepest hash first. Each tree has as many leaves as its seal's number.
+             */
+            path: string[];
+        };
         /**
          * Format: int64
          * @description A number of credits.
@@ -834,6 +955,17 @@ export interface components {
             /** @description The provider's event behind that entry. */
             provider_event_id: string | null;
         };
+        /** @description That an event is in the history, and since when. */
+        EventProof: {
+            event: components["schemas"]["LoggedEvent"];
+            /** @description The hash before the event's in its shard. */
+            previous: string;
+            /** @description That the event is in the seal. */
+            proof: components["schemas"]["Inclusion"];
+            seal: components["schemas"]["Seal"];
+            /** @description That the seal is in its own head: the proof of RFC 6962 for the last leaf of as many as the seal's number. */
+            seal_path: string[];
+        };
         /**
          * @description How a figure that is not exact is to be read.
          * @enum {string}
@@ -909,12 +1041,70 @@ export interface components {
              */
             available: number;
         };
+        /** @description That an event is in a seal: the proof of RFC 6962 that its leaf is in the tree with the seal's `root`. */
+        Inclusion: {
+            /**
+             * Format: int64
+             * @description The seal.
+             */
+            seal: number;
+            /**
+             * Format: int64
+             * @description The place of the leaf, from 0.
+             */
+            index: number;
+            /**
+             * Format: int64
+             * @description How many leaves the tree has: as many as the seal has events.
+             */
+            size: number;
+            /** @description The proof, the deepest hash first. */
+            path: string[];
+        };
         /** @description A user, as the backend sees one. */
         KnownUser: components["schemas"]["User"] & {
             /** @description Whether the user was deleted. */
             deleted: boolean;
             /** @description Whether the personal data was erased. */
             erased: boolean;
+        };
+        /** @description An event of the log: every column of its row. `payload` and `metadata` are the very bytes that were hashed. */
+        LoggedEvent: {
+            /** Format: int32 */
+            shard: number;
+            /**
+             * Format: int64
+             * @description Its place in the shard, from 1.
+             */
+            position: number;
+            /** @description `user` or `purchase`. */
+            aggregate_type: string;
+            aggregate_id: string;
+            /**
+             * Format: int64
+             * @description Its place in the stream, from 1.
+             */
+            sequence: number;
+            event_type: string;
+            event_version: string;
+            /** @description JSON, byte for byte as it was hashed. */
+            payload: string;
+            /** @description JSON, byte for byte as it was hashed. */
+            metadata: string;
+            /**
+             * Format: int64
+             * @description When it was recorded, in microseconds since 1970-01-01 UTC.
+             */
+            recorded_at_us: number;
+            /**
+             * @description Who caused it.
+             * @enum {string}
+             */
+            source: "admin" | "api" | "clerk" | "razorpay" | "stripe" | "system";
+            /** @description The provider's event behind it. */
+            provider_event_id: string | null;
+            /** @description SHA-256 over all of these and the hash before it in the shard. */
+            hash: string;
         };
         /** @description Credits that came together and end together. */
         Lot: {
@@ -1060,7 +1250,7 @@ export interface components {
              * @description What programs compare.
              * @enum {string}
              */
-            code: "invalid_signature" | "malformed" | "invalid_request" | "unauthenticated" | "insufficient_scope" | "not_your_purchase" | "user_deleted" | "impersonation_refused" | "not_found" | "unknown_provider" | "user_not_found" | "delivery_not_found" | "purchase_not_found" | "already_claimed" | "already_priced" | "idempotency_key_required" | "idempotency_key_reused" | "hold_not_found" | "spend_not_found" | "referral_not_configured" | "balance_too_large" | "insufficient_credits" | "hold_resolved" | "already_reversed" | "amount_too_large" | "already_referred" | "method_not_allowed" | "request_timeout" | "payload_too_large" | "rate_limited" | "provider_not_configured" | "unavailable" | "internal";
+            code: "invalid_signature" | "malformed" | "invalid_request" | "unauthenticated" | "insufficient_scope" | "not_your_purchase" | "user_deleted" | "impersonation_refused" | "not_found" | "unknown_provider" | "user_not_found" | "delivery_not_found" | "purchase_not_found" | "already_claimed" | "already_priced" | "idempotency_key_required" | "idempotency_key_reused" | "hold_not_found" | "spend_not_found" | "referral_not_configured" | "balance_too_large" | "insufficient_credits" | "hold_resolved" | "already_reversed" | "amount_too_large" | "already_referred" | "not_sealed_yet" | "method_not_allowed" | "request_timeout" | "payload_too_large" | "rate_limited" | "provider_not_configured" | "unavailable" | "internal";
             /** @description What is the matter this time, for people. */
             detail: string;
             /** @description With `insufficient_credits`: what was asked for. */
@@ -1209,6 +1399,46 @@ export interface components {
             available: number;
             /** @description Credits owed after it: what comes back repays debt first. */
             debt: components["schemas"]["Credits"];
+        };
+        /** @description A seal: the ledger says, signed, which events there are. A witness is told the same, byte for byte. */
+        Seal: {
+            /**
+             * Format: int64
+             * @description 1, 2, 3 … without holes.
+             */
+            seal: number;
+            /**
+             * Format: int64
+             * @description When it was made, in microseconds since 1970-01-01 UTC.
+             */
+            sealed_at_us: number;
+            /**
+             * Format: int64
+             * @description How many events are new in it.
+             */
+            events: number;
+            /** @description The root of the tree over those events. */
+            root: string;
+            /** @description Where every shard ends with it. */
+            ends: components["schemas"]["SealedEnd"][];
+            /** @description The root of the tree over all seals up to it. */
+            head: string;
+            /** @description Who signed: the first 16 hex digits of the SHA-256 of the public key's 32 bytes. */
+            key_id: string;
+            /** @description Ed25519 over the number and the head. */
+            signature: string;
+        };
+        /** @description Where a shard ends. */
+        SealedEnd: {
+            /** Format: int32 */
+            shard: number;
+            /**
+             * Format: int64
+             * @description Its last position; 0: it has no events.
+             */
+            position: number;
+            /** @description The hash of its last event. */
+            hash: string;
         };
         /** @description The end of a shard. */
         Shard: {
@@ -1733,6 +1963,20 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"] & {
                     /** @enum {string} */
                     code: "not_found" | "user_not_found";
+                };
+            };
+        };
+        /** @description `not_sealed_yet`: The event is in no seal yet. */
+        not_sealed_yet: {
+            headers: {
+                /** @description After so many seconds one may ask again. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @enum {string} */
+                    code: "not_sealed_yet";
                 };
             };
         };
@@ -2964,6 +3208,178 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    listEvents: {
+        parameters: {
+            query: {
+                /** @description Which shard. */
+                shard: number;
+                /** @description Only events behind this position. */
+                after?: number;
+                /** @description At most so many. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A line for each event, each an object like the items of a stream. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            400: components["responses"]["invalid_request"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            429: components["responses"]["rate_limited"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listStream: {
+        parameters: {
+            query?: {
+                /** @description At most so many. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description What the stream is of. */
+                type: "user" | "purchase";
+                /** @description Whose or what the stream is. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["LoggedEvent"][];
+                        /** @description Where the next page begins; `null`: this is the last. */
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_request"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["rate_limited"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listSeals: {
+        parameters: {
+            query?: {
+                /** @description At most so many. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Seal"][];
+                        /** @description Where the next page begins; `null`: this is the last. */
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_request"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    proveEvent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Which shard. */
+                shard: number;
+                /** @description The place of the event in its shard. */
+                position: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The event with all that proves it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventProof"];
+                };
+            };
+            400: components["responses"]["invalid_request"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["not_sealed_yet"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    proveConsistency: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The number of the earlier seal. */
+                first: number;
+                /** @description The number of the later seal. */
+                second: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The seals and the proof. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Consistency"];
+                };
+            };
+            400: components["responses"]["invalid_request"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     getLive: {
         parameters: {
             query?: never;
@@ -3003,6 +3419,28 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getMetrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The text format of Prometheus. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain; version=0.0.4; charset=utf-8": string;
+                };
+            };
+            429: components["responses"]["rate_limited"];
             503: components["responses"]["unavailable"];
         };
     };

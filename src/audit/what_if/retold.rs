@@ -148,16 +148,13 @@ impl Retelling<'_> {
                 };
                 captured(purchase_id, money, user_id.clone(), price, *paid_at_s)
             }
-            // Follows from a merge.
-            PurchaseEvent::PurchaseClaimed {
-                by: ClaimedBy::SamePayment,
-                ..
-            } => return None,
-            PurchaseEvent::PurchaseClaimed { user_id, by } => Command::ClaimPurchase {
-                purchase_id,
-                user_id: user_id.clone(),
-                by: *by,
-            },
+            PurchaseEvent::PurchaseClaimed { user_id, by } if *by != ClaimedBy::SamePayment => {
+                Command::ClaimPurchase {
+                    purchase_id,
+                    user_id: user_id.clone(),
+                    by: *by,
+                }
+            }
             PurchaseEvent::PurchasePriced { price } if source == Source::Admin.as_str() => {
                 Command::ResolvePurchase {
                     purchase_id,
@@ -180,7 +177,9 @@ impl Retelling<'_> {
             | PurchaseEvent::PaymentDisputed { .. }
             | PurchaseEvent::DisputeWon { .. }
             | PurchaseEvent::DisputeLost { .. } => return of_money(id, event),
+            // The first two follow from a merge.
             PurchaseEvent::PaymentAbsorbed { .. }
+            | PurchaseEvent::PurchaseClaimed { .. }
             | PurchaseEvent::SubscriptionNamed { .. }
             | PurchaseEvent::PayerNamed { .. }
             | PurchaseEvent::PayerErased {} => return None,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::ISSUER;
 use super::razorpay_stand_in::RazorpayStandIn;
+use super::sealed::sealed;
 use crate::access::mint::TokenMint;
 use crate::app::system_now;
 use crate::audit::replay;
@@ -30,6 +31,7 @@ pub struct Secrets {
     razorpay_webhook: SecretString,
     razorpay_key: SecretString,
     service_key: SecretString,
+    audit_key: SecretString,
     mint: TokenMint,
 }
 
@@ -51,6 +53,7 @@ impl Secrets {
             razorpay_webhook: first(&config.razorpay_webhook_secrets)?,
             razorpay_key: some(&config.razorpay_api.key_secret)?,
             service_key: some(&config.api_keys.service)?,
+            audit_key: some(&config.api_keys.audit)?,
             mint,
         })
     }
@@ -292,7 +295,10 @@ impl Story {
         let report = replay::replay(&self.database, &mut |_, _| {}).await?;
         print!("   ");
         print(&report);
-        Ok(report.differences.is_empty())
+        println!();
+        let (client, key) = (&self.client, &self.secrets.audit_key);
+        let sealed = sealed(client, &self.origin, key, report.events).await?;
+        Ok(report.differences.is_empty() && sealed)
     }
 
     /// Says how to go on by hand.

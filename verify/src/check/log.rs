@@ -22,6 +22,8 @@ struct Shard {
     /// What may stand before the next event: the hash that the last event carries, and the one that it should carry.
     /// Nothing: the last event is not there.
     before: Option<[Hash; 2]>,
+    /// The first of the positions that were passed over to the last one.
+    jumped_from: Option<i64>,
     /// The same two at the last position that the seals so far cover, with that position.
     sealed: (i64, Option<[Hash; 2]>),
     /// It is not what was sealed: its later seals can not agree either.
@@ -34,6 +36,7 @@ impl Default for Shard {
             position: 0,
             recorded_at_us: i64::MIN,
             before: Some([GENESIS; 2]),
+            jumped_from: None,
             sealed: (0, Some([GENESIS; 2])),
             diverged: false,
         }
@@ -245,17 +248,24 @@ impl Log {
                 .at(id, position)
                 .of(&event.aggregate_type, &event.aggregate_id)
         };
+        let jumped_from = shard.jumped_from.take();
         let mut damaged = false;
         if position < expected {
-            let what = format!("position {expected} was to come");
-            found.add(finding(checks::POSITION_MISSING, what));
-            return false;
-        }
-        if position > expected {
+            // Not this one is out of its place, but the one before, for which others were passed over.
+            if jumped_from.is_none_or(|first| position < first) {
+                let what = format!("position {expected} was to come");
+                found.add(finding(checks::POSITION_MISSING, what));
+                return false;
+            }
+            let what = format!("position {position} comes after it");
+            let out_of_place = Finding::new(checks::POSITION_MISSING, what);
+            found.add(out_of_place.at(id, shard.position));
+            (shard.before, damaged) = (None, true);
+        } else if position > expected {
             let what = format!("positions {expected} to {} are not there", position - 1);
             found.add(Finding::new(checks::POSITION_MISSING, what).at(id, expected));
-            shard.before = None;
-            damaged = true;
+            shard.jumped_from = Some(expected);
+            (shard.before, damaged) = (None, true);
         }
         let own = shard
             .before
@@ -276,10 +286,13 @@ impl Log {
             found.add(finding(checks::TIME_REVERSED, what.to_owned()));
         }
         shard.position = position;
-        shard.recorded_at_us = shard.recorded_at_us.max(event.recorded_at_us);
+        // A time that was changed is no measure for those that follow.
+        if !damaged {
+            shard.recorded_at_us = shard.recorded_at_us.max(event.recorded_at_us);
+        }
         shard.before = Some([event.hash, own.map_or(event.hash, |own| own[0])]);
         let open = self.open.as_mut();
-        match open.filter(|_| expected <= sealed) {
+        match open.filter(|_| expected.min(position) <= sealed) {
             Some(open) if position <= sealed => {
                 shard.sealed = (position, shard.before);
                 open.events.push(event_leaf(&event.hash));

@@ -15,6 +15,7 @@ with recursive search(low, high) as (
              coalesce(seals.positions[array_position(seals.shards, $1::smallint)] >= $2::bigint, false) as holds
         from seals
        where seals.seal = (search.low + search.high) / 2
+       limit 1
     ) as middle
    where search.high - search.low > 1
 )

@@ -1,5 +1,5 @@
--- The hashes of a shard's events, by position: a walk along `events_position_key`. What was just written is not yet known to
--- be visible to all, so the rows are looked at in any case, and an index that held the hashes too would only cost writers.
+-- The hashes of a shard's events, by position, found by `events_position_key`. An index that held the hashes, too, would cost
+-- writers and save nothing here: of what was just written it is not yet known that all may see it, so its rows are read.
 -- $1 smallint: shard
 -- $2 bigint: only those behind this position
 -- $3 bigint: and up to this one

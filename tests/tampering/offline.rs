@@ -1,0 +1,167 @@
+//! An export that was changed: every field of every kind of line, and whole lines. Whoever changes the files can change the
+//! manifest, too, so that digests of files stop nobody.
+
+use std::collections::BTreeMap;
+use std::slice::from_ref;
+
+use credit_ledger_verify::report::{Verdict, checks};
+use serde_json::Value;
+
+use super::dice::Dice;
+use super::folder::{Folder, column, places};
+use super::sealed::{Trusted, assert_clean, ledger, names, verdict_on};
+
+/// How many events are changed, in each of their columns.
+const EVENTS: usize = 200;
+
+/// What an export says that nothing vouches for: what, and why.
+const NOT_DETECTABLE: &[(&str, &str, &str)] = &[];
+
+/// Which checks may find a change in an event.
+const EVENT_FOUND_BY: &[&str] = &[
+    checks::HASH_DIFFERS,
+    checks::POSITION_MISSING,
+    checks::SEQUENCE_BROKEN,
+    checks::END_DIFFERS,
+    checks::UNREADABLE,
+];
+
+/// Which checks may find a change in a line of a content, beside `unreadable`.
+const FOUND_BY: &[(&str, &[&str])] = &[
+    (
+        "seals",
+        &[
+            checks::SEAL_BROKEN,
+            checks::SEAL_MISSING,
+            checks::SIGNATURE_INVALID,
+            checks::ROOT_DIFFERS,
+            checks::END_DIFFERS,
+        ],
+    ),
+    (
+        "deliveries",
+        &[checks::DELIVERY_DIFFERS, checks::DELIVERY_MISSING],
+    ),
+    ("streams", &[checks::STATE_DIFFERS, checks::ROW_MISSING]),
+    ("lots", &[checks::ROW_DIFFERS, checks::ROW_MISSING]),
+    ("holds", &[checks::ROW_DIFFERS, checks::ROW_MISSING]),
+    ("settlements", &[checks::ROW_DIFFERS, checks::ROW_MISSING]),
+    ("balance", &[checks::ROW_DIFFERS, checks::ROW_MISSING]),
+    ("users", &[checks::ROW_DIFFERS, checks::ROW_MISSING]),
+    ("purchases", &[checks::ROW_DIFFERS, checks::ROW_MISSING]),
+    ("entries", &[checks::ROW_DIFFERS, checks::ROW_MISSING]),
+];
+
+#[tokio::test]
+async fn an_honest_export_is_clean() {
+    let ledger = ledger().await;
+    let report = verdict_on(&ledger.folder.0, &Trusted::witness(ledger));
+    assert_clean(&report);
+    assert!(report.events >= 300, "{}", report.events);
+    assert_eq!(report.unsealed_events, 0);
+    assert_eq!(report.witnessed, ledger.witness.len() as u64);
+    let contents = ledger.folder.contents();
+    for (content, _) in FOUND_BY {
+        assert!(contents.contains(*content), "{content}");
+        assert!(!ledger.folder.records(content).is_empty(), "{content}");
+    }
+}
+
+/// Without a key nothing is proven, and that is not called clean.
+#[tokio::test]
+async fn without_a_key_nothing_is_proven() {
+    let ledger = ledger().await;
+    let mut trusted = Trusted::nobody();
+    assert_eq!(
+        verdict_on(&ledger.folder.0, &trusted).verdict(),
+        Verdict::Clean
+    );
+    trusted.waived = false;
+    let report = verdict_on(&ledger.folder.0, &trusted);
+    assert_eq!(
+        (report.verdict(), report.exit_code()),
+        (Verdict::Unproven, 2)
+    );
+}
+
+/// Events at a time: few enough that every finding is listed, at most one of a shard, so that none hides another.
+fn handfuls(events: &[Value], dice: &mut Dice) -> Vec<Vec<usize>> {
+    let chosen = dice.some(&(0..events.len()).collect::<Vec<_>>(), EVENTS);
+    let mut handfuls: Vec<BTreeMap<i64, usize>> = vec![];
+    for index in chosen {
+        let shard = events[index]["shard"].as_i64().unwrap();
+        let free = handfuls
+            .iter_mut()
+            .find(|handful| handful.len() < 8 && !handful.contains_key(&shard));
+        match free {
+            Some(handful) => {
+                handful.insert(shard, index);
+            }
+            None => handfuls.push(BTreeMap::from([(shard, index)])),
+        }
+    }
+    handfuls
+        .into_iter()
+        .map(|handful| handful.into_values().collect())
+        .collect()
+}
+
+/// How findings name an event: by its place as it is or was, or by its line.
+fn named_as(event: &Value, file: &str, line: usize) -> [String; 2] {
+    [
+        format!("shard {} position {}", event["shard"], event["position"]),
+        format!("{file} line {}", line + 1),
+    ]
+}
+
+#[tokio::test]
+async fn a_changed_byte_in_any_column_of_any_event_is_found_and_named() {
+    let ledger = ledger().await;
+    let mut dice = Dice::of("a changed byte of an event, offline");
+    let folder = Folder::copy_of(&ledger.folder.0);
+    let events = folder.records("events");
+    let file = folder.files("events")[0]
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let manifest = folder.manifest();
+    let columns = places(&events[0]);
+    assert_eq!(columns.len(), 13, "{columns:?}");
+    let trusted = Trusted::key();
+    for handful in handfuls(&events, &mut dice) {
+        for column in &columns {
+            let mut changed = events.clone();
+            for index in &handful {
+                let value = changed[*index].pointer_mut(column).unwrap();
+                *value = dice.flip(value);
+            }
+            folder.write_records("events", &changed);
+            // Once for each handful whoever changed it was careless.
+            if column == &columns[0] {
+                let report = verdict_on(&folder.0, &trusted);
+                assert!(
+                    names(&report, &[checks::FILE_DIFFERS], from_ref(&file)),
+                    "{:#?}",
+                    report.findings
+                );
+            }
+            folder.mend_manifest();
+            let report = verdict_on(&folder.0, &trusted);
+            assert!(!names(&report, &[checks::FILE_DIFFERS], from_ref(&file)));
+            for index in &handful {
+                let mut places = named_as(&events[*index], &file, *index).to_vec();
+                places.extend(named_as(&changed[*index], &file, *index));
+                assert!(
+                    names(&report, EVENT_FOUND_BY, &places),
+                    "{column} of {} was {}: {:#?}",
+                    changed[*index],
+                    events[*index].pointer(column).unwrap(),
+                    report.findings
+                );
+            }
+            folder.write_manifest(&manifest);
+        }
+    }
+}
