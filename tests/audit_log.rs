@@ -105,7 +105,12 @@ async fn what_is_not_there_is_said_to_be_not_there() {
         let detail = answer.body["detail"].as_str().unwrap();
         assert!(detail.contains(what), "{query}: {detail}");
     }
-    for path in ["user/nobody", "purchase/stripe:pi_x", "thing/user_1", "user/%00"] {
+    for path in [
+        "user/nobody",
+        "purchase/stripe:pi_x",
+        "thing/user_1",
+        "user/%00",
+    ] {
         let answer = get(&app, &format!("/v1/audit/streams/{path}")).await;
         answer.assert_problem(404, "not_found");
     }

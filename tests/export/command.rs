@@ -12,11 +12,10 @@ async fn the_commands_write_and_judge_beside_a_running_service() {
     let data = DataDir::new();
     let service = data.serve();
     let url = format!("http://{}", service.address);
-    for event in [
-        ["clerk", "user.created"],
-        ["razorpay", "payment.captured"],
-    ] {
-        let send = ["send", event[0], event[1], "--user", "user_1", "--url", &url];
+    for event in [["clerk", "user.created"], ["razorpay", "payment.captured"]] {
+        let send = [
+            "send", event[0], event[1], "--user", "user_1", "--url", &url,
+        ];
         assert!(data.said(&send, 0).contains("recorded"));
     }
 
