@@ -8,4 +8,6 @@ mod folder;
 mod forge;
 mod lines;
 mod offline;
+mod online;
+mod rows;
 mod sealed;

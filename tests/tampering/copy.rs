@@ -99,6 +99,13 @@ impl Copy {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
+    /// Shard and position of every event.
+    pub async fn places(&self) -> Vec<(i16, i64)> {
+        let query = "select shard, position from events order by shard, position";
+        let rows = self.sql.query(query, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
     /// Changes one value of one row.
     pub async fn change(&self, column: &Column, place: &str, dice: &mut Dice) -> Changed {
         let Column { table, name, kind } = column;
