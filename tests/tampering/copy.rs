@@ -54,14 +54,24 @@ impl Copy {
     async fn lift_guards(&self) {
         self.run("alter table events disable trigger all").await;
         self.run("alter table seals disable trigger all").await;
-        self.run(
+        self.drop_constraints("c").await;
+    }
+
+    /// So that keys can be there twice. The service needs them; the verdict does not.
+    pub async fn lift_keys(&self) {
+        self.drop_constraints("up").await;
+    }
+
+    async fn drop_constraints(&self, kinds: &str) {
+        self.run(&format!(
             "do $$ declare command text; begin
                for command in
                  select format('alter table %s drop constraint %I', conrelid::regclass, conname)
-                   from pg_constraint where contype = 'c' and connamespace = 'public'::regnamespace
+                   from pg_constraint
+                  where position(contype::text in '{kinds}') > 0 and connamespace = 'public'::regnamespace
                loop execute command; end loop;
-             end $$",
-        )
+             end $$"
+        ))
         .await;
     }
 
