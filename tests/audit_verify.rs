@@ -122,6 +122,18 @@ async fn what_only_the_database_has_is_compared_too() {
     let guards = "alter table events disable trigger all; alter table seals disable trigger all;";
     // What is done, which check tells, and a part of what it says.
     let tampering = [
+        ("update lots set remaining = remaining + 1", checks::ROW_DIFFERS, "lots"),
+        ("update lots set kind = 'promo'", checks::ROW_DIFFERS, "lots"),
+        ("delete from lots", checks::ROW_MISSING, "lots"),
+        ("delete from holds", checks::ROW_MISSING, "hold"),
+        ("update holds set times_out_at_s = times_out_at_s + 1", checks::ROW_DIFFERS, "hold"),
+        ("update holds set user_id = 'user_x'", checks::ROW_DIFFERS, "hold"),
+        ("delete from settlements where settlement = 'captured'", checks::ROW_MISSING, "settle"),
+        (
+            "update settlements set settlement = 'released' where settlement = 'captured'",
+            checks::ROW_DIFFERS,
+            "settle",
+        ),
         ("update homes set shard = (shard + 1) % 16", checks::ROW_MISSING, "homes"),
         ("delete from homes", checks::ROW_MISSING, "homes"),
         ("insert into homes values ('stripe:pi_x', 1)", checks::ROW_DIFFERS, "homes"),

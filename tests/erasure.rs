@@ -394,3 +394,35 @@ async fn an_address_of_two_goes_with_both() {
     assert_no_trace(&app).await;
     app.stop().await;
 }
+
+/// An id that may be anything is not looked for: what the events came of is enough, and nobody else loses a body by it.
+#[tokio::test]
+async fn short_ids_are_found_by_the_events_alone() {
+    let app = TestApp::start().await;
+    let person = SampleUser {
+        email: None,
+        ..Person::new("u1").now
+    };
+    deliver(&app, Source::Clerk, &created(&person), "recorded").await;
+    let paid = SamplePayment {
+        payment_id: "pay_1".to_owned(),
+        order_id: None,
+        // It fits nothing, so that it led to no event of the user.
+        sku: None,
+        amount_minor: 7,
+        email: Some("nadel.payer@example.com".to_owned()),
+        ..payment(Some("u1"))
+    };
+    deliver(&app, Source::Razorpay, &captured(&paid), "recorded").await;
+    let other = SamplePayment {
+        order_id: Some("u1".to_owned()),
+        ..payment(Some("user_other"))
+    };
+    let other = captured(&other);
+    deliver(&app, Source::Razorpay, &other, "recorded").await;
+    erase_now(&app, "u1").await;
+    assert_no_trace(&app).await;
+    assert!(has_body(&app, &other).await);
+    assert_whole(&app).await;
+    app.stop().await;
+}

@@ -11,7 +11,7 @@ use credit_ledger_verify::check::Trust;
 use credit_ledger_verify::manifest::{Content, Manifest, Scope};
 use credit_ledger_verify::report::{Report, Verdict};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::app::{SERVICE_KEY, answer};
 use crate::support::deliveries::{captured, created, payment, unique, user};
@@ -57,10 +57,23 @@ pub async fn told() -> TestApp {
     let app = TestApp::start_with(sealing_with(|settings| settings.events_max = 40)).await;
     story::tell(&app, 5).await;
     claimed_and_erased(&app).await;
+    many_lots(&app).await;
     app.seal_all().await;
     story::tell(&app, 1).await;
     claimed_and_erased(&app).await;
     app
+}
+
+/// So many lots that not all are in the state of their user.
+async fn many_lots(app: &TestApp) {
+    let user_id = unique("user_");
+    let grant = json!({"type": "grant", "user_id": user_id, "amount": 1, "reason": "many"});
+    let items = vec![grant; 70];
+    let answer = app
+        .post_new("/v1/bulk", &json!({"mode": "each", "items": items}))
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(app.count("select count(*) from lots").await > 0);
 }
 
 /// A purchase that is found to be somebody's by the payer's address, and that somebody is erased.

@@ -6,7 +6,6 @@ mod ending;
 mod many;
 mod money;
 mod story;
-mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,8 +6,6 @@
 pub mod signatures;
 mod stored;
 
-use std::collections::BTreeSet;
-
 use credit_ledger_verify::check::{Checker, Extent, Trust};
 use credit_ledger_verify::manifest::{Content, Scope};
 use credit_ledger_verify::record::{EventRecord, SealRecord, StreamRecord};
@@ -55,7 +53,6 @@ pub async fn verify(
         last_seal: seal::rows::last(client).await?.map_or(0, |last| last.seal),
     };
     let mut feed = Feed {
-        shards: extent.ends.iter().map(|end| end.shard).collect(),
         checker: Checker::new(extent, trust),
         count: Count::new(snapshot.count().await?, progress),
     };
@@ -74,8 +71,6 @@ pub async fn verify(
 /// Feeds the checks.
 struct Feed<'a> {
     checker: Checker,
-    /// Those that have an end.
-    shards: BTreeSet<i16>,
     count: Count<'a>,
 }
 
@@ -162,15 +157,6 @@ impl Walker for Feed<'_> {
         self.checker.event(event);
         self.count.add(1);
         Ok(())
-    }
-
-    fn shard(&mut self, shard: i16, sealed: i64) -> Result<i64, SnapshotError> {
-        if !self.shards.contains(&shard) {
-            let what = "events: there are some in a shard that has no end";
-            let finding = Finding::new(checks::END_DIFFERS, what).in_shard(shard);
-            self.checker.finding(finding);
-        }
-        Ok(sealed)
     }
 
     fn unsealed(&mut self, event: &EventRecord) -> Result<(), SnapshotError> {

@@ -318,8 +318,9 @@ impl TestApp {
         self.sql().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
-    /// The auditor's replay finds nothing, and the history told again by the same rules comes to the same.
+    /// The auditor's checks and replay find nothing, and the history told again by the same rules comes to the same.
     pub async fn assert_audit_is_clean(&self) {
+        super::integrity::assert_log_is_whole(self).await;
         let report = replay::replay(&self.database, &mut |_, _| {})
             .await
             .unwrap();

@@ -51,7 +51,7 @@ pub(super) async fn write(
     let last = seal::rows::last(client)
         .await
         .map_err(SnapshotError::from)?;
-    let mut prover = Prover {
+    let mut proofs = Prover {
         client,
         last: last.as_ref(),
         open: None,
@@ -68,7 +68,7 @@ pub(super) async fn write(
         };
         behind = (newest.shard, newest.position);
         for (event, previous) in page {
-            let proof = prover.prove(&event).await.map_err(SnapshotError::from)?;
+            let proof = proofs.prove(&event).await.map_err(SnapshotError::from)?;
             let proven = ProvenEvent {
                 event,
                 previous,
@@ -84,7 +84,7 @@ pub(super) async fn write(
     if events == 0 {
         return Err(ExportError::UnknownUser(user_id.to_owned()));
     }
-    let named = prover.named;
+    let named = proofs.named;
     writer.close(EVENTS, Content::Events, lines)?;
     write_seals(writer, last.as_ref(), named).await?;
     let chosen = Chosen::Of {

@@ -111,12 +111,11 @@ fn stem(shard: i16) -> String {
     format!("events-{shard:05}")
 }
 
-/// What is left of a file, with its last record as it is written.
-fn left(
-    writer: &Writer<'_>,
-    stem: &str,
-    content: Content,
-) -> Result<Option<(Left, Map<String, Value>, u64)>, ExportError> {
+/// What is left of a file, its last record as it is written, and how many it has.
+type LastOf = (Left, Map<String, Value>, u64);
+
+/// What is left of a file, if it has a record.
+fn left(writer: &Writer<'_>, stem: &str, content: Content) -> Result<Option<LastOf>, ExportError> {
     let format = writer.folder.format();
     if !format.grows() {
         return Ok(None);

@@ -1,5 +1,6 @@
 //! `audit verify`: the checks, on the living database.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ use crate::config::Config;
 /// Flags of `audit verify`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A public key that may have signed seals, in PEM; once for each. Default: the one of SEAL_KEY. With neither no seal's
+    /// A public key that may have signed seals, in PEM; once for each. Default: the one of `SEAL_KEY`. With neither no seal's
     /// signature is verified.
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
@@ -116,7 +117,8 @@ fn line(signatures: &Signatures) -> String {
          {retired} by secrets that are not set any more"
     );
     for (secret, deliveries) in retired_secrets {
-        line.push_str(&format!("\n            {secret}: {deliveries}"));
+        // Writing to a String can not fail.
+        let _ = write!(line, "\n            {secret}: {deliveries}");
     }
     line
 }

@@ -145,7 +145,7 @@ impl History {
                 found.add(finding(format!("{name} is {said}, the events make {made}")));
             }
         }
-        if let Some(what) = differences(&state, &made, &[]) {
+        if let Some(what) = differences(&state, &made) {
             found.add(finding(what));
         }
     }

@@ -169,7 +169,14 @@ impl User {
                 self.deleted_at_us = self.deleted_at_us.or(Some(event.recorded_at_us));
             }
             "ErasureRequested" => self.erasure_requested = true,
-            "UserErased" => self.erased = true,
+            "UserErased" => {
+                rule(
+                    self.erasure_requested,
+                    "it erases whom nobody asked to erase",
+                    say,
+                );
+                self.erased = true;
+            }
             "PlanChanged" => (self.plan, self.plan_sequence) = (fields.plan.clone(), sequence),
             "UserReferred" => self.referred_by = Some(fields.by.clone()),
             "SubscriptionChanged" => {
@@ -192,6 +199,11 @@ impl User {
             "UserReferred" | "SubscriptionChanged"
         );
         if let Some(profile) = &fields.profile {
+            rule(
+                !self.deleted,
+                "it keeps a profile of a user who is gone",
+                say,
+            );
             (self.profile, self.profile_sequence) = (Some(profile.clone()), sequence);
         }
         None

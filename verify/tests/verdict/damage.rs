@@ -12,7 +12,7 @@ use credit_ledger_verify::report::checks::{
     ROLLED_BACK, ROOT_DIFFERS, SEAL_BROKEN, SEAL_MISSING, SIGNATURE_INVALID, UNREADABLE,
     WITNESS_INVALID,
 };
-use credit_ledger_verify::report::{Signatures, Verdict};
+use credit_ledger_verify::report::{Finding, Signatures, Verdict};
 use credit_ledger_verify::seal::SealKey;
 
 use super::ledger::{Export, Folder, sound, trust, write_manifest};
@@ -171,6 +171,37 @@ fn what_is_taken_away_or_changes_places_is_missed() {
         &export.judge(trust()),
         &[POSITION_MISSING],
     );
+}
+
+#[test]
+fn one_wrong_position_is_told_where_it_should_be_and_where_it_is() {
+    // Each event stays where it is in the files: only what one of them says is another.
+    let export = sound();
+    let mut in_order: Vec<EventRecord> = export.ordered().into_iter().cloned().collect();
+    in_order[4].position += 8192;
+    let extent = Extent {
+        scope: Scope::Whole,
+        ends: export.ends.clone(),
+        last_seal: 2,
+    };
+    let mut checker = Checker::new(extent, trust());
+    for (index, event) in in_order.iter().enumerate() {
+        match index {
+            0 => checker.seal(&export.seals[0]),
+            4 => checker.seal(&export.seals[1]),
+            _ => {}
+        }
+        checker.event(event);
+    }
+    let report = checker.finish();
+    let first = &report.findings[0];
+    assert_eq!(
+        (first.check, first.shard, first.position),
+        (POSITION_MISSING, Some(0), Some(5))
+    );
+    let in_log = [POSITION_MISSING, HASH_DIFFERS, END_DIFFERS, ROOT_DIFFERS];
+    let missed = |found: &&Finding| in_log.contains(&found.check);
+    assert_eq!(report.findings.iter().filter(missed).count(), 2, "{report}");
 }
 
 #[test]

@@ -467,7 +467,7 @@ impl Export {
     }
 
     /// Seal by seal, then the rest; each by shard and position.
-    fn ordered(&self) -> Vec<&EventRecord> {
+    pub fn ordered(&self) -> Vec<&EventRecord> {
         let sealed_by = |event: &EventRecord| {
             let covers = |seal: &&SealRecord| {
                 let mut ends = seal.ends.iter();

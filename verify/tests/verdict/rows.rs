@@ -35,6 +35,10 @@ fn every_column_of_every_row_is_compared() {
                         .all(|check| [ROW_DIFFERS, ROW_MISSING].contains(check)),
                     "{what}"
                 );
+                let mut export = sound();
+                export.rows.get_mut(&content).unwrap()[index].shift_remove(column);
+                let found = checks(&export.judge(trust()));
+                assert!(found.contains(&ROW_DIFFERS), "no {column}");
             }
             let mut export = sound();
             export.rows.get_mut(&content).unwrap().remove(index);
