@@ -110,8 +110,8 @@ impl Copy {
     }
 
     /// Shard and position of every event.
-    pub async fn places(&self) -> Vec<(i16, i64)> {
-        let query = "select shard, position from events order by shard, position";
+    pub async fn places(&self) -> Vec<(i64, i64)> {
+        let query = "select shard::bigint, position from events order by shard, position";
         let rows = self.sql.query(query, &[]).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }

@@ -7,7 +7,7 @@ use credit_ledger_verify::report::checks;
 use serde_json::Value;
 
 use super::copy::{Changed, Column, Copy};
-use super::dice::Dice;
+use super::dice::{Dice, handfuls};
 use super::sealed::{Trusted, assert_clean, ledger, names, verdict_of};
 
 /// How many events are changed.
@@ -248,18 +248,9 @@ async fn a_changed_value_in_any_of_200_events_is_found_and_named() {
         .collect();
     assert_eq!(columns.len(), 13);
     let places = copy.places().await;
-    let mut left = dice.some(&places, EVENTS);
-    assert_eq!(left.len(), EVENTS);
-    while !left.is_empty() {
-        // Some at a time, of a shard each, so that none hides another.
-        let mut handful: BTreeMap<i16, i64> = BTreeMap::new();
-        left.retain(|(shard, position)| {
-            let taken = handful.len() < 8 && !handful.contains_key(shard);
-            if taken {
-                handful.insert(*shard, *position);
-            }
-            !taken
-        });
+    let chosen = dice.some(&places, EVENTS);
+    assert_eq!(chosen.len(), EVENTS);
+    for handful in handfuls(chosen) {
         let mut changes = vec![];
         for (shard, position) in &handful {
             let condition = format!("shard = {shard} and position = {position}");
