@@ -129,10 +129,9 @@ fn below(name: &str, value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A place without the numbers in it: `/ends/3/hash` is `/ends/hash`.
+/// A place without the numbers in it: of `/ends/3/hash` it is `ends/hash`.
 pub fn column(place: &str) -> String {
-    let names = place
-        .split('/')
-        .filter(|name| name.parse::<usize>().is_err());
-    names.collect::<Vec<_>>().join("/")
+    let is_name = |name: &&str| !name.is_empty() && name.parse::<usize>().is_err();
+    let names: Vec<&str> = place.split('/').filter(is_name).collect();
+    names.join("/")
 }
