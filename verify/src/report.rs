@@ -1,5 +1,6 @@
 //! What a verification comes to: how much was seen, up to which seal it is proven, and what does not agree.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -211,6 +212,8 @@ pub struct Report {
     pub totals: Totals,
     /// How many findings there are.
     pub found: u64,
+    /// How many of each of [`checks`].
+    pub found_by_check: BTreeMap<&'static str, u64>,
     /// The first [`LISTED`] of them.
     pub findings: Vec<Finding>,
 }
@@ -313,7 +316,16 @@ impl fmt::Display for Report {
         }
         match self.verdict() {
             Verdict::Clean => writeln!(f, "verdict     clean"),
-            Verdict::Findings => writeln!(f, "verdict     {} findings", self.found),
+            Verdict::Findings => {
+                let each = self.found_by_check.iter();
+                let each: Vec<String> = each.map(|(check, n)| format!("{n} {check}")).collect();
+                writeln!(
+                    f,
+                    "verdict     {} findings: {}",
+                    self.found,
+                    each.join(", ")
+                )
+            }
             Verdict::Unproven => writeln!(
                 f,
                 "verdict     UNPROVEN: it agrees with itself, and no signature vouches for it"
@@ -354,12 +366,14 @@ impl fmt::Display for Time {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) count: u64,
+    pub(crate) by_check: BTreeMap<&'static str, u64>,
     pub(crate) listed: Vec<Finding>,
 }
 
 impl Found {
     pub(crate) fn add(&mut self, finding: Finding) {
         self.count += 1;
+        *self.by_check.entry(finding.check).or_default() += 1;
         if self.listed.len() < LISTED {
             self.listed.push(finding);
         }
