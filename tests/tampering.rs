@@ -3,7 +3,9 @@
 
 mod copy;
 mod dice;
+mod fields;
 mod folder;
 mod forge;
+mod lines;
 mod offline;
 mod sealed;

@@ -3,8 +3,8 @@
 //! One task per instance, one sealer at a time over all of them. It reads what is committed and locks nothing that a
 //! writer needs. What a seal says, and how it is proven, is defined in [`credit_ledger_verify::seal`].
 //!
-//! - [`rows`]: what is read and written.
-//! - [`sealing`]: new events into a seal, on top of what was sealed before, if that is still there.
+//! - `rows`: what is read and written.
+//! - `sealing`: new events into a seal, on top of what was sealed before, if that is still there.
 //! - [`witness`]: those who are told: a file and a server of somebody else's.
 //! - [`proof`]: proofs for auditors.
 //! - [`numbers`]: how far it is, in metrics.
@@ -20,6 +20,7 @@ pub mod task;
 pub mod witness;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use credit_ledger_verify::seal::SealKey;
 use deadpool_postgres::{Pool, PoolError};
@@ -138,7 +139,6 @@ impl Sealer {
 
 /// One connection seals, one tells the server of a witness, whose answers it waits for within its transaction.
 fn pool_options() -> PoolOptions {
-    use std::time::Duration;
     PoolOptions {
         max_size: 2,
         wait_timeout: Duration::from_secs(5),

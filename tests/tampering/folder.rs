@@ -1,6 +1,5 @@
 //! A copy of an export that is changed, and its manifest made to agree with it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -49,15 +48,6 @@ impl Folder {
         files
             .filter(|file| file["content"] == content)
             .map(|file| self.0.join(file["name"].as_str().unwrap()))
-            .collect()
-    }
-
-    /// What a manifest says that there is.
-    pub fn contents(&self) -> BTreeSet<String> {
-        let manifest = self.manifest();
-        let files = manifest["files"].as_array().unwrap().iter();
-        files
-            .map(|file| file["content"].as_str().unwrap().to_owned())
             .collect()
     }
 

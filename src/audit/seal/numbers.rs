@@ -1,6 +1,7 @@
 //! How far sealing is and whether it can be trusted, in metrics. Labels name a kind of witness, and nothing else.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use metrics::{Counter, Gauge};
@@ -43,7 +44,7 @@ impl Told {
 
 impl Numbers {
     /// How long the database may take to say how far it is: whoever scrapes does not wait for ever.
-    pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+    pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
     /// With those of the witnesses that there are.
     pub fn new(telemetry: &Telemetry, file: bool, server: bool) -> Self {

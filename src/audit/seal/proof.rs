@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use credit_ledger_verify::Hash;
 use credit_ledger_verify::merkle;
-use credit_ledger_verify::record::{EventRecord, SealRecord};
+use credit_ledger_verify::record::{EndRecord, EventRecord, SealRecord};
 use credit_ledger_verify::seal::event_leaf;
 use deadpool_postgres::{GenericClient, Pool};
 
@@ -147,7 +147,7 @@ fn stretches(before: Option<&SealRecord>, seal: &SealRecord) -> Vec<Stretch> {
         .flat_map(|seal| &seal.ends)
         .map(|end| (end.shard, end.position))
         .collect();
-    let stretch = |end: &credit_ledger_verify::record::EndRecord| Stretch {
+    let stretch = |end: &EndRecord| Stretch {
         shard: end.shard,
         after: before.get(&end.shard).copied().unwrap_or(0),
         upto: end.position,

@@ -10,6 +10,7 @@ use deadpool_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
 use super::rows::{self, Stretch};
+use super::witness::{OpenFile, SEALS_AT_ONCE};
 use super::{Changed, RolledBack, SealError, Sealer};
 
 /// "credit-s" in ASCII: who holds this lock of the database seals.
@@ -174,7 +175,7 @@ impl Sealer {
     }
 
     /// The witness file with its last line, if there is one and the database has that seal.
-    async fn open_file(&self) -> Result<Option<super::witness::OpenFile>, SealError> {
+    async fn open_file(&self) -> Result<Option<OpenFile>, SealError> {
         let Some(file) = &self.file else {
             return Ok(None);
         };
@@ -193,12 +194,12 @@ impl Sealer {
     }
 
     /// Writes down what the file lacks, as much as one round may. True: it lacks more.
-    async fn write(&self, file: super::witness::OpenFile) -> Result<bool, SealError> {
+    async fn write(&self, file: OpenFile) -> Result<bool, SealError> {
         let next = file.last().map_or(0, |last| last.seal) + 1;
         let connection = self.pool.get().await?;
-        let seals = rows::from(&connection, next, super::witness::SEALS_AT_ONCE).await?;
+        let seals = rows::from(&connection, next, SEALS_AT_ONCE).await?;
         drop(connection);
-        let more = i64::try_from(seals.len()).is_ok_and(|n| n == super::witness::SEALS_AT_ONCE);
+        let more = i64::try_from(seals.len()).is_ok_and(|n| n == SEALS_AT_ONCE);
         let last = file.append(seals).await?;
         self.numbers.file_told(last);
         Ok(more)

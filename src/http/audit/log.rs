@@ -91,9 +91,12 @@ impl From<EventRecord> for LoggedEvent {
 pub async fn events(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     backend(&app, &request, Scope::Audit).await?;
     let mut query = Query::of(&request)?;
-    let shard = query.take("shard").and_then(|shard| shard.parse().ok());
+    let (shard, after) = (query.take("shard"), query.take("after"));
+    let limit = query.limit(LIMIT_MAX, LIMIT_MAX)?;
+    query.finish()?;
+    let shard = shard.and_then(|shard| shard.parse().ok());
     let shard: i16 = shard.ok_or_else(|| invalid("shard", "must be the number of a shard"))?;
-    let after: i64 = match query.take("after") {
+    let after: i64 = match after {
         None => 0,
         Some(after) => after
             .parse()
@@ -101,8 +104,6 @@ pub async fn events(app: Data<App>, request: HttpRequest) -> Result<HttpResponse
             .filter(|after| *after >= 0)
             .ok_or_else(|| invalid("after", "must be a position, or 0"))?,
     };
-    let limit = query.limit(LIMIT_MAX, LIMIT_MAX)?;
-    query.finish()?;
     let events = app.reads.events(shard, after, limit).await?;
     if events.is_empty() && !app.reads.has_shard(shard).await? {
         return Err(invalid("shard", "is none of this ledger's"));
