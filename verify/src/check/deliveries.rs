@@ -79,8 +79,12 @@ impl Deliveries {
             });
         };
         if let Some(body) = body {
-            let erased = delivery.erased && body.is_empty();
-            if !erased && Sha256::digest(body).as_slice() != delivery.body_sha256 {
+            if delivery.erased && !body.is_empty() {
+                differs(
+                    "it is said to be erased, and its body is there".to_owned(),
+                    None,
+                );
+            } else if !delivery.erased && Sha256::digest(body).as_slice() != delivery.body_sha256 {
                 differs("its body is not the one that was digested".to_owned(), None);
             }
         }
