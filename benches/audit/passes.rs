@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use chrono::Utc;
+use credit_ledger::app::system_now;
 use credit_ledger::audit::export::{self, Format, Request};
 use credit_ledger::audit::{replay, verify};
 use credit_ledger::postgres::{ConnectOptions, Database, Role};
@@ -101,7 +101,7 @@ impl Pass {
                     format: Format::Ndjson,
                 };
                 let manifest =
-                    export::export(database, &request, Utc::now(), &mut |_, _| {}).await?;
+                    export::export(database, &request, system_now(), &mut |_, _| {}).await?;
                 let files = manifest.files.iter();
                 let of_events = files.filter(|file| file.content == Content::Events);
                 of_events.map(|file| file.lines).sum()

@@ -34,10 +34,10 @@ pub async fn backlog(database: &Database, events: u64) -> anyhow::Result<(Durati
     let begin = Instant::now();
     while sealer.round().await?.more {}
     let took = begin.elapsed();
-    let (sealed, written) = ends(database).await?;
+    let (covered, written) = ends(database).await?;
     ensure!(
-        sealed == events && written == events,
-        "{sealed} of {written} events are sealed"
+        covered == events && written == events,
+        "{covered} of {written} events are sealed"
     );
     Ok((took, settings.key.public()))
 }

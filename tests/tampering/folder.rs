@@ -69,8 +69,9 @@ impl Folder {
         for file in &files[1..] {
             std::fs::write(file, "").unwrap();
         }
-        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-        std::fs::write(&files[0], lines).unwrap();
+        let lines: Vec<String> = records.iter().map(Value::to_string).collect();
+        let end = if lines.is_empty() { "" } else { "\n" };
+        std::fs::write(&files[0], lines.join("\n") + end).unwrap();
     }
 
     /// Changes the records of one content.

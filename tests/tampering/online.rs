@@ -106,7 +106,7 @@ async fn thief(copy: &Copy) -> String {
     let query = "select array_agg(shard) from heads join events using (shard, position)
                   where event_type not in ('CreditsSpent', 'CreditsHeld', 'HoldCaptured', 'HoldReleased')";
     let shards: Vec<i16> = copy.sql.query_one(query, &[]).await.unwrap().get(0);
-    (0..)
+    (0..1000)
         .map(|number| format!("user_thief_{number}"))
         .find(|user| {
             let digest = Sha256::digest(format!("user/{user}"));
