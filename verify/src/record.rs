@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::Hash;
 use crate::chain::Link;
 use crate::evidence::Evidence;
-use crate::seal::{Batch, End};
+use crate::seal::Batch;
 
 /// An event: every column of its row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,18 +113,7 @@ impl SealRecord {
             sealed_at_us: self.sealed_at_us,
             events: self.events,
             root: self.root,
-            ends: self.ends.iter().map(EndRecord::end).collect(),
-        }
-    }
-}
-
-impl EndRecord {
-    /// The end.
-    pub const fn end(&self) -> End {
-        End {
-            shard: self.shard,
-            position: self.position,
-            hash: self.hash,
+            ends: self.ends.clone(),
         }
     }
 }

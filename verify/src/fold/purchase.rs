@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Object, Say, Typed, amount, number, put};
+use super::{Object, Say, Typed, amount, number, put, rule};
 use crate::record::EventRecord;
 use crate::report::checks;
 
@@ -195,7 +195,7 @@ impl Purchase {
                 self.disputes.insert(fields.dispute_id.clone(), dispute);
             }
             "PaymentMerged" => {
-                once(
+                rule(
                     self.part_of.is_none(),
                     "it merges a payment that is merged",
                     say,
@@ -224,7 +224,7 @@ impl Purchase {
     }
 
     fn capture(&mut self, fields: &Fields, say: &mut Say<'_>) {
-        once(
+        rule(
             !self.captured,
             "it captures a payment that is captured",
             say,
@@ -243,7 +243,7 @@ impl Purchase {
         let user = fill(&mut self.user_id, fields.user_id.as_ref());
         let price = fill(&mut self.price, fields.price.as_ref());
         let subscription = fill(&mut self.subscription_id, fields.subscription_id.as_ref());
-        once(
+        rule(
             user && price && subscription,
             "it says otherwise what was said before",
             say,
@@ -408,12 +408,6 @@ impl Purchase {
             _ if gone > 0 => "partially_refunded",
             _ => "captured",
         }
-    }
-}
-
-fn once(holds: bool, else_what: &str, say: &mut Say<'_>) {
-    if !holds {
-        say(checks::RULE_BROKEN, else_what.to_owned());
     }
 }
 

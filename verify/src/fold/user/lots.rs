@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Fields, rule};
-use crate::fold::{Object, Say, amount, number, put};
+use super::Fields;
+use crate::fold::{Object, Say, amount, number, put, rule};
 
 /// The place in the order of burning of credits of which nothing else is said.
 pub(super) const PRIORITY_DEFAULT: u8 = 100;

@@ -2,8 +2,8 @@
 
 use super::account::Account;
 use super::lots::{Lot, PRIORITY_DEFAULT, Slice, sum};
-use super::{Fields, Hold, Settled, Stored, User, rule};
-use crate::fold::Say;
+use super::{Fields, Hold, Settled, Stored, User};
+use crate::fold::{Say, rule};
 use crate::record::EventRecord;
 use crate::report::{Totals, checks};
 
