@@ -106,6 +106,12 @@ pub struct SealRecord {
 }
 
 impl SealRecord {
+    /// Whether it says that an event came before it or with it.
+    pub fn covers(&self, event: &EventRecord) -> bool {
+        let mut ends = self.ends.iter();
+        ends.any(|end| end.shard == event.shard && event.position <= end.position)
+    }
+
     /// What it seals.
     pub fn batch(&self) -> Batch {
         Batch {

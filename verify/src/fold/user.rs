@@ -16,7 +16,7 @@ use super::{Object, Say, Typed, amount, number, put, rule};
 use crate::record::EventRecord;
 use crate::report::Totals;
 pub(crate) use account::Account;
-pub(crate) use lots::{Lots, Slice, Stored};
+pub(crate) use lots::{BurnKey, Lots, Slice, Stored};
 
 /// Every event type of a user.
 pub(crate) const TYPES: [&str; 20] = [
@@ -279,7 +279,7 @@ impl Fields {
         }
     }
 
-    fn slices(&self) -> &[Slice] {
+    pub(crate) fn slices(&self) -> &[Slice] {
         self.slices.as_deref().unwrap_or_default()
     }
 

@@ -426,7 +426,7 @@ fn a_body_is_the_one_that_was_digested_or_was_erased() {
         let mut delivery = sound().deliveries.remove(4);
         delivery.erased = erased;
         let extent = Extent {
-            scope: Scope::Whole,
+            scope: Scope::User("user_1".to_owned()),
             ends: vec![],
             last_seal: 0,
         };
