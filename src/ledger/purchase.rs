@@ -553,9 +553,9 @@ impl Purchase {
         self.disputes.insert(id.clone(), known);
     }
 
-    /// The union of who paid, and of what went back, of both.
+    /// The union of what went back of both. That it is known who paid comes along; that it was erased says each stream for
+    /// itself, since its rows go with an event of its own.
     fn take_over(&mut self, other: &Self) {
-        self.payer_erased |= other.payer_erased;
         self.payer = (self.payer || other.payer) && !self.payer_erased;
         for (id, refund) in &other.refunds {
             self.know_refund(id, refund.amount_minor, refund.failed);

@@ -215,6 +215,9 @@ impl Working {
         for one in emitted {
             recorded.push(self.push(one, &caused)?);
         }
+        if recorded.is_empty() {
+            self.erase_again(command);
+        }
         let why = Why {
             erases: self.concerns_erased(unit, command),
             ..Why::default()
@@ -225,6 +228,21 @@ impl Working {
             Outcome::Recorded
         };
         Ok(self.conclude(unit, outcome, why, &recorded))
+    }
+
+    /// Who asks for what was done before wants what was stored since to go, too: that is looked through again.
+    fn erase_again(&mut self, command: &Command) {
+        if let Command::EraseUser { user_id } = command
+            && let Some(slot) = self.users.get(user_id)
+            && slot.state.erased
+        {
+            self.append.outbox.push(OutboxRow {
+                kind: "erasure",
+                stream: StreamId::User(user_id.clone()),
+                sequence: slot.version,
+                subject: None,
+            });
+        }
     }
 
     /// Whether a delivery is about somebody of whom no personal data is kept any more. What is erased later is looked for
