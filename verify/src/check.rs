@@ -193,6 +193,7 @@ impl Checker {
             witnessed: self.log.witnessed,
             totals: self.history.totals,
             found: self.found.count,
+            found_by_check: self.found.by_check,
             findings: self.found.listed,
             scope: self.scope,
         }

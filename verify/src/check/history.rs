@@ -111,8 +111,10 @@ impl History {
                 let Some(stream) = self.users.get_mut(id) else {
                     return found.add(finding(NO_EVENT.to_owned()));
                 };
-                // A bound and no fact: no hold times out before it.
-                state.remove("holds");
+                let holds = state.remove("holds");
+                if let Some(what) = stream.fold.holds(holds.as_ref()) {
+                    found.add(finding(what));
+                }
                 let lots = state.remove("lots");
                 if let Some(what) = lots.and_then(|lots| stream.fold.lots(&lots)) {
                     found.add(finding(what));

@@ -126,6 +126,20 @@ impl UserRows {
         });
     }
 
+    /// What a state says of its holds is a bound: none times out before it, seconds since 1970.
+    pub(super) fn holds(&self, bound: Option<&Value>) -> Option<String> {
+        let first = self
+            .user
+            .holds
+            .values()
+            .map(|hold| hold.times_out_at_s)
+            .min()?;
+        let kept = bound
+            .and_then(Value::as_i64)
+            .is_some_and(|bound| bound <= first);
+        (!kept).then(|| format!("holds should be {first} at most"))
+    }
+
     /// Compares the lots of a state: those that burn first are in it, of the others it has the sum.
     pub(super) fn lots(&mut self, lots: &Value) -> Option<String> {
         let open = lots.get("open").and_then(Value::as_array);

@@ -7,18 +7,11 @@ mod ledger;
 mod one_user;
 mod rows;
 
-use std::collections::BTreeSet;
-
 use credit_ledger_verify::report::Report;
 
 /// The checks that found something, without repetition.
 fn checks(report: &Report) -> Vec<&'static str> {
-    let found: BTreeSet<&str> = report
-        .findings
-        .iter()
-        .map(|finding| finding.check)
-        .collect();
-    found.into_iter().collect()
+    report.found_by_check.keys().copied().collect()
 }
 
 #[track_caller]

@@ -84,6 +84,12 @@ fn every_field_of_every_state_is_compared() {
         .replace("\"remaining\":160", "\"remaining\":161");
     assert_found("a lot", &export.judge(trust()), &[STATE_DIFFERS]);
     let mut export = sound();
+    let late = export.streams[0]
+        .state
+        .replace("\"holds\":1796000000", "\"holds\":1796000001");
+    export.streams[0].state = late;
+    assert_found("a hold", &export.judge(trust()), &[STATE_DIFFERS]);
+    let mut export = sound();
     export.streams[2].state = export.streams[2]
         .state
         .replace("\"credits\":15", "\"credits\":16");
