@@ -405,8 +405,11 @@ async fn short_ids_are_found_by_the_events_alone() {
     };
     deliver(&app, Source::Clerk, &created(&person), "recorded").await;
     let paid = SamplePayment {
-        payment_id: "p1".to_owned(),
+        payment_id: "pay_1".to_owned(),
         order_id: None,
+        // It fits nothing, so that it led to no event of the user.
+        sku: None,
+        amount_minor: 7,
         email: Some("nadel.payer@example.com".to_owned()),
         ..payment(Some("u1"))
     };
