@@ -1,6 +1,8 @@
 //! `audit export`: what is in the files, that they can be verified with nothing else, and that an interrupted run or an
 //! earlier export is continued to the very same bytes.
 
+mod command;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

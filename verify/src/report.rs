@@ -9,6 +9,8 @@ use crate::manifest::Scope;
 
 /// How many findings are listed. All are counted.
 pub const LISTED: usize = 100;
+/// How many of each check are listed in any case: a flood of one hides no other.
+pub const LISTED_OF_EACH: u64 = 10;
 
 /// What a finding is about: stable words, for whoever reads findings by machine.
 pub mod checks {
@@ -232,7 +234,7 @@ pub struct Report {
     pub found: u64,
     /// How many of each of [`checks`].
     pub found_by_check: BTreeMap<&'static str, u64>,
-    /// The first [`LISTED`] of them, or all, if that was asked for.
+    /// The first [`LISTED`] of them, and the first [`LISTED_OF_EACH`] of each check; or all, if that was asked for.
     pub findings: Vec<Finding>,
 }
 
@@ -416,9 +418,45 @@ pub(crate) struct Found {
 impl Found {
     pub(crate) fn add(&mut self, finding: Finding) {
         self.count += 1;
-        *self.by_check.entry(finding.check).or_default() += 1;
-        if self.list_all || self.listed.len() < LISTED {
+        let of_check = self.by_check.entry(finding.check).or_default();
+        *of_check += 1;
+        if self.list_all || self.listed.len() < LISTED || *of_check <= LISTED_OF_EACH {
             self.listed.push(finding);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_findings_hides_none_of_another_kind() {
+        let mut found = Found::default();
+        for _ in 0..2 * LISTED {
+            found.add(Finding::new(checks::HASH_DIFFERS, "a"));
+        }
+        for _ in 0..2 * LISTED {
+            found.add(Finding::new(checks::ROLLED_BACK, "b"));
+        }
+        let listed = |check| found.listed.iter().filter(|one| one.check == check).count();
+        assert_eq!(listed(checks::HASH_DIFFERS), LISTED);
+        assert_eq!(listed(checks::ROLLED_BACK) as u64, LISTED_OF_EACH);
+        assert_eq!(found.count, 4 * LISTED as u64);
+        assert_eq!(found.by_check[checks::ROLLED_BACK], 2 * LISTED as u64);
+    }
+
+    #[test]
+    fn times_are_shown_as_the_calendar_has_them() {
+        for (time_us, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00Z"),
+            (1_795_000_000_123_456, "2026-11-18T11:06:40Z"),
+            (4_107_542_399_000_000, "2100-02-28T23:59:59Z"),
+            (4_107_542_400_000_000, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(Time(time_us).to_string(), shown);
         }
     }
 }

@@ -422,9 +422,10 @@ fn a_changed_byte_of_any_file_is_told() {
 
 #[test]
 fn a_body_is_the_one_that_was_digested_or_was_erased() {
-    let judge = |body: &[u8], erased| {
+    let judge = |outcome: &str, body: &[u8], erased| {
         let mut delivery = sound().deliveries.remove(4);
         delivery.erased = erased;
+        outcome.clone_into(&mut delivery.outcome);
         let extent = Extent {
             scope: Scope::User("user_1".to_owned()),
             ends: vec![],
@@ -434,11 +435,26 @@ fn a_body_is_the_one_that_was_digested_or_was_erased() {
         checker.delivery(&delivery, Some(body));
         checker.finish()
     };
-    assert_found("the body", &judge(b"evt_3", false), &[]);
-    assert_found("another body", &judge(b"evt_4", false), &[DELIVERY_DIFFERS]);
-    assert_found("no body", &judge(b"", false), &[DELIVERY_DIFFERS]);
-    assert_found("an erased body", &judge(b"", true), &[]);
-    assert_found("not quite", &judge(b"evt_4", true), &[DELIVERY_DIFFERS]);
+    let cases: [(&str, &str, &[u8], bool, bool); 8] = [
+        ("the body", "ignored", b"evt_3", false, true),
+        ("another body", "ignored", b"evt_4", false, false),
+        ("no body", "ignored", b"", false, false),
+        ("an erased body", "ignored", b"", true, true),
+        ("not erased after all", "ignored", b"evt_3", true, false),
+        (
+            "erased once it waits no more",
+            "parked",
+            b"evt_3",
+            true,
+            true,
+        ),
+        ("another while it waits", "parked", b"evt_4", true, false),
+        ("erased while it waits", "parked", b"", true, false),
+    ];
+    for (what, outcome, body, erased, clean) in cases {
+        let expected: &[&str] = if clean { &[] } else { &[DELIVERY_DIFFERS] };
+        assert_found(what, &judge(outcome, body, erased), expected);
+    }
 }
 
 #[test]
