@@ -129,7 +129,7 @@ pub fn verify(folder: &Path, trust: Trust) -> Result<Report, ReadError> {
             }
             Content::Streams => reader.each(content, |checker, record| checker.stream(&record)),
             _ => reader.each(content, |checker, json::Object(row)| {
-                checker.row(content, &row)
+                checker.row(content, &row);
             }),
         }
     }

@@ -67,7 +67,7 @@ impl Deliveries {
             }
             (None, None, None) if SOURCES_WITHOUT.contains(&event.source.as_str()) => {}
             (None, None, None) => {
-                found.add(finding("a provider caused it, and it names no delivery"))
+                found.add(finding("a provider caused it, and it names no delivery"));
             }
             _ => found.add(finding("it names a delivery only in part")),
         }

@@ -236,7 +236,7 @@ fn a_hold_times_out_at_its_time() {
     // Nor before anybody could know.
     assert_among(
         &told(6, |released| {
-            released["timed_out_at_s"] = json!(1_796_000_000)
+            released["timed_out_at_s"] = json!(1_796_000_000);
         }),
         RULE_BROKEN,
     );

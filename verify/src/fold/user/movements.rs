@@ -266,7 +266,7 @@ impl User {
         };
         self.lots.change_own(fields, change, say);
         if restores {
-            self.check_restored(event, fields, say);
+            check_restored(event, fields, say);
         }
         // What is not in lots any more becomes debt.
         let left = moved.min(self.net.max(0));
@@ -278,21 +278,6 @@ impl User {
             new_lot: restores.then_some(event.sequence),
             ..Moves::default()
         }
-    }
-
-    /// What is restored comes to the purchase's own lot, or to a new one of plain paid credits.
-    fn check_restored(&self, event: &EventRecord, fields: &Fields, say: &mut Say<'_>) {
-        let own = |slice: &Slice| {
-            let plain = slice.kind == "paid"
-                && slice.priority == PRIORITY_DEFAULT
-                && slice.amount == slice.credits;
-            slice.purchase_id == fields.purchase_id && (plain || slice.lot != event.sequence)
-        };
-        rule(
-            fields.slices().iter().all(own),
-            "it restores other credits than those of its purchase",
-            say,
-        );
     }
 
     /// The account after an event is what its credits make of the one before.
@@ -335,6 +320,21 @@ impl User {
             self.lots.credits = self.net.max(0);
         }
     }
+}
+
+/// What is restored comes to the purchase's own lot, or to a new one of plain paid credits.
+fn check_restored(event: &EventRecord, fields: &Fields, say: &mut Say<'_>) {
+    let own = |slice: &Slice| {
+        let plain = slice.kind == "paid"
+            && slice.priority == PRIORITY_DEFAULT
+            && slice.amount == slice.credits;
+        slice.purchase_id == fields.purchase_id && (plain || slice.lot != event.sequence)
+    };
+    rule(
+        fields.slices().iter().all(own),
+        "it restores other credits than those of its purchase",
+        say,
+    );
 }
 
 /// When it was recorded, seconds since 1970.
