@@ -15,6 +15,7 @@ test: postgres sdks schemathesis
 bench: postgres
 	cargo bench --locked --bench webhooks
 	cargo bench --locked --bench spend
+	cargo bench --locked --bench audit -- --events 1000000
 
 postgres:
 	@.ci/install-postgres

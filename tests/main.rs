@@ -14,6 +14,7 @@ use credit_ledger::ledger;
 mod access;
 mod accounts;
 mod admin;
+mod audit_log;
 mod audit_verify;
 mod client;
 mod crash;

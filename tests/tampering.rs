@@ -8,4 +8,22 @@ mod folder;
 mod forge;
 mod lines;
 mod offline;
-mod sealed;
+mod online;
+mod rows;
+pub mod sealed;
+
+/// Whoever reads a finding finds it explained.
+#[test]
+fn every_check_is_explained() {
+    let report = include_str!("../verify/src/report.rs");
+    let codes = report.split("pub const ").filter_map(|rest| {
+        let (_, text) = rest.split_once(": &str = \"")?;
+        Some(text.split_once('"')?.0)
+    });
+    let codes: Vec<&str> = codes.collect();
+    assert!(codes.len() > 20, "{codes:?}");
+    for code in codes {
+        let row = format!("| `{code}` | ");
+        assert!(include_str!("../README.md").contains(&row), "{code}");
+    }
+}

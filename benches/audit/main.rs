@@ -34,7 +34,7 @@ use clap::Parser;
 use credit_ledger::postgres::install_crypto_provider;
 
 use load::{Load, seconds, to_f64};
-use passes::Pass;
+use passes::{History, Pass};
 use sealing::Writers;
 use server::Server;
 
@@ -101,16 +101,22 @@ async fn measure(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
         filled.payments,
         begin.elapsed().as_secs_f64()
     );
-    let sealed = sealing::backlog(&database, filled.events).await?;
+    let (sealed, key) = sealing::backlog(&database, filled.events).await?;
     println!(
         "sealing alone, all of them as a backlog: {:.0} events/s\n",
         to_f64(filled.events) / sealed.as_secs_f64()
     );
+    let history = History {
+        database,
+        events: filled.events,
+        key,
+        folder: server.folder().join("export"),
+    };
     let mut measured: Vec<(Pass, Vec<Duration>)> =
         Pass::all().into_iter().map(|pass| (pass, vec![])).collect();
     for _ in 0..arguments.rounds {
         for (pass, took) in &mut measured {
-            took.push(pass.run(&database, filled.events).await?);
+            took.push(pass.run(&history).await?);
         }
     }
     print(&measured, filled.events);

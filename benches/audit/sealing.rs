@@ -8,7 +8,7 @@ use credit_ledger::audit::seal::Sealer;
 use credit_ledger::config::SealSettings;
 use credit_ledger::postgres::{ConnectOptions, Database};
 use credit_ledger::telemetry::Telemetry;
-use credit_ledger_verify::seal::SealKey;
+use credit_ledger_verify::seal::{PublicKey, SealKey};
 use tokio::time::timeout;
 
 use super::cell::{Cell, median, range};
@@ -23,23 +23,23 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long sealing may take to come to the end of what was written.
 const CATCH_UP: Duration = Duration::from_secs(30);
 
-/// Seals everything that there is; how long that took.
+/// Seals everything that there is; how long that took, and who can verify it.
 ///
 /// # Errors
 /// What failed; also when not all was sealed.
-pub async fn backlog(database: &Database, events: u64) -> anyhow::Result<Duration> {
+pub async fn backlog(database: &Database, events: u64) -> anyhow::Result<(Duration, PublicKey)> {
     let settings = settings()?;
     let telemetry = Telemetry::default();
     let sealer = Sealer::new(database, &settings, None, system_clock(), &telemetry)?;
     let begin = Instant::now();
     while sealer.round().await?.more {}
     let took = begin.elapsed();
-    let (sealed, written) = ends(database).await?;
+    let (covered, written) = ends(database).await?;
     ensure!(
-        sealed == events && written == events,
-        "{sealed} of {written} events are sealed"
+        covered == events && written == events,
+        "{covered} of {written} events are sealed"
     );
-    Ok(took)
+    Ok((took, settings.key.public()))
 }
 
 /// Writers at full rate.

@@ -55,7 +55,8 @@ pub struct Log(());
 
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 /// Says how much is kept.
-static LEVELS: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
+type SetLevels = Box<dyn Fn(&str) + Send + Sync>;
+static LEVELS: OnceLock<SetLevels> = OnceLock::new();
 
 impl Log {
     /// Keeps everything that is logged from now on by a program that says much.

@@ -54,14 +54,24 @@ impl Copy {
     async fn lift_guards(&self) {
         self.run("alter table events disable trigger all").await;
         self.run("alter table seals disable trigger all").await;
-        self.run(
+        self.drop_constraints("c").await;
+    }
+
+    /// So that keys can be there twice. The service needs them; the verdict does not.
+    pub async fn lift_keys(&self) {
+        self.drop_constraints("up").await;
+    }
+
+    async fn drop_constraints(&self, kinds: &str) {
+        self.run(&format!(
             "do $$ declare command text; begin
                for command in
                  select format('alter table %s drop constraint %I', conrelid::regclass, conname)
-                   from pg_constraint where contype = 'c' and connamespace = 'public'::regnamespace
+                   from pg_constraint
+                  where position(contype::text in '{kinds}') > 0 and connamespace = 'public'::regnamespace
                loop execute command; end loop;
-             end $$",
-        )
+             end $$"
+        ))
         .await;
     }
 
@@ -97,6 +107,13 @@ impl Copy {
         let query = format!("select ctid::text from {table} where {condition} order by ctid");
         let rows = self.sql.query(&query, &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Shard and position of every event.
+    pub async fn places(&self) -> Vec<(i64, i64)> {
+        let query = "select shard::bigint, position from events order by shard, position";
+        let rows = self.sql.query(query, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }
 
     /// Changes one value of one row.

@@ -83,3 +83,18 @@ impl Dice {
         }
     }
 }
+
+/// Places of the log in handfuls: few enough that every finding about them is listed, and far enough from each other that
+/// none hides another.
+pub fn handfuls(places: Vec<(i64, i64)>) -> Vec<Vec<(i64, i64)>> {
+    let mut handfuls: Vec<Vec<(i64, i64)>> = vec![];
+    for place in places {
+        let is_far = |other: &(i64, i64)| other.0 != place.0 || other.1.abs_diff(place.1) > 4;
+        let fits = |handful: &&mut Vec<(i64, i64)>| handful.len() < 8 && handful.iter().all(is_far);
+        match handfuls.iter_mut().find(fits) {
+            Some(handful) => handful.push(place),
+            None => handfuls.push(vec![place]),
+        }
+    }
+    handfuls
+}

@@ -70,8 +70,7 @@ fn names_of(content: Content, record: &Value) -> Vec<String> {
             places.chain([format!("delivery {}", at("key"))]).collect()
         }
         Content::Streams => vec![format!("{}/{}", at("aggregate_type"), at("aggregate_id"))],
-        Content::Holds | Content::Settlements => vec![place(), of_user()],
-        Content::Entries => vec![place(), of_user()],
+        Content::Holds | Content::Settlements | Content::Entries => vec![place(), of_user()],
         Content::Lots | Content::Balance | Content::Users => vec![of_user()],
         Content::Purchases => vec![format!("purchase/{}", at("purchase_id"))],
     }

@@ -69,8 +69,9 @@ impl Folder {
         for file in &files[1..] {
             std::fs::write(file, "").unwrap();
         }
-        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-        std::fs::write(&files[0], lines).unwrap();
+        let lines: Vec<String> = records.iter().map(Value::to_string).collect();
+        let end = if lines.is_empty() { "" } else { "\n" };
+        std::fs::write(&files[0], lines.join("\n") + end).unwrap();
     }
 
     /// Changes the records of one content.
@@ -129,10 +130,9 @@ fn below(name: &str, value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A place without the numbers in it: `/ends/3/hash` is `/ends/hash`.
+/// A place without the numbers in it: of `/ends/3/hash` it is `ends/hash`.
 pub fn column(place: &str) -> String {
-    let names = place
-        .split('/')
-        .filter(|name| name.parse::<usize>().is_err());
-    names.collect::<Vec<_>>().join("/")
+    let is_name = |name: &&str| !name.is_empty() && name.parse::<usize>().is_err();
+    let names: Vec<&str> = place.split('/').filter(is_name).collect();
+    names.join("/")
 }

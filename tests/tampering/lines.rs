@@ -249,7 +249,7 @@ fn stream_gone(folder: &Folder, ledger: &Ledger) -> Done {
     folder.write_records("events", &events);
     for content in ["balance", "users", "entries", "lots", "holds"] {
         folder.change(content, |rows| {
-            rows.retain(|row| row["user_id"] != **user_id)
+            rows.retain(|row| row["user_id"] != **user_id);
         });
     }
     folder.change("streams", |rows| {
@@ -330,7 +330,7 @@ fn seals_swapped(folder: &Folder, _: &Ledger) -> Done {
 fn signed_by_another(folder: &Folder, _: &Ledger) -> Done {
     let other = SealKey::from_seed(&[8; 32]);
     sign_again(folder, &other, false, |seal, _| {
-        seal.key_id = other.public().id()
+        seal.key_id = other.public().id();
     });
     vec!["seal 1".to_owned()]
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use credit_ledger::audit::export::{self, Format, Request};
+use credit_ledger::audit::verify;
 use credit_ledger::postgres::Database;
 use credit_ledger_verify::check::Trust;
 use credit_ledger_verify::manifest::Scope;
@@ -118,6 +119,14 @@ impl Trusted {
 /// The verdict of `credit-ledger-verify` on a folder.
 pub fn verdict_on(folder: &Path, trusted: &Trusted) -> Report {
     credit_ledger_verify::export::verify(folder, trusted.trust()).unwrap()
+}
+
+/// The verdict of `audit verify` on a database.
+pub async fn verdict_of(database: &Database, trusted: &Trusted) -> Report {
+    verify::verify(database, trusted.trust(), None, &mut |_, _| {})
+        .await
+        .unwrap()
+        .report
 }
 
 impl Trusted {

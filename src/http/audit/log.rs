@@ -96,14 +96,10 @@ pub async fn events(app: Data<App>, request: HttpRequest) -> Result<HttpResponse
     query.finish()?;
     let shard = shard.and_then(|shard| shard.parse().ok());
     let shard: i16 = shard.ok_or_else(|| invalid("shard", "must be the number of a shard"))?;
-    let after: i64 = match after {
-        None => 0,
-        Some(after) => after
-            .parse()
-            .ok()
-            .filter(|after| *after >= 0)
-            .ok_or_else(|| invalid("after", "must be a position, or 0"))?,
-    };
+    let after = after.map_or(Some(0), |after| after.parse().ok());
+    let after = after
+        .filter(|after| *after >= 0)
+        .ok_or_else(|| invalid("after", "must be a position, or 0"))?;
     let events = app.reads.events(shard, after, limit).await?;
     if events.is_empty() && !app.reads.has_shard(shard).await? {
         return Err(invalid("shard", "is none of this ledger's"));

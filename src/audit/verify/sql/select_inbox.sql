@@ -2,4 +2,3 @@
 select source, key, provider_event_id, body_sha256, headers::text as headers, secret, received_at, outcome, reason,
        shards, positions, erased_at is not null as erased, body
   from inbox
- order by key, source
