@@ -205,7 +205,7 @@ impl Writer<'_> {
             };
             let columns = columns(table.content, self.scope);
             self.write_rows(table.content, table.sql, &[by], |row| {
-                rows::table(row, columns)
+                rows::table(row, table.content, columns)
             })
             .await?;
         }
