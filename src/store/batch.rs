@@ -3,19 +3,20 @@
 //! Units are decided one after another, each on the result of the one before, so a hot user is no brake. Nothing
 //! here does I/O; [`settle`] is a function of the units, what was loaded, and the time.
 
+mod erasing;
+mod slot;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use credit_ledger_verify::chain::{self, Link};
 
-use super::append::{
-    Append, EndRow, EventRow, InboxRow, OutboxRow, RequestRow, RetriedRow, StreamRow,
-};
+use super::append::{Append, EndRow, EventRow, InboxRow, OutboxRow, RequestRow, RetriedRow};
 use super::backoff;
 use super::cause::Caused;
 use super::fate::{Fate, PARKED, Why};
 use super::home::Shard;
-use super::load::{Answered, Head, Loaded, Stored, Tried};
+use super::load::{Answered, Head, Loaded, Tried};
 use super::plan::{Plan, Planned, inbox_key, request_key, retry_key};
 use super::statements::StatementError;
 use super::unit::{Answer, Came, Origin, Outcome, Recorded, Request, Unit, Work};
@@ -24,6 +25,7 @@ use crate::ledger::{
     self, Account, Command, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection,
     Settlement, States, StreamId, User, UserId,
 };
+use slot::Slot;
 
 /// What a batch comes to.
 pub(super) struct Settled {
@@ -50,15 +52,6 @@ pub(super) fn settle(
         append: working.into_append()?,
         outcomes,
     })
-}
-
-struct Slot<S> {
-    shard: Shard,
-    version: i64,
-    state: S,
-    /// Whether it had no events before this batch.
-    new: bool,
-    changed: bool,
 }
 
 /// The streams of a batch while it is decided.
@@ -215,6 +208,9 @@ impl Working {
         for one in emitted {
             recorded.push(self.push(one, &caused)?);
         }
+        if recorded.is_empty() {
+            self.erase_again(command);
+        }
         let why = Why {
             erases: self.concerns_erased(unit, command),
             ..Why::default()
@@ -225,28 +221,6 @@ impl Working {
             Outcome::Recorded
         };
         Ok(self.conclude(unit, outcome, why, &recorded))
-    }
-
-    /// Whether a delivery is about somebody of whom no personal data is kept any more. What is erased later is looked for
-    /// then; so no delivery can slip between.
-    fn concerns_erased(&self, unit: &Unit, command: &Command) -> bool {
-        let delivery = matches!(unit.origin, Origin::Delivery(_) | Origin::Retry(_));
-        let payer_erased = |id: &PurchaseId| {
-            let slot = self.purchases.get(id);
-            slot.is_some_and(|slot| slot.state.payer_erased)
-        };
-        delivery
-            && command.streams().iter().any(|stream| match stream {
-                StreamId::User(id) => {
-                    let slot = self.users.get(id);
-                    slot.is_some_and(|slot| slot.state.erasure_requested)
-                }
-                StreamId::Purchase(id) => {
-                    let slot = self.purchases.get(id);
-                    let whole = slot.and_then(|slot| slot.state.part_of.as_ref());
-                    payer_erased(id) || whole.is_some_and(payer_erased)
-                }
-            })
     }
 
     fn refuse(&mut self, unit: &Unit, command: &Command, error: LedgerError) -> Outcome {
@@ -496,50 +470,6 @@ impl Answered {
         Outcome::KeyReused {
             fields: names.into_iter().filter(differs).cloned().collect(),
         }
-    }
-}
-
-impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
-    fn read(shard: Shard, stored: Option<Stored>) -> Result<Self, StatementError> {
-        let (version, state) = match stored {
-            None => (0, S::default()),
-            Some(stored) => (
-                stored.version,
-                serde_json::from_str(&stored.state).map_err(unwritable)?,
-            ),
-        };
-        Ok(Self {
-            shard,
-            version,
-            state,
-            new: version == 0,
-            changed: false,
-        })
-    }
-
-    fn next(&mut self) -> (Shard, i64) {
-        self.version += 1;
-        self.changed = true;
-        (self.shard, self.version)
-    }
-
-    fn write(
-        self,
-        stream: StreamId,
-        due_at_s: Option<i64>,
-        rows: &mut Vec<StreamRow>,
-    ) -> Result<(), StatementError> {
-        if self.changed {
-            rows.push(StreamRow {
-                stream,
-                shard: self.shard,
-                version: self.version,
-                new: self.new,
-                due_at_s,
-                state: serde_json::to_string(&self.state).map_err(unwritable)?,
-            });
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a verification comes to: how much was seen, up to which seal it is proven, and what does not agree.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -8,6 +9,8 @@ use crate::manifest::Scope;
 
 /// How many findings are listed. All are counted.
 pub const LISTED: usize = 100;
+/// How many of each check are listed in any case: a flood of one hides no other.
+pub const LISTED_OF_EACH: u64 = 10;
 
 /// What a finding is about: stable words, for whoever reads findings by machine.
 pub mod checks {
@@ -19,6 +22,8 @@ pub mod checks {
     pub const TIME_REVERSED: &str = "time_reversed";
     /// A shard does not end where the manifest or a seal says.
     pub const END_DIFFERS: &str = "end_differs";
+    /// A stream is not of the user whose history it is said to be.
+    pub const SCOPE_DIFFERS: &str = "scope_differs";
     /// A stream's events are not 1, 2, 3 …, or not all in one shard.
     pub const SEQUENCE_BROKEN: &str = "sequence_broken";
     /// Numbers of seals are not 1, 2, 3 …, or the last one is not there.
@@ -114,6 +119,22 @@ impl Finding {
     }
 }
 
+/// A text that others wrote, as it may be shown: it can neither begin a line nor move what was shown before.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for character in self.0.chars() {
+            match character {
+                '"' | '\'' => f.write_char(character)?,
+                _ => write!(f, "{}", character.escape_debug())?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.check)?;
@@ -124,9 +145,9 @@ impl fmt::Display for Finding {
             write!(f, " position {position}")?;
         }
         if let Some(stream) = &self.stream {
-            write!(f, " {stream}")?;
+            write!(f, " {}", Shown(stream))?;
         }
-        write!(f, ": {}", self.what)
+        write!(f, ": {}", Shown(&self.what))
     }
 }
 
@@ -180,7 +201,7 @@ pub enum Verdict {
     Clean,
     /// Something does not.
     Findings,
-    /// All agrees with itself, but no signature vouches for it.
+    /// All agrees with itself, but no signature vouches for it, or there is no event that it could vouch for.
     Unproven,
 }
 
@@ -211,7 +232,9 @@ pub struct Report {
     pub totals: Totals,
     /// How many findings there are.
     pub found: u64,
-    /// The first [`LISTED`] of them.
+    /// How many of each of [`checks`].
+    pub found_by_check: BTreeMap<&'static str, u64>,
+    /// The first [`LISTED`] of them, and the first [`LISTED_OF_EACH`] of each check; or all, if that was asked for.
     pub findings: Vec<Finding>,
 }
 
@@ -220,9 +243,9 @@ impl Report {
     pub const fn verdict(&self) -> Verdict {
         match self.signatures {
             _ if self.found > 0 => Verdict::Findings,
-            Signatures::NotVerified => Verdict::Unproven,
-            Signatures::NothingSigned if self.events > 0 => Verdict::Unproven,
-            _ => Verdict::Clean,
+            Signatures::NotVerified | Signatures::NothingSigned => Verdict::Unproven,
+            _ if self.events == 0 => Verdict::Unproven,
+            Signatures::Verified | Signatures::Waived => Verdict::Clean,
         }
     }
 
@@ -236,12 +259,32 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Clean is what was sealed; what came after it, nobody vouches for.
+    fn fmt_clean(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.signatures, self.sealed_up_to) {
+            (Signatures::Verified, Some(SealedUpTo { seal, .. })) => {
+                write!(f, "verdict     clean up to seal {seal}")?;
+            }
+            _ => write!(f, "verdict     clean, but no signature was verified")?,
+        }
+        match (self.signatures, self.unsealed_events) {
+            (Signatures::Verified, 1..) => writeln!(
+                f,
+                "; {} events behind it are proven by nobody",
+                self.unsealed_events
+            ),
+            _ => writeln!(f),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     /// What was seen, what was proven and what was not, the findings, one a line, and the verdict.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.scope {
             Scope::Whole => writeln!(f, "scope       the whole ledger")?,
-            Scope::User(id) => writeln!(f, "scope       user/{id} and its purchases")?,
+            Scope::User(id) => writeln!(f, "scope       user/{} and its purchases", Shown(id))?,
         }
         writeln!(
             f,
@@ -288,7 +331,7 @@ impl fmt::Display for Report {
         match (self.witnessed, &self.scope) {
             (0, _) => writeln!(
                 f,
-                "witness     none; a ledger that was rolled back and sealed anew by its own key would not be told"
+                "witness     none; a history that was cut off after an earlier seal, or rolled back and sealed anew by its own key, would not be told"
             )?,
             (seals, _) => writeln!(
                 f,
@@ -312,8 +355,20 @@ impl fmt::Display for Report {
             )?;
         }
         match self.verdict() {
-            Verdict::Clean => writeln!(f, "verdict     clean"),
-            Verdict::Findings => writeln!(f, "verdict     {} findings", self.found),
+            Verdict::Clean => self.fmt_clean(f),
+            Verdict::Findings => {
+                let each = self.found_by_check.iter();
+                let each: Vec<String> = each.map(|(check, n)| format!("{n} {check}")).collect();
+                writeln!(
+                    f,
+                    "verdict     {} findings: {}",
+                    self.found,
+                    each.join(", ")
+                )
+            }
+            Verdict::Unproven if self.events == 0 => {
+                writeln!(f, "verdict     UNPROVEN: there is no event to judge")
+            }
             Verdict::Unproven => writeln!(
                 f,
                 "verdict     UNPROVEN: it agrees with itself, and no signature vouches for it"
@@ -354,14 +409,54 @@ impl fmt::Display for Time {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) count: u64,
+    pub(crate) by_check: BTreeMap<&'static str, u64>,
     pub(crate) listed: Vec<Finding>,
+    /// Lists every one, however many there are.
+    pub(crate) list_all: bool,
 }
 
 impl Found {
     pub(crate) fn add(&mut self, finding: Finding) {
         self.count += 1;
-        if self.listed.len() < LISTED {
+        let of_check = self.by_check.entry(finding.check).or_default();
+        *of_check += 1;
+        if self.list_all || self.listed.len() < LISTED || *of_check <= LISTED_OF_EACH {
             self.listed.push(finding);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_findings_hides_none_of_another_kind() {
+        let mut found = Found::default();
+        for _ in 0..2 * LISTED {
+            found.add(Finding::new(checks::HASH_DIFFERS, "a"));
+        }
+        for _ in 0..2 * LISTED {
+            found.add(Finding::new(checks::ROLLED_BACK, "b"));
+        }
+        let listed = |check| found.listed.iter().filter(|one| one.check == check).count();
+        assert_eq!(listed(checks::HASH_DIFFERS), LISTED);
+        assert_eq!(listed(checks::ROLLED_BACK) as u64, LISTED_OF_EACH);
+        assert_eq!(found.count, 4 * LISTED as u64);
+        assert_eq!(found.by_check[checks::ROLLED_BACK], 2 * LISTED as u64);
+    }
+
+    #[test]
+    fn times_are_shown_as_the_calendar_has_them() {
+        for (time_us, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00Z"),
+            (1_795_000_000_123_456, "2026-11-18T11:06:40Z"),
+            (4_107_542_399_000_000, "2100-02-28T23:59:59Z"),
+            (4_107_542_400_000_000, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(Time(time_us).to_string(), shown);
         }
     }
 }

@@ -3,22 +3,18 @@
 mod binary;
 mod damage;
 mod forgery;
+mod hostile;
 mod ledger;
 mod one_user;
+mod proof;
 mod rows;
-
-use std::collections::BTreeSet;
+mod trust;
 
 use credit_ledger_verify::report::Report;
 
 /// The checks that found something, without repetition.
 fn checks(report: &Report) -> Vec<&'static str> {
-    let found: BTreeSet<&str> = report
-        .findings
-        .iter()
-        .map(|finding| finding.check)
-        .collect();
-    found.into_iter().collect()
+    report.found_by_check.keys().copied().collect()
 }
 
 #[track_caller]
