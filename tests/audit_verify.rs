@@ -283,7 +283,7 @@ const UNREADABLE: [(&str, bool, bool, &str); 12] = [
     ),
     (
         "update heads set hash = '' where shard = 3",
-        false,
+        true,
         false,
         "heads: the row of shard 3 ",
     ),
