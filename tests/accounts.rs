@@ -88,6 +88,7 @@ async fn a_user_who_signed_up() {
     assert_is(&app.get_as("user_1", "/v1/me/purchases").await, &nothing());
     let mut seen_by_backend = me("user_1", true, 20);
     seen_by_backend["deleted"] = json!(false);
+    seen_by_backend["erased"] = json!(false);
     assert_is(&app.get("/v1/users/user_1").await, &seen_by_backend);
     assert_is(
         &app.get("/v1/users/user_1/balance").await,
@@ -134,6 +135,7 @@ async fn a_user_who_paid_before_signing_up() {
     );
     let mut seen_by_backend = me("user_1", false, 500);
     seen_by_backend["deleted"] = json!(false);
+    seen_by_backend["erased"] = json!(false);
     assert_is(&app.get("/v1/users/user_1").await, &seen_by_backend);
     app.stop().await;
 }
@@ -204,6 +206,7 @@ async fn a_user_is_known_by_a_purchase_that_gave_nothing() {
         .assert_ok(&json!({"status": "recorded"}));
     let mut seen_by_backend = me("user_1", false, 0);
     seen_by_backend["deleted"] = json!(false);
+    seen_by_backend["erased"] = json!(false);
     assert_is(&app.get("/v1/users/user_1").await, &seen_by_backend);
     assert_is(
         &app.get("/v1/users/user_1/balance").await,
@@ -236,7 +239,7 @@ async fn a_deleted_user_sees_nothing_and_the_backend_still_does() {
         &json!({
             "user_id": "user_1",
             "registered": true,
-            "deleted": true,
+            "deleted": true, "erased": false,
             "email": null,
             "first_name": null,
             "last_name": null,

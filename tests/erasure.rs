@@ -1,6 +1,7 @@
 //! Erasure: after it nothing in the database or the log has the person's names and addresses, and all else is as it was.
 
 mod late;
+mod merged;
 mod steps;
 
 use std::collections::BTreeSet;

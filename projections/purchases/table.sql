@@ -12,7 +12,8 @@ create table purchases (
   subscription_id text collate "C",
   -- Only while nobody knows whose the purchase is.
   payer_email text,
-  payer_erased boolean not null,
+  -- The release before writes beside us and does not know it.
+  payer_erased boolean not null default false,
   refunded_minor bigint not null,
   disputed_minor bigint not null,
   lost_minor bigint not null,

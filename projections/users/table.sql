@@ -3,8 +3,9 @@ create table users (
   user_id text collate "C" not null,
   registered boolean not null,
   deleted boolean not null,
-  erasure_requested boolean not null,
-  erased boolean not null,
+  -- The release before writes beside us and does not know them.
+  erasure_requested boolean not null default false,
+  erased boolean not null default false,
   bonus boolean not null,
   plan text,
   plan_sequence bigint not null,

@@ -4,16 +4,18 @@
 //! Must decide only on states that it was given. A state that it lacks is asked for by name, so that the
 //! store can lock it first and ask again.
 
+mod erasing;
+mod purchases;
+
 use std::collections::HashMap;
 
 use super::command::{
-    CapturePayment, ChangeProfile, ChangeSubscription, Command, Hold, MatchPurchase, RefundPayment,
-    RegisterUser, ReverseSpend,
+    ChangeProfile, ChangeSubscription, Command, Hold, RegisterUser, ReverseSpend,
 };
-use super::event::{ClaimedBy, Event, Price, PurchaseEvent, UserEvent};
+use super::event::{Event, UserEvent};
 use super::lots::Wanted;
 use super::personal::Personal;
-use super::purchase::{Purchase, PurchaseCommand, Withheld};
+use super::purchase::{Purchase, PurchaseCommand};
 use super::user::{Subscription, User, UserCommand};
 use super::value::{Credits, Place, PurchaseId, StreamId, UserId};
 use super::{LedgerError, Settlement};
@@ -248,62 +250,6 @@ impl<'a, S: States> Draft<'a, S> {
         self.ask_user(&change.user_id, &ask, Some(&change.profile))
     }
 
-    fn capture(&mut self, capture: &CapturePayment) -> Result<(), Rejection> {
-        if let Some(part) = &capture.merges {
-            self.merge(part, &capture.purchase_id)?;
-        }
-        let whole = self.canonical(&capture.purchase_id)?;
-        let credits = capture.user_id.is_some() && capture.price.is_some();
-        if whole != capture.purchase_id && !credits && !self.purchase(&whole)?.captured {
-            return self.capture_part(capture, &whole);
-        }
-        let ask = PurchaseCommand::Capture(Box::new(capture.clone()));
-        self.ask_purchase(&capture.purchase_id, &ask, capture.payer.as_ref())
-    }
-
-    /// Records the payment of a part whose whole is not captured yet. The whole has a capture of its own, with its own
-    /// amount; what went back of the part went back of the whole.
-    fn capture_part(
-        &mut self,
-        capture: &CapturePayment,
-        whole: &PurchaseId,
-    ) -> Result<(), Rejection> {
-        let own = CapturePayment {
-            refunded_total_minor: 0,
-            ..capture.clone()
-        };
-        let part = self.purchase(&capture.purchase_id)?;
-        let events = part.decide(&PurchaseCommand::Capture(Box::new(own)))?;
-        self.record(&capture.purchase_id, events, capture.payer.as_ref())?;
-        let refund = PurchaseCommand::Refund(RefundPayment {
-            purchase_id: whole.clone(),
-            refund: None,
-            refunded_total_minor: capture.refunded_total_minor,
-        });
-        self.ask_purchase(whole, &refund, None)
-    }
-
-    fn claim(&mut self, id: &PurchaseId, user_id: &UserId, by: ClaimedBy) -> Result<(), Rejection> {
-        let user_id = user_id.clone();
-        self.ask_purchase(id, &PurchaseCommand::Claim { user_id, by }, None)
-    }
-
-    /// A match found in the read models holds only if it still does: the purchase is nobody's, and the user is there
-    /// with the very profile that was found. Whatever changed either of them is looked at on its own.
-    ///
-    /// Until it is known what a purchase buys nothing is matched: no credits wait for it, and of the events of one payment
-    /// those that say what it buys are those that name the buyer, who may have paid with another's address.
-    fn match_purchase(&mut self, found: &MatchPurchase) -> Result<(), Rejection> {
-        let id = self.canonical(&found.purchase_id)?;
-        let unclaimed = self.purchase(&id)?.is_matchable();
-        let user = self.user(&found.user_id)?;
-        let same = !user.deleted && user.profile.as_ref() == Some(&found.profile_version);
-        if unclaimed && same {
-            self.claim(&id, &found.user_id, ClaimedBy::VerifiedEmail)?;
-        }
-        Ok(())
-    }
-
     fn change_subscription(&mut self, change: &ChangeSubscription) -> Result<(), Rejection> {
         let ask = UserCommand::ChangeSubscription {
             subscription_id: change.subscription_id.clone(),
@@ -314,51 +260,6 @@ impl<'a, S: States> Draft<'a, S> {
             base_plan: change.base_plan.clone(),
         };
         self.ask_user(&change.user_id, &ask, None)
-    }
-
-    /// Makes one purchase a part of another. The whole gets every fact of the part, and the credits are given for the
-    /// whole: what the part gave is taken back in the same decision.
-    fn merge(&mut self, part: &PurchaseId, whole: &PurchaseId) -> Result<(), Rejection> {
-        // A whole is no part of anything: the providers' own ids say which is which.
-        if part == whole || self.purchase(whole)?.part_of.is_some() {
-            return Ok(());
-        }
-        let known = self.purchase(part)?.clone();
-        if known.part_of.is_some() {
-            return Ok(());
-        }
-        let events = known.decide(&PurchaseCommand::MergeInto(whole.clone()))?;
-        self.record(part, events, None)?;
-        let absorb = PurchaseCommand::Absorb {
-            payment_id: part.clone(),
-            known: Box::new(known),
-        };
-        self.ask_purchase(whole, &absorb, None)?;
-        if self.purchase(whole)?.payer_erased {
-            let events = self.purchase(part)?.decide(&PurchaseCommand::ErasePayer)?;
-            self.take(part, events, None, true)?;
-        }
-        Ok(())
-    }
-
-    /// Only for a user whose erasure was asked for, and not where the purchase turned out to be somebody else's.
-    fn erase_payer(&mut self, id: &PurchaseId, user_id: &UserId) -> Result<(), Rejection> {
-        let whole = self.canonical(id)?;
-        let owner = self.purchase(id)?.user_id.as_ref();
-        let owner = owner.or(self.purchase(&whole)?.user_id.as_ref());
-        if !self.user(user_id)?.erasure_requested || owner.is_some_and(|owner| owner != user_id) {
-            return Ok(());
-        }
-        let events = self.purchase(id)?.decide(&PurchaseCommand::ErasePayer)?;
-        self.record(id, events, None)
-    }
-
-    /// The purchase that has the facts of this one.
-    fn canonical(&self, id: &PurchaseId) -> Result<PurchaseId, Rejection> {
-        let part_of = self.purchase(id)?.part_of.as_ref();
-        let whole = part_of.unwrap_or(id).clone();
-        self.purchase(&whole)?;
-        Ok(whole)
     }
 
     /// Lets a user be asked what moves credits: what ended or timed out by now did so before. What comes to a lot whose
@@ -453,140 +354,6 @@ impl<'a, S: States> Draft<'a, S> {
         self.users.insert(id.clone(), after);
         Ok(())
     }
-
-    fn ask_purchase(
-        &mut self,
-        id: &PurchaseId,
-        command: &PurchaseCommand,
-        payer: Option<&Personal>,
-    ) -> Result<(), Rejection> {
-        let id = self.canonical(id)?;
-        let events = self.purchase(&id)?.decide(command)?;
-        self.record(&id, events, payer)
-    }
-
-    /// Takes a purchase's events and all that follows.
-    fn record(
-        &mut self,
-        id: &PurchaseId,
-        events: Vec<PurchaseEvent>,
-        payer: Option<&Personal>,
-    ) -> Result<(), Rejection> {
-        let recorded = !events.is_empty();
-        self.take(id, events, payer, false)?;
-        // What comes to a user who is being erased says nothing of who paid, whichever came first.
-        let after = self.purchase(id)?;
-        let owner = after.user_id.as_ref();
-        let owner = owner.and_then(|owner| self.users.get(owner).or(self.states.user(owner)));
-        if owner.is_some_and(|owner| owner.erasure_requested) && recorded {
-            let events = after.decide(&PurchaseCommand::ErasePayer)?;
-            self.take(id, events, None, true)?;
-        }
-        Ok(())
-    }
-
-    /// Takes a purchase's events, and with them what follows for its user's credits.
-    fn take(
-        &mut self,
-        id: &PurchaseId,
-        events: Vec<PurchaseEvent>,
-        payer: Option<&Personal>,
-        to_erase: bool,
-    ) -> Result<(), Rejection> {
-        let before = self.purchase(id)?.clone();
-        let mut after = before.clone();
-        for event in &events {
-            after.evolve(event);
-        }
-        for event in events {
-            let personal = payer.filter(|_| carries_payer(&event)).cloned();
-            self.emitted.push(Emitted {
-                matchable: after.is_matchable() && may_match(&event),
-                personal,
-                stream: StreamId::Purchase(id.clone()),
-                subscriber: subscriber(id, &event, &after),
-                event: Event::Purchase(event),
-                to_erase,
-            });
-        }
-        self.settle(id, &before, &after)?;
-        self.purchases.insert(id.clone(), after);
-        Ok(())
-    }
-
-    /// Brings the user's credits to what the purchase now gives and withholds. Both are functions of the purchase's
-    /// state, so the difference is all that is to be done, whatever led here.
-    fn settle(
-        &mut self,
-        id: &PurchaseId,
-        before: &Purchase,
-        after: &Purchase,
-    ) -> Result<(), Rejection> {
-        let was = before.withheld();
-        match (before.credited(), after.credited()) {
-            (None, None) => Ok(()),
-            (None, Some((user_id, price))) => {
-                let credit = UserCommand::CreditPurchase {
-                    purchase_id: id.clone(),
-                    price: price.clone(),
-                };
-                self.move_credits(user_id, &credit)?;
-                let none = Withheld::default();
-                self.withhold(id, user_id, price, none, after.withheld())
-            }
-            (Some(_), Some((user_id, price))) => {
-                self.withhold(id, user_id, price, was, after.withheld())
-            }
-            // It became a part of another purchase: nothing of what it gave remains.
-            (Some((user_id, price)), None) => {
-                let all = Withheld {
-                    clawed_back: price.credits,
-                    held_back: Credits::ZERO,
-                };
-                self.withhold(id, user_id, price, was, all)
-            }
-        }
-    }
-
-    fn withhold(
-        &mut self,
-        id: &PurchaseId,
-        user_id: &UserId,
-        price: &Price,
-        was: Withheld,
-        is: Withheld,
-    ) -> Result<(), Rejection> {
-        let credits = is.clawed_back.less(was.clawed_back);
-        let restored = was.clawed_back.less(is.clawed_back);
-        let released = was.held_back.less(is.held_back);
-        let contested = is.held_back.less(was.held_back);
-        let purchase_id = || id.clone();
-        if !credits.is_zero() {
-            let claw_back = UserCommand::ClawBack {
-                purchase_id: purchase_id(),
-                credits,
-                released,
-            };
-            self.move_credits(user_id, &claw_back)?;
-        } else if !restored.is_zero() || !released.is_zero() {
-            let restore = UserCommand::Restore {
-                purchase_id: purchase_id(),
-                credits: restored,
-                released,
-                clawed_before: was.clawed_back,
-                expires_at_s: price.expires_at_s,
-            };
-            self.move_credits(user_id, &restore)?;
-        }
-        if !contested.is_zero() {
-            let hold_back = UserCommand::HoldBack {
-                purchase_id: purchase_id(),
-                credits: contested,
-            };
-            self.move_credits(user_id, &hold_back)?;
-        }
-        Ok(())
-    }
 }
 
 const fn carries_profile(event: &UserEvent) -> bool {
@@ -597,37 +364,4 @@ const fn carries_profile(event: &UserEvent) -> bool {
             ..
         } | UserEvent::UserProfileChanged { .. }
     )
-}
-
-const fn carries_payer(event: &PurchaseEvent) -> bool {
-    matches!(
-        event,
-        PurchaseEvent::PaymentCaptured { payer: Some(_), .. } | PurchaseEvent::PayerNamed { .. }
-    )
-}
-
-/// Whether an event may be the last thing that a match by e-mail was waiting for.
-const fn may_match(event: &PurchaseEvent) -> bool {
-    matches!(
-        event,
-        PurchaseEvent::PaymentCaptured { .. }
-            | PurchaseEvent::PayerNamed { .. }
-            | PurchaseEvent::PurchasePriced { .. }
-    )
-}
-
-/// The subscription that a purchase pays, if this event made known whose it is.
-fn subscriber(id: &PurchaseId, event: &PurchaseEvent, after: &Purchase) -> Option<String> {
-    let names_either = matches!(
-        event,
-        PurchaseEvent::PaymentCaptured {
-            user_id: Some(_),
-            ..
-        } | PurchaseEvent::PurchaseClaimed { .. }
-            | PurchaseEvent::SubscriptionNamed { .. }
-    );
-    let both_known = names_either && after.user_id.is_some();
-    let subscription_id = after.subscription_id.as_ref().filter(|_| both_known)?;
-    let provider = id.as_str().split(':').next()?;
-    Some(format!("{provider}:{subscription_id}"))
 }

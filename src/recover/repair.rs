@@ -156,6 +156,8 @@ impl<'a> Sweeper<'a> {
 
 /// What is said of a purchase that nothing of ours prices.
 const FITS_NOTHING: &str = "none of its stored deliveries fits the catalog";
+/// What is said of one whose deliveries can not be read any more.
+const ERASED: &str = "what it bought was said by deliveries whose bodies were erased";
 
 /// A delivery, tried again now. Without an operator: what it would come to, as far as that can be told.
 async fn retried(
@@ -201,12 +203,17 @@ async fn priced(
     operator: Option<&Operator>,
     id: &PurchaseId,
 ) -> Result<Became, RecoverError> {
+    let mut why = FITS_NOTHING;
     for (source, key) in app.reads.deliveries_of(id.as_str(), DELIVERIES_MAX).await? {
         let source = Source::ALL.into_iter().find(|one| one.as_str() == source);
         let source = source.ok_or_else(|| corrupt(()))?;
         let Some(stored) = app.backlog.delivery(source, &key).await? else {
             continue;
         };
+        if stored.delivered.body.is_empty() {
+            why = ERASED;
+            continue;
+        }
         if let Some(capture) = captured(app, stored).await?
             && let Some(price) = &capture.price
         {
@@ -214,7 +221,7 @@ async fn priced(
             return done(app, operator, Command::CapturePayment(capture), sku).await;
         }
     }
-    Ok((Came::Unchanged, Some(FITS_NOTHING.to_owned())))
+    Ok((Came::Unchanged, Some(why.to_owned())))
 }
 
 /// The payment that a stored delivery tells of.

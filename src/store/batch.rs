@@ -3,19 +3,20 @@
 //! Units are decided one after another, each on the result of the one before, so a hot user is no brake. Nothing
 //! here does I/O; [`settle`] is a function of the units, what was loaded, and the time.
 
+mod erasing;
+mod slot;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use credit_ledger_verify::chain::{self, Link};
 
-use super::append::{
-    Append, EndRow, EventRow, InboxRow, OutboxRow, RequestRow, RetriedRow, StreamRow,
-};
+use super::append::{Append, EndRow, EventRow, InboxRow, OutboxRow, RequestRow, RetriedRow};
 use super::backoff;
 use super::cause::Caused;
 use super::fate::{Fate, PARKED, Why};
 use super::home::Shard;
-use super::load::{Answered, Head, Loaded, Stored, Tried};
+use super::load::{Answered, Head, Loaded, Tried};
 use super::plan::{Plan, Planned, inbox_key, request_key, retry_key};
 use super::statements::StatementError;
 use super::unit::{Answer, Came, Origin, Outcome, Recorded, Request, Unit, Work};
@@ -24,6 +25,7 @@ use crate::ledger::{
     self, Account, Command, Emitted, Event, LedgerError, Place, Purchase, PurchaseId, Rejection,
     Settlement, States, StreamId, User, UserId,
 };
+use slot::Slot;
 
 /// What a batch comes to.
 pub(super) struct Settled {
@@ -52,15 +54,6 @@ pub(super) fn settle(
     })
 }
 
-struct Slot<S> {
-    shard: Shard,
-    version: i64,
-    state: S,
-    /// Whether it had no events before this batch.
-    new: bool,
-    changed: bool,
-}
-
 /// The streams of a batch while it is decided.
 struct Working {
     users: HashMap<UserId, Slot<User>>,
@@ -72,6 +65,8 @@ struct Working {
     retried: HashMap<(String, String), Tried>,
     answered: HashMap<(String, String), Answered>,
     settlements: HashMap<Place, Settlement>,
+    /// Whether personal data of any stream here is not kept any more: seldom, so seldom are the streams looked at for it.
+    anyone_erased: bool,
     now: DateTime<Utc>,
     /// When it is in the history: never before the end of a shard of this batch, so that in each stream what is decided
     /// later is also recorded later, whatever the clocks of instances say.
@@ -108,6 +103,7 @@ impl Working {
             retried: loaded.retried,
             answered: loaded.requests,
             settlements: loaded.settlements,
+            anyone_erased: false,
             now,
             at,
             append: Append {
@@ -134,12 +130,13 @@ impl Working {
                         // What was read may say that nothing happens as soon as was feared.
                         slot.changed = slot.version > 0;
                     }
+                    working.anyone_erased |= slot.state.erasure_requested;
                     working.users.insert(id.clone(), slot);
                 }
                 StreamId::Purchase(id) => {
-                    working
-                        .purchases
-                        .insert(id.clone(), Slot::read(shard, stored)?);
+                    let slot: Slot<Purchase> = Slot::read(shard, stored)?;
+                    working.anyone_erased |= slot.state.payer_erased;
+                    working.purchases.insert(id.clone(), slot);
                 }
             }
         }
@@ -162,7 +159,10 @@ impl Working {
                 self.keep(unit, Outcome::Parked, why)
             }
             Work::Apply(command) => match ledger::decide(command, self) {
-                Ok(emitted) => self.record(unit, command, emitted)?,
+                Ok(emitted) => {
+                    let evidence = planned.evidence.as_deref();
+                    self.record(unit, evidence, command, emitted)?
+                }
                 Err(Rejection::Refused(error)) => self.refuse(unit, command, error),
                 Err(Rejection::NeedsRows(needed)) => {
                     planned.learn_rows(needed);
@@ -207,13 +207,19 @@ impl Working {
     fn record(
         &mut self,
         unit: &Unit,
+        evidence: Option<&str>,
         command: &Command,
         emitted: Vec<Emitted>,
     ) -> Result<Outcome, StatementError> {
-        let caused = Caused::by(&unit.origin);
         let mut recorded = Vec::with_capacity(emitted.len());
-        for one in emitted {
-            recorded.push(self.push(one, &caused)?);
+        if !emitted.is_empty() {
+            let caused = Caused::by(&unit.origin, evidence);
+            for one in emitted {
+                recorded.push(self.push(one, &caused)?);
+            }
+        }
+        if recorded.is_empty() {
+            self.erase_again(command);
         }
         let why = Why {
             erases: self.concerns_erased(unit, command),
@@ -225,28 +231,6 @@ impl Working {
             Outcome::Recorded
         };
         Ok(self.conclude(unit, outcome, why, &recorded))
-    }
-
-    /// Whether a delivery is about somebody of whom no personal data is kept any more. What is erased later is looked for
-    /// then; so no delivery can slip between.
-    fn concerns_erased(&self, unit: &Unit, command: &Command) -> bool {
-        let delivery = matches!(unit.origin, Origin::Delivery(_) | Origin::Retry(_));
-        let payer_erased = |id: &PurchaseId| {
-            let slot = self.purchases.get(id);
-            slot.is_some_and(|slot| slot.state.payer_erased)
-        };
-        delivery
-            && command.streams().iter().any(|stream| match stream {
-                StreamId::User(id) => {
-                    let slot = self.users.get(id);
-                    slot.is_some_and(|slot| slot.state.erasure_requested)
-                }
-                StreamId::Purchase(id) => {
-                    let slot = self.purchases.get(id);
-                    let whole = slot.and_then(|slot| slot.state.part_of.as_ref());
-                    payer_erased(id) || whole.is_some_and(payer_erased)
-                }
-            })
     }
 
     fn refuse(&mut self, unit: &Unit, command: &Command, error: LedgerError) -> Outcome {
@@ -355,11 +339,13 @@ impl Working {
             (StreamId::User(id), Event::User(event)) => {
                 let slot = self.users.get_mut(id).ok_or_else(not_loaded)?;
                 slot.state.evolve(event);
+                self.anyone_erased |= slot.state.erasure_requested;
                 slot.next()
             }
             (StreamId::Purchase(id), Event::Purchase(event)) => {
                 let slot = self.purchases.get_mut(id).ok_or_else(not_loaded)?;
                 slot.state.evolve(event);
+                self.anyone_erased |= slot.state.payer_erased;
                 let (shard, sequence) = slot.next();
                 if sequence == 1 {
                     self.append.homes.push((id.clone(), shard));
@@ -496,50 +482,6 @@ impl Answered {
         Outcome::KeyReused {
             fields: names.into_iter().filter(differs).cloned().collect(),
         }
-    }
-}
-
-impl<S: serde::Serialize + serde::de::DeserializeOwned + Default> Slot<S> {
-    fn read(shard: Shard, stored: Option<Stored>) -> Result<Self, StatementError> {
-        let (version, state) = match stored {
-            None => (0, S::default()),
-            Some(stored) => (
-                stored.version,
-                serde_json::from_str(&stored.state).map_err(unwritable)?,
-            ),
-        };
-        Ok(Self {
-            shard,
-            version,
-            state,
-            new: version == 0,
-            changed: false,
-        })
-    }
-
-    fn next(&mut self) -> (Shard, i64) {
-        self.version += 1;
-        self.changed = true;
-        (self.shard, self.version)
-    }
-
-    fn write(
-        self,
-        stream: StreamId,
-        due_at_s: Option<i64>,
-        rows: &mut Vec<StreamRow>,
-    ) -> Result<(), StatementError> {
-        if self.changed {
-            rows.push(StreamRow {
-                stream,
-                shard: self.shard,
-                version: self.version,
-                new: self.new,
-                due_at_s,
-                state: serde_json::to_string(&self.state).map_err(unwritable)?,
-            });
-        }
-        Ok(())
     }
 }
 

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::types::ToSql;
 
 use super::append::Append;
-use super::fate::Fate;
 use super::home::Shard;
 use super::statements::ApplyStatement;
 use crate::ledger::{Personal, PurchaseId};
@@ -16,136 +15,11 @@ macro_rules! params {
     };
 }
 
-#[derive(Default)]
-pub(super) struct Inbox<'a> {
-    sources: Vec<&'a str>,
-    keys: Vec<&'a str>,
-    provider_event_ids: Vec<&'a str>,
-    bodies: Vec<&'a [u8]>,
-    digests: Vec<&'a [u8]>,
-    headers: Vec<&'a str>,
-    secrets: Vec<&'a str>,
-    received_at: Vec<DateTime<Utc>>,
-    fates: Fates<'a>,
-    erased_at: Vec<Option<DateTime<Utc>>>,
-}
+mod deliveries;
+mod personal;
 
-/// What became of deliveries.
-#[derive(Default)]
-struct Fates<'a> {
-    outcomes: Vec<&'a str>,
-    reasons: Vec<Option<&'a str>>,
-    waits_for: Vec<Option<&'a str>>,
-    next_attempts_at: Vec<Option<DateTime<Utc>>>,
-    shards: Vec<String>,
-    positions: Vec<String>,
-}
-
-impl<'a> Fates<'a> {
-    fn push(&mut self, fate: &'a Fate) {
-        self.outcomes.push(fate.outcome);
-        self.reasons.push(fate.reason.as_deref());
-        self.waits_for.push(fate.waits_for.as_deref());
-        self.next_attempts_at.push(fate.next_attempt_at);
-        let (shards, positions): (Vec<i64>, Vec<i64>) = fate
-            .led_to
-            .iter()
-            .map(|(shard, position)| (i64::from(*shard), *position))
-            .unzip();
-        self.shards.push(array_literal(&shards));
-        self.positions.push(array_literal(&positions));
-    }
-}
-
-impl<'a> Inbox<'a> {
-    pub(super) fn of(append: &'a Append) -> Self {
-        let mut columns = Self::default();
-        for row in &append.inbox {
-            let delivered = &row.delivered;
-            columns.sources.push(delivered.source.as_str());
-            columns.keys.push(&delivered.key);
-            columns
-                .provider_event_ids
-                .push(&delivered.provider_event_id);
-            let blank = row.fate.blanks();
-            let body: &[u8] = if blank { &[] } else { &delivered.body };
-            columns.bodies.push(body);
-            columns.digests.push(&delivered.body_sha256);
-            columns.headers.push(&delivered.headers_json);
-            columns.secrets.push(&delivered.secret);
-            columns.received_at.push(delivered.received_at);
-            columns.fates.push(&row.fate);
-            columns
-                .erased_at
-                .push(row.fate.erases.then_some(append.now));
-        }
-        columns
-    }
-
-    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let fates = &self.fates;
-        params![self.keys; self.sources, self.keys, self.provider_event_ids, self.bodies, self.digests,
-            self.headers, self.secrets, self.received_at, fates.outcomes, fates.reasons, fates.shards,
-            fates.positions, fates.waits_for, fates.next_attempts_at, self.erased_at]
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Retried<'a> {
-    sources: Vec<&'a str>,
-    keys: Vec<&'a str>,
-    fates: Fates<'a>,
-    erased_at: Vec<Option<DateTime<Utc>>>,
-}
-
-impl<'a> Retried<'a> {
-    pub(super) fn of(append: &'a Append) -> Self {
-        let mut columns = Self::default();
-        for row in &append.retried {
-            columns.sources.push(row.retry.source.as_str());
-            columns.keys.push(&row.retry.key);
-            columns.fates.push(&row.fate);
-            columns
-                .erased_at
-                .push(row.fate.erases.then_some(append.now));
-        }
-        columns
-    }
-
-    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let fates = &self.fates;
-        params![self.keys; self.sources, self.keys, fates.outcomes, fates.reasons, fates.waits_for,
-            fates.next_attempts_at, fates.shards, fates.positions, self.erased_at]
-    }
-}
-
-fn array_literal(numbers: &[i64]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-    format!("{{{}}}", numbers.join(","))
-}
-
-#[derive(Default)]
-pub(super) struct Seen<'a> {
-    sources: Vec<&'a str>,
-    keys: Vec<&'a str>,
-    more: Vec<i32>,
-}
-
-impl<'a> Seen<'a> {
-    pub(super) fn of(append: &'a Append) -> Self {
-        let mut columns = Self::default();
-        for ((source, key), more) in &append.seen {
-            columns.sources.push(source);
-            columns.keys.push(key);
-            columns.more.push(*more);
-        }
-        columns
-    }
-
-    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        params![self.keys; self.sources, self.keys, self.more]
-    }
-}
+pub(super) use deliveries::{Inbox, Retried, Seen};
+pub(super) use personal::{Erased, PersonalRows};
 
 #[derive(Default)]
 pub(super) struct Homes<'a> {
@@ -247,59 +121,6 @@ impl<'a> Events<'a> {
         params![self.sequences; self.aggregate_types, self.aggregate_ids, self.sequences, self.event_types,
             self.event_versions, self.payloads, self.metadata, self.shards, self.positions, self.recorded_at,
             self.sources, self.provider_event_ids, self.hashes]
-    }
-}
-
-#[derive(Default)]
-pub(super) struct PersonalRows<'a> {
-    aggregate_types: Vec<&'a str>,
-    aggregate_ids: Vec<&'a str>,
-    sequences: Vec<i64>,
-    salts: Vec<Vec<u8>>,
-    profiles: Vec<&'a str>,
-}
-
-impl<'a> PersonalRows<'a> {
-    pub(super) fn of(append: &'a Append) -> Self {
-        let mut columns = Self::default();
-        for row in &append.events {
-            let Some(personal) = &row.personal else {
-                continue;
-            };
-            columns.aggregate_types.push(row.stream.aggregate_type());
-            columns.aggregate_ids.push(row.stream.aggregate_id());
-            columns.sequences.push(row.sequence);
-            columns.salts.push(personal.salt().0.to_vec());
-            columns.profiles.push(personal.profile_json());
-        }
-        columns
-    }
-
-    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        params![self.sequences; self.aggregate_types, self.aggregate_ids, self.sequences, self.salts, self.profiles]
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Erased<'a> {
-    aggregate_types: Vec<&'a str>,
-    aggregate_ids: Vec<&'a str>,
-    sequences: Vec<i64>,
-}
-
-impl<'a> Erased<'a> {
-    pub(super) fn of(append: &'a Append) -> Self {
-        let mut columns = Self::default();
-        for (stream, sequence) in &append.erased {
-            columns.aggregate_types.push(stream.aggregate_type());
-            columns.aggregate_ids.push(stream.aggregate_id());
-            columns.sequences.push(*sequence);
-        }
-        columns
-    }
-
-    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        params![self.sequences; self.aggregate_types, self.aggregate_ids, self.sequences]
     }
 }
 

@@ -69,9 +69,7 @@ impl Fate {
             erases: why.erases,
         }
     }
-}
 
-impl Fate {
     /// Whether the body goes now.
     pub(super) fn blanks(&self) -> bool {
         self.erases && self.outcome != PARKED

@@ -17,6 +17,7 @@
 //! It has a loop of its own, since a walk may take minutes. Must never log what it looks for.
 
 mod needles;
+mod walk;
 
 use std::time::Duration;
 
@@ -30,14 +31,12 @@ use crate::app::App;
 use crate::ledger::{Command, PurchaseId, StreamId, UserId};
 use crate::reads::PayerRow;
 use crate::store::backlog::erasure::Erasure;
-use crate::store::{Origin, Unit, Work};
+use crate::store::{Origin, Outcome, StoreError, Unit, Work};
 use needles::Needles;
+use walk::walk;
 
 /// Users, or purchases, for whom one walk is made.
 const ERASED_AT_ONCE: i64 = 100;
-/// Deliveries in one step of a walk: many beside the cost of a statement, and even if each is as large as any may be, few
-/// enough for one.
-const WALK_STEP: i64 = 500;
 /// Events of a stream that are read at once.
 const EVENTS_AT_ONCE: i64 = 1000;
 
@@ -63,10 +62,12 @@ async fn ask_for_due(app: &App) -> bool {
     let Some(after) = app.erase_after else {
         return true;
     };
+    let deleted_by = app.now() - after;
+    let mut behind = (DateTime::UNIX_EPOCH, String::new());
     loop {
-        match ask_for_page(app, app.now() - after).await {
-            Ok(0) => return true,
-            Ok(_) => {}
+        match ask_for_page(app, deleted_by, &behind).await {
+            Ok(Some(last)) => behind = last,
+            Ok(None) => return true,
             Err(error) => {
                 tracing::warn!(%error, "who is to be erased is asked again later");
                 return false;
@@ -75,22 +76,26 @@ async fn ask_for_due(app: &App) -> bool {
     }
 }
 
-/// Gives how many there were. Whoever is asked for is not among them any more.
-async fn ask_for_page(app: &App, deleted_by: DateTime<Utc>) -> Result<usize, UpkeepError> {
-    let page = app.reads.users_to_erase(deleted_by, PAGE).await?;
-    let found = page.len();
+/// Gives when the last of the page was deleted, and who that is; none: there was nobody.
+async fn ask_for_page(
+    app: &App,
+    deleted_by: DateTime<Utc>,
+    behind: &(DateTime<Utc>, String),
+) -> Result<Option<(DateTime<Utc>, String)>, UpkeepError> {
+    let page = app.reads.users_to_erase(deleted_by, behind, PAGE).await?;
+    let last = page.last().cloned();
     let asked: Vec<Result<(), UpkeepError>> = stream::iter(page)
-        .map(|user_id| ask_for(app, user_id))
+        .map(|(_, user_id)| ask_for(app, user_id))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     asked.into_iter().collect::<Result<(), _>>()?;
-    Ok(found)
+    Ok(last)
 }
 
 async fn ask_for(app: &App, user_id: String) -> Result<(), UpkeepError> {
     let user_id = UserId::parse(user_id).map_err(|_| unreadable())?;
-    apply(app, Command::EraseUser { user_id }).await
+    apply(app, Command::EraseUser { user_id }).await.map(drop)
 }
 
 /// Does what the outbox calls for, all of it once. False when something could not be done.
@@ -131,16 +136,39 @@ async fn erase_page(app: &App, page: Vec<Erasure>) -> Result<bool, UpkeepError> 
             }
         }
     }
+    if begun.is_empty() {
+        return Ok(clean);
+    }
     walk(app, &needles).await?;
     let mut done = Vec::with_capacity(begun.len());
     for erasure in begun {
-        if let StreamId::User(user_id) = erasure.of {
-            apply(app, Command::ConfirmErasure { user_id }).await?;
+        match confirm(app, erasure.of).await {
+            Ok(()) => done.push(erasure.id),
+            Err(error) => {
+                tracing::warn!(%error, "an erasure is tried again later");
+                clean = false;
+            }
         }
-        done.push(erasure.id);
     }
     app.backlog.done(&done).await?;
     Ok(clean)
+}
+
+/// The end of a user's erasure. Only what is known to have ended may be forgotten.
+async fn confirm(app: &App, of: StreamId) -> Result<(), UpkeepError> {
+    let StreamId::User(user_id) = of else {
+        return Ok(());
+    };
+    let confirm = Command::ConfirmErasure {
+        user_id: user_id.clone(),
+    };
+    let recorded = apply(app, confirm).await? == Outcome::Recorded;
+    if recorded || app.reads.user(user_id.as_str(), app.now()).await?.erased {
+        return Ok(());
+    }
+    Err(failed(
+        "a user's state does not say that the erasure was asked for: ask again",
+    ))
 }
 
 /// All but the walk and the end. Adds what is to be looked for.
@@ -157,13 +185,10 @@ async fn begin(app: &App, of: &StreamId, needles: &mut Needles) -> Result<(), Up
             }
             erase_payers(app, user_id, &addresses, needles).await?;
         }
-        // It has forgotten who paid already.
+        // It has forgotten who paid already; other ids of the same money may have not.
         StreamId::Purchase(id) => {
             add_purchase(needles, id);
-            let row = app.reads.purchase(id.as_str()).await?;
-            if let Some(order_id) = row.and_then(|row| row.order_id) {
-                needles.add_id(&order_id);
-            }
+            erase_same_payment(app, id, needles).await?;
         }
     }
     blank_told(app, of).await
@@ -186,25 +211,58 @@ async fn erase_payers(
         };
         after.clone_from(&last.purchase_id);
         for row in &page {
-            let PayerRow {
-                order_id,
-                subscription_id,
-                ..
-            } = row;
-            for id in [order_id, subscription_id].into_iter().flatten() {
-                needles.add_id(id);
+            let owner = row.user_id.as_deref();
+            // Of another's purchase only the address goes, and the bodies that hold it: the walk finds them.
+            if owner.is_none_or(|owner| owner == user_id.as_str()) {
+                // First, because one that is nobody's is not found any more once it has forgotten who paid.
+                blank_purchase(app, row, needles).await?;
             }
-            let id = PurchaseId::parse(row.purchase_id.as_str()).map_err(|_| unreadable())?;
-            add_purchase(needles, &id);
-            // First, because one that is nobody's is not found any more once it has forgotten who paid.
-            blank_told(app, &StreamId::Purchase(id.clone())).await?;
-            let erase = Command::ErasePayer {
-                purchase_id: id,
-                user_id: user_id.clone(),
-            };
-            apply(app, erase).await?;
+            erase_payer(app, row, user_id).await?;
         }
     }
+}
+
+async fn erase_same_payment(
+    app: &App,
+    id: &PurchaseId,
+    needles: &mut Needles,
+) -> Result<(), UpkeepError> {
+    let mut after = String::new();
+    loop {
+        let page = app.reads.same_payment(id.as_str(), &after, PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after.clone_from(&last.purchase_id);
+        for row in &page {
+            blank_purchase(app, row, needles).await?;
+            if let Some(owner) = &row.user_id {
+                let owner = UserId::parse(owner.as_str()).map_err(|_| unreadable())?;
+                erase_payer(app, row, &owner).await?;
+            }
+        }
+    }
+}
+
+async fn blank_purchase(
+    app: &App,
+    row: &PayerRow,
+    needles: &mut Needles,
+) -> Result<(), UpkeepError> {
+    for id in [&row.order_id, &row.subscription_id].into_iter().flatten() {
+        needles.add_id(id);
+    }
+    let id = PurchaseId::parse(row.purchase_id.as_str()).map_err(|_| unreadable())?;
+    add_purchase(needles, &id);
+    blank_told(app, &StreamId::Purchase(id)).await
+}
+
+async fn erase_payer(app: &App, row: &PayerRow, user_id: &UserId) -> Result<(), UpkeepError> {
+    let erase = Command::ErasePayer {
+        purchase_id: PurchaseId::parse(row.purchase_id.as_str()).map_err(|_| unreadable())?,
+        user_id: user_id.clone(),
+    };
+    apply(app, erase).await.map(drop)
 }
 
 /// By the id that the provider knows it by, too.
@@ -228,36 +286,22 @@ async fn blank_told(app: &App, of: &StreamId) -> Result<(), UpkeepError> {
     }
 }
 
-/// Blanks what has any of these in it.
-async fn walk(app: &App, needles: &Needles) -> Result<(), UpkeepError> {
-    let mut after = (String::new(), String::new());
-    loop {
-        let step = app
-            .backlog
-            .walk((&after.0, &after.1), WALK_STEP, &|body| {
-                needles.are_in(body)
-            })
-            .await?;
-        app.backlog.blank(&step.found, app.now()).await?;
-        match step.last {
-            Some(last) => after = last,
-            None => return Ok(()),
-        }
-    }
-}
-
-async fn apply(app: &App, command: Command) -> Result<(), UpkeepError> {
+async fn apply(app: &App, command: Command) -> Result<Outcome, UpkeepError> {
     let unit = Unit {
         origin: Origin::System,
         work: Work::Apply(command),
     };
-    app.ledger.execute(unit).await?;
-    Ok(())
+    match app.ledger.execute(unit).await? {
+        Outcome::Refused(error) => Err(failed(&format!("a rule refuses it: {error}"))),
+        outcome => Ok(outcome),
+    }
 }
 
 /// Nothing of it may be repeated in a log.
 fn unreadable() -> UpkeepError {
-    UpkeepError::Store(crate::store::StoreError::Failed(
-        "a stored id can not be read".to_owned(),
-    ))
+    failed("a stored id can not be read")
+}
+
+fn failed(why: &str) -> UpkeepError {
+    UpkeepError::Store(StoreError::Failed(why.to_owned()))
 }

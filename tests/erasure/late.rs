@@ -266,6 +266,8 @@ async fn what_was_erased_is_not_tried_again() {
     report
         .assert_ok(&json!({"found": {"parked": 0, "no_bonus": 0, "unpriced": 1, "unclaimed": 0}}));
     assert_eq!(report.body["actions"][0]["result"], "unchanged");
+    let why = report.body["actions"][0]["detail"].as_str().unwrap();
+    assert!(why.contains("erased"), "{why}");
     let key = hex::encode(Sha256::digest(&delivery.body));
     let retry = format!("/v1/admin/inbox/razorpay/{key}/retry");
     app.post_as_operator(&retry, &sweep)

@@ -17,7 +17,7 @@ fn user_id() -> UserId {
     UserId::parse("user_zoe").unwrap()
 }
 
-async fn apply(app: &TestApp, command: Command) -> Outcome {
+pub(super) async fn apply(app: &TestApp, command: Command) -> Outcome {
     let unit = Unit {
         origin: Origin::System,
         work: Work::Apply(command),
@@ -120,6 +120,75 @@ async fn personal_data_and_its_erasure_are_one_transaction() {
     assert_eq!(apply(&app, confirm()).await, Outcome::Recorded);
     assert_eq!(apply(&app, confirm()).await, Outcome::Duplicate);
     assert_eq!(app.count("select count(*) from personal").await, 0);
+    app.stop().await;
+}
+
+fn restless() -> Options {
+    Options {
+        configure: Arc::new(|config: &mut Config| {
+            config.upkeep_every = Duration::from_millis(20);
+            config.erase_after = Some(Duration::ZERO);
+        }),
+        ..Options::default()
+    }
+}
+
+async fn rounds(app: &TestApp, more: u64) {
+    let rounds = app.app().upkeep_rounds();
+    eventually("upkeep has looked again", async || {
+        (app.app().upkeep_rounds() > rounds + more).then_some(())
+    })
+    .await;
+}
+
+/// As a release leaves it that does not know of erasures and wrote the state back.
+#[tokio::test]
+async fn an_erasure_that_a_state_does_not_know_of_is_not_counted_as_done() {
+    let app = TestApp::start_blind().await;
+    Person::new("user_zoe").sign_up(&app).await;
+    erase(&app, "user_zoe")
+        .await
+        .assert_ok(&json!({"erased": false}));
+    let forget = "update streams set state = (state::jsonb - 'erasure_requested')::json where aggregate_id = 'user_zoe'";
+    app.sql().await.batch_execute(forget).await.unwrap();
+    let database = app.database.clone();
+    app.stop().await;
+    let app = TestApp::start_on(database, restless()).await;
+    eventually("the bodies are gone", async || {
+        let bodies = "select count(*) from inbox where body <> ''";
+        (app.count(bodies).await == 0).then_some(())
+    })
+    .await;
+    rounds(&app, 5).await;
+    assert_eq!(app.count("select count(*) from outbox").await, 1);
+    let shown = app.get("/v1/users/user_zoe").await.body;
+    assert_eq!(shown["erased"], false);
+    erase_now(&app, "user_zoe").await;
+    assert_no_trace(&app).await;
+    app.stop().await;
+}
+
+/// A read model that is wrong keeps nobody else waiting.
+#[tokio::test]
+async fn who_is_listed_though_it_was_asked_for_is_in_nobodys_way() {
+    let app = TestApp::start().await;
+    Person::new("user_zoe").sign_up(&app).await;
+    erase_now(&app, "user_zoe").await;
+    let listed = "update users set erasure_requested = false where user_id = 'user_zoe'";
+    app.sql().await.batch_execute(listed).await.unwrap();
+    let database = app.database.clone();
+    app.stop().await;
+    let app = TestApp::start_on(database, restless()).await;
+    Person::new("user_second").sign_up(&app).await;
+    erase(&app, "user_second")
+        .await
+        .assert_ok(&json!({"erased": false}));
+    eventually("the other is erased", async || {
+        let shown = app.get("/v1/users/user_second").await.body;
+        (shown["erased"] == true).then_some(())
+    })
+    .await;
+    assert_no_trace(&app).await;
     app.stop().await;
 }
 

@@ -302,3 +302,84 @@ fn a_part_of_what_forgot_who_paid_forgets_it_too() {
     );
     assert_eq!(emitted[2].stream, StreamId::Purchase(part));
 }
+
+/// Two ids of the same money, the one named by `whole` and a part, captured with what is said here.
+fn merging(part: (Option<&str>, bool), whole: (Option<&str>, bool)) -> (Known, Command) {
+    let id = PurchaseId::parse("stripe:pi_1").unwrap();
+    let mut states = erasing(None);
+    states.users.insert(user("u2"), User::default());
+    states.purchases.insert(id.clone(), Purchase::default());
+    let Command::CapturePayment(of_part) = capture(part.0, part.1) else {
+        panic!("a capture");
+    };
+    let of_part = Command::CapturePayment(Box::new(CapturePayment {
+        purchase_id: id.clone(),
+        ..*of_part
+    }));
+    for command in [of_part, capture(whole.0, whole.1)] {
+        let emitted = decide(&command, &states).unwrap();
+        states.apply(&emitted);
+    }
+    let into = purchase_id();
+    let payment_id = id;
+    (states, Command::MergePayments { payment_id, into })
+}
+
+/// Each says so in its own stream, whichever of the two had forgotten before.
+#[test]
+fn what_takes_over_a_part_that_forgot_who_paid_forgets_it_too() {
+    let (mut states, merge) = merging((Some("u1"), true), (None, true));
+    let before = states.purchases[&purchase_id()].clone();
+    assert!(before.payer && !before.payer_erased);
+    let emitted = decide(&merge, &states).unwrap();
+    let erased = emitted
+        .iter()
+        .filter(|one| one.event.erases())
+        .collect::<Vec<_>>();
+    assert_eq!(erased.len(), 1);
+    assert_eq!(erased[0].stream, StreamId::Purchase(purchase_id()));
+    assert!(erased[0].to_erase);
+    states.apply(&emitted);
+    let whole = &states.purchases[&purchase_id()];
+    assert!(whole.payer_erased && !whole.payer);
+}
+
+/// Nothing moves credits here, so nothing else asks for the user.
+#[test]
+fn whose_a_purchase_becomes_is_asked_for_by_name() {
+    let (mut states, merge) = merging((Some("u1"), false), (None, false));
+    // As it is before the purchases of one who is being erased were gone through.
+    for purchase in states.purchases.values_mut() {
+        purchase.payer_erased = false;
+    }
+    let erasing = states.users.remove(&user("u1")).unwrap();
+    assert_eq!(
+        decide(&merge, &states),
+        Err(Rejection::Needs(StreamId::User(user("u1"))))
+    );
+    states.users.insert(user("u1"), erasing);
+    let emitted = decide(&merge, &states).unwrap();
+    let erased = emitted.iter().filter(|one| one.event.erases()).count();
+    assert_eq!(erased, 2, "{:?}", Known::types(&emitted));
+}
+
+#[test]
+fn anothers_purchase_forgets_who_paid_only_if_that_is_known() {
+    let mut states = known(&["u1", "u2"]);
+    let claim = Command::ClaimPurchase {
+        purchase_id: purchase_id(),
+        user_id: user("u2"),
+        by: ClaimedBy::Operator,
+    };
+    let erase = Command::EraseUser {
+        user_id: user("u1"),
+    };
+    for command in [capture(None, true), claim, erase] {
+        let emitted = decide(&command, &states).unwrap();
+        states.apply(&emitted);
+    }
+    let emitted = decide(&erase_payer("u1"), &states).unwrap();
+    assert_eq!(Known::types(&emitted), ["PayerErased"]);
+    states.apply(&emitted);
+    assert_eq!(decide(&erase_payer("u1"), &states), Ok(vec![]));
+}

@@ -33,13 +33,16 @@ pub struct Told {
     pub last: Option<i64>,
 }
 
+/// A place in the inbox, in the order of a walk: key and source; the default is before all.
+pub type InboxPlace = (String, String);
+
 /// What was seen of the inbox in one step of a walk.
 #[derive(Debug, Default)]
 pub struct Walked {
     /// The deliveries whose bodies were to be found.
     pub found: Vec<InboxKey>,
-    /// Key and source of the last one; none: there was none.
-    pub last: Option<(String, String)>,
+    /// The place of the last one; none: there was none.
+    pub last: Option<InboxPlace>,
 }
 
 impl Backlog {

@@ -1,6 +1,7 @@
 //! What a body is searched for to find out whether it is about somebody who is to be erased.
 //!
-//! Ids are looked for as whole JSON strings, addresses anywhere in one, in any case; however a string is escaped.
+//! In JSON strings, however they are escaped: ids as whole strings or as words in one, as in the address of a page or in JSON
+//! inside it; addresses anywhere, in any case. Not in numbers.
 //! Pure. Must never be logged.
 
 use std::borrow::Cow;
@@ -39,7 +40,14 @@ impl Needles {
     /// Whether one of them is in a JSON text. What is no JSON is searched as well as it can be.
     pub fn are_in(&self, body: &[u8]) -> bool {
         let text = String::from_utf8_lossy(body);
-        strings(&text).any(|string| self.ids.contains(&*string) || self.address_in(&string))
+        strings(&text).any(|string| self.id_in(&string) || self.address_in(&string))
+    }
+
+    fn id_in(&self, string: &str) -> bool {
+        let mut words = string
+            .split(|c| !in_word(c))
+            .filter(|word| is_like_id(word));
+        self.ids.contains(string) || words.any(|word| self.ids.contains(word))
     }
 
     fn address_in(&self, string: &str) -> bool {
@@ -61,6 +69,15 @@ impl Needles {
             locals.is_some_and(|locals| locals.iter().any(|local| ends_with(before, local)))
         })
     }
+}
+
+fn in_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// A word of a language is an id only where it is all that a string says.
+fn is_like_id(word: &str) -> bool {
+    word.len() >= ID_MIN_BYTES && word.contains(|c: char| c.is_ascii_digit() || c == '_')
 }
 
 /// Whether a text ends with what is before an `@`, and that is all of it.
@@ -190,18 +207,33 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_whole_string() {
-        let needles = needles(&["user_1", "pay_29QQoUBi66xm2f", "42", ""], &[""]);
+    fn an_id_is_a_whole_string_or_a_word() {
+        let ids = [
+            "user_1",
+            "pay_29QQoUBi66xm2f",
+            "customer",
+            "1234567",
+            "42",
+            "",
+        ];
+        let needles = needles(&ids, &[""]);
         for body in [
             r#"{"user_id":"user_1"}"#,
             r#"{"notes":{"user_1":true}}"#,
             r#"{"id":"pay_29QQoUBi\u0036\u0036xm2f"}"#,
+            r#"{"url":"https:\/\/shop.example\/users\/user_1?tab=2"}"#,
+            r#"{"description":"Credits for user_1, paid by pay_29QQoUBi66xm2f."}"#,
+            r#"{"inner":"{\"user_id\":\"user_1\"}"}"#,
+            r#"{"purchase":"razorpay:pay_29QQoUBi66xm2f"}"#,
+            r#"{"object":"customer"}"#,
         ] {
             assert!(needles.are_in(body.as_bytes()), "{body}");
         }
         for body in [
             r#"{"user_id":"user_12"}"#,
             r#"{"user_id":"User_1"}"#,
+            r#"{"description":"for user_1-2 or user_1_2, a customer of ours"}"#,
+            r#"{"amount":1234567}"#,
             r#"{"amount":42,"quantity":"42","nothing":""}"#,
             "{}",
             "",

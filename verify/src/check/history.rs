@@ -322,6 +322,8 @@ fn follow<'a, F: Default>(
             checks::SEQUENCE_BROKEN,
             format!("its stream is in shard {}", stream.shard),
         );
+        // Told once, not with each event behind it.
+        stream.shard = event.shard;
     }
     stream.version = event.sequence;
     stream

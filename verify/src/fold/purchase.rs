@@ -110,7 +110,6 @@ impl Dispute {
 #[serde(default)]
 struct Known {
     payer: bool,
-    payer_erased: bool,
     refunds: BTreeMap<String, Refund>,
     #[serde(deserialize_with = "amount")]
     refunded_total_minor: i128,
@@ -262,7 +261,6 @@ impl Purchase {
     }
 
     fn take_over(&mut self, other: Known) {
-        self.payer_erased |= other.payer_erased;
         self.payer = (self.payer || other.payer) && !self.payer_erased;
         for (id, refund) in other.refunds {
             self.know_refund(&id, refund);

@@ -1,0 +1,45 @@
+//! What a unit has to do with those of whom no personal data is kept.
+
+use super::Working;
+use crate::ledger::{Command, PurchaseId, StreamId};
+use crate::store::append::OutboxRow;
+use crate::store::unit::{Origin, Unit};
+
+impl Working {
+    /// Who asks for what was done before wants what was stored since to go, too: that is looked through again.
+    pub(super) fn erase_again(&mut self, command: &Command) {
+        if let Command::EraseUser { user_id } = command
+            && let Some(slot) = self.users.get(user_id)
+            && slot.state.erased
+        {
+            self.append.outbox.push(OutboxRow {
+                kind: "erasure",
+                stream: StreamId::User(user_id.clone()),
+                sequence: slot.version,
+                subject: None,
+            });
+        }
+    }
+
+    /// Whether a delivery is about somebody of whom no personal data is kept any more. What is erased later is looked for
+    /// then; so no delivery can slip between.
+    pub(super) fn concerns_erased(&self, unit: &Unit, command: &Command) -> bool {
+        let delivery = matches!(unit.origin, Origin::Delivery(_) | Origin::Retry(_));
+        let payer_erased = |id: &PurchaseId| {
+            let slot = self.purchases.get(id);
+            slot.is_some_and(|slot| slot.state.payer_erased)
+        };
+        delivery
+            && command.streams().iter().any(|stream| match stream {
+                StreamId::User(id) => {
+                    let slot = self.users.get(id);
+                    slot.is_some_and(|slot| slot.state.erasure_requested)
+                }
+                StreamId::Purchase(id) => {
+                    let slot = self.purchases.get(id);
+                    let whole = slot.and_then(|slot| slot.state.part_of.as_ref());
+                    payer_erased(id) || whole.is_some_and(payer_erased)
+                }
+            })
+    }
+}
