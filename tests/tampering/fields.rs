@@ -11,18 +11,11 @@ use super::folder::{Folder, column, places};
 use super::sealed::{Trusted, ledger, names, verdict_on};
 
 /// What an export says that nothing vouches for: the content, the column, and why.
-const NOT_DETECTABLE: &[(Content, &str, &str)] = &[
-    (
-        Content::Deliveries,
-        "reason",
-        "only for people: it says why nothing came of a delivery",
-    ),
-    (
-        Content::Deliveries,
-        "erased",
-        "an export has no bodies; on the live database it is compared with the body",
-    ),
-];
+const NOT_DETECTABLE: &[(Content, &str, &str)] = &[(
+    Content::Deliveries,
+    "reason",
+    "only for people: it says why nothing came of a delivery",
+)];
 
 /// Which checks may find a change, beside `unreadable`.
 fn found_by(content: Content) -> &'static [&'static str] {

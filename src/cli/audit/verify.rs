@@ -28,9 +28,9 @@ pub struct Arguments {
     /// Verify no signature; then the history is only compared with itself.
     #[arg(long, conflicts_with = "keys")]
     no_key: bool,
-    /// What an outside witness was told: a seal a line, as it was handed out.
-    #[arg(long, value_name = "FILE")]
-    witness: Option<PathBuf>,
+    /// What an outside witness was told: a seal a line, as it was handed out; once for each.
+    #[arg(long = "witness", value_name = "FILE")]
+    witnesses: Vec<PathBuf>,
     /// Verify the signature of every stored delivery once more, with the secrets of the settings.
     #[arg(long)]
     signatures: bool,
@@ -83,7 +83,7 @@ fn trust(arguments: &Arguments, config: &Config) -> anyhow::Result<Trust> {
     }
     let mut trust = Trust::of_keys(keys);
     trust.waived = arguments.no_key;
-    if let Some(path) = &arguments.witness {
+    for path in &arguments.witnesses {
         witness(path, &mut trust)?;
     }
     Ok(trust)

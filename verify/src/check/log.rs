@@ -3,16 +3,18 @@
 //! One damage shall be one finding, so what is known to be damaged is not compared again: the checks that follow from it
 //! are left out, and go on where both sides agree again.
 
+mod proven;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Extent, Trust};
+use crate::Hash;
 use crate::chain::{GENESIS, link};
 use crate::manifest::Scope;
-use crate::merkle::{self, Tree};
-use crate::record::{EndRecord, EventRecord, Hex, ProvenEvent, ProvenSeal, SealRecord};
+use crate::merkle::Tree;
+use crate::record::{EndRecord, EventRecord, Hex, SealRecord};
 use crate::report::{Finding, Found, SealedUpTo, checks};
 use crate::seal::event_leaf;
-use crate::{Hash, chain};
 
 /// A shard as far as it was seen.
 #[derive(Debug, Clone)]
@@ -357,82 +359,6 @@ impl Log {
         let shard = self.shards.entry(end.shard).or_default();
         let told = damaged || std::mem::replace(&mut shard.diverged, true);
         (!told).then_some(what)
-    }
-
-    pub(super) fn proven_seal(&mut self, proven: &ProvenSeal, found: &mut Found) {
-        let seal = &proven.seal;
-        self.check_signature(seal, found);
-        self.check_witness(seal, false, found);
-        self.seals += 1;
-        if self.last.as_ref().is_none_or(|last| last.seal < seal.seal) {
-            self.last = Some(seal.clone());
-        }
-        let known = (seal.clone(), proven.path.clone());
-        if self.proven.insert(seal.seal, known).is_some() {
-            let what = format!("seal {} is there twice", seal.seal);
-            found.add(Finding::new(checks::SEAL_MISSING, what));
-        }
-    }
-
-    pub(super) fn proven_event(&mut self, proven: &ProvenEvent, found: &mut Found) {
-        self.events += 1;
-        let event = &proven.event;
-        let finding = |check, what: String| {
-            Finding::new(check, what)
-                .at(event.shard, event.position)
-                .of(&event.aggregate_type, &event.aggregate_id)
-        };
-        if chain::link(&proven.previous, &event.link()) != event.hash {
-            let what = "its hash is not the one over its fields and the hash before it";
-            found.add(finding(checks::HASH_DIFFERS, what.to_owned()));
-        }
-        let Some(proof) = &proven.proof else {
-            self.unsealed += 1;
-            // Whoever can prove an event must: without a proof anything could be written here.
-            if let Some(seal) = self.last.as_ref().filter(|seal| seal.covers(event)) {
-                let what = format!(
-                    "it has no proof, and seal {} says that it covers it",
-                    seal.seal
-                );
-                found.add(finding(checks::PROOF_INVALID, what));
-            }
-            return;
-        };
-        let path: Vec<Hash> = proof.path.iter().map(|hash| hash.0).collect();
-        let shown = self.proven.get(&proof.seal).is_some_and(|(seal, _)| {
-            u64::try_from(seal.events) == Ok(proof.size)
-                && merkle::verify_inclusion(
-                    &event_leaf(&event.hash),
-                    proof.index,
-                    proof.size,
-                    &path,
-                    &seal.root,
-                )
-        });
-        if !shown {
-            let what = format!("its proof does not show that it is in seal {}", proof.seal);
-            found.add(finding(checks::PROOF_INVALID, what));
-        }
-    }
-
-    /// Each seal is in the head of the last one.
-    fn check_proven_seals(&self, found: &mut Found) {
-        let Some((number, (last, _))) = self.proven.last_key_value() else {
-            return;
-        };
-        let size = u64::try_from(*number).unwrap_or(0);
-        for (seal, path) in self.proven.values() {
-            let index = u64::try_from(seal.seal.saturating_sub(1)).unwrap_or(u64::MAX);
-            let path: Vec<Hash> = path.iter().map(|hash| hash.0).collect();
-            let leaf = seal.batch().leaf();
-            if !merkle::verify_inclusion(&leaf, index, size, &path, &last.head) {
-                let what = format!(
-                    "its proof does not show that seal {} is in the head of seal {number}",
-                    seal.seal
-                );
-                found.add(Finding::new(checks::PROOF_INVALID, what));
-            }
-        }
     }
 
     pub(super) fn finish(&mut self, found: &mut Found) {

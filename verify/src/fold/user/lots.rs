@@ -1,6 +1,7 @@
 //! Lots: credits that came together and end together, and the slices that events move of them.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ const fn priority_default() -> u8 {
 }
 
 /// What is settled about a lot when it comes, and stays so.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Terms {
     kind: String,
     priority: u8,
@@ -151,8 +152,10 @@ impl Lot {
 pub(crate) struct Lots {
     /// By the number of the event that they came with.
     pub(crate) all: BTreeMap<i64, Lot>,
-    /// The terms of those that are empty and forgotten: what comes back to them comes back as it was.
-    emptied: BTreeMap<i64, Terms>,
+    /// The terms of those that are empty and forgotten, as digests that nobody can aim at: what comes back to them comes
+    /// back as it was.
+    emptied: BTreeMap<i64, u64>,
+    digest: RandomState,
     /// The credits in them.
     pub(super) credits: i128,
 }
@@ -212,10 +215,13 @@ impl Lots {
             return;
         }
         let lot = self.all.entry(slice.lot).or_insert_with(|| {
-            let terms = self.emptied.remove(&slice.lot);
-            let known = terms.is_some() || new == Some(slice.lot);
-            rule(known, "it gives to a lot that never was", say);
-            Lot::of(terms.unwrap_or_else(|| slice.terms()))
+            let terms = slice.terms();
+            let as_it_was = match self.emptied.remove(&slice.lot) {
+                Some(digest) => self.digest.hash_one(&terms) == digest,
+                None => new == Some(slice.lot),
+            };
+            rule(as_it_was, "it gives to a lot that never was so", say);
+            Lot::of(terms)
         });
         rule(
             lot.terms == slice.terms(),
@@ -264,7 +270,8 @@ impl Lots {
         if self.all.get(&id).is_some_and(over)
             && let Some(lot) = self.all.remove(&id)
         {
-            self.emptied.insert(id, lot.terms);
+            let digest = self.digest.hash_one(&lot.terms);
+            self.emptied.insert(id, digest);
         }
     }
 }
