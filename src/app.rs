@@ -42,6 +42,9 @@ const LANES_END: Duration = Duration::from_secs(12);
 /// still there then is told to stop by the end of this process.
 const END: Duration = Duration::from_secs(14);
 
+/// How many proofs of events are made at once.
+const PROOFS_AT_ONCE: usize = 2;
+
 /// How many connections may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 1024;
 
@@ -168,6 +171,7 @@ impl App {
         clock: Clock,
     ) -> Result<(Self, Vec<JoinHandle<()>>), StartError> {
         let pool = database.pool(Role::App, &PoolOptions::for_reads(16))?;
+        let proofs = database.pool(Role::App, &PoolOptions::for_reads(PROOFS_AT_ONCE))?;
         let (ledger, lanes) = Ledger::start(database, config.store, Arc::clone(&clock)).await?;
         let telemetry = Telemetry::default();
         let sealer = match &config.seals {
@@ -185,7 +189,7 @@ impl App {
         sealing.set(f64::from(u8::from(sealer.is_some())));
         let app = Self {
             ledger,
-            seals: Seals::new(pool.clone()),
+            seals: Seals::new(pool.clone(), proofs),
             sealer,
             telemetry,
             backlog: Backlog::new(pool.clone()),

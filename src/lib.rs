@@ -11,7 +11,7 @@
 //! - [`reads`]: the queries that answer requests.
 //! - [`upkeep`]: what follows a commit, and what waits for its time.
 //! - [`recover`]: the operators' sweep: what should have credits and has none.
-//! - [`audit`]: the history sealed, told again by other means, and compared.
+//! - [`audit`]: the history sealed, verified, exported, told again by other means, and compared.
 //! - [`outbound`]: what we ask the providers' APIs, and whom we tell of seals.
 //! - [`telemetry`]: what the service says of itself in numbers.
 //! - [`postgres`]: how the database is found, started, reached and migrated.

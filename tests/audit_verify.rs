@@ -11,6 +11,7 @@ use credit_ledger::provider::Providers;
 use credit_ledger_verify::check::Trust;
 use credit_ledger_verify::report::{Verdict, checks};
 
+use crate::crash::service::DataDir;
 use crate::export::told;
 use crate::support::app::{CLERK_SECRET, config};
 use crate::support::deliveries::{captured, payment, unique};
@@ -223,6 +224,140 @@ async fn what_only_the_database_has_is_compared_too() {
             !said.contains("example.com") && !said.contains("x@y.z"),
             "{said}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_key_the_verdict_is_clean_only_if_none_was_wanted() {
+    let data = DataDir::new();
+    let service = data.serve();
+    let url = format!("http://{}", service.address);
+    let send = ["send", "clerk", "user.created", "--user", "user_1"];
+    assert!(
+        data.said(&[&send[..], &["--url", &url]].concat(), 0)
+            .contains("recorded")
+    );
+    let said = data.said(&["audit", "verify"], 2);
+    assert!(said.contains("verdict     UNPROVEN"), "{said}");
+    let said = data.said(&["audit", "verify", "--json"], 2);
+    assert!(said.contains(r#""verdict": "unproven""#), "{said}");
+    let said = data.said(&["audit", "verify", "--no-key"], 0);
+    assert!(said.contains("not verified, as was asked"), "{said}");
+    let said = data.said(&["audit", "verify", "--no-key", "--json"], 0);
+    assert!(said.contains(r#""verdict": "clean""#), "{said}");
+    data.said(&["audit", "verify", "--no-key", "--key", "a.pem"], 2);
+    drop(service);
+}
+
+/// What is done, where it is told of (shard and position, stream), and a part of what is said.
+const UNREADABLE: [(&str, bool, bool, &str); 12] = [
+    (
+        "update events set recorded_at = 'infinity' where event_type = 'CreditsSpent'",
+        true,
+        true,
+        "events: the row of shard",
+    ),
+    (
+        "update events set hash = substr(hash, 2) where event_type = 'UserRegistered'",
+        true,
+        true,
+        "hash has 31 bytes, not 32",
+    ),
+    (
+        "update seals set sealed_at = 'infinity' where seal = 1",
+        false,
+        false,
+        "seals: the row of seal 1 ",
+    ),
+    (
+        "update seals set hashes = hashes[2:] where seal = (select max(seal) from seals)",
+        false,
+        false,
+        "lists of 16 and of 15",
+    ),
+    (
+        "update seals set nodes = array['x'::bytea] where seal = 2",
+        false,
+        false,
+        "nodes has 1 bytes",
+    ),
+    (
+        "update heads set hash = '' where shard = 3",
+        true,
+        false,
+        "heads: the row of shard 3 ",
+    ),
+    (
+        "update inbox set received_at = 'infinity' where source = 'clerk'",
+        false,
+        false,
+        "deliveries: the row of source clerk key ",
+    ),
+    (
+        "update inbox set positions = positions || 7::bigint where outcome = 'recorded'",
+        false,
+        false,
+        "belong together",
+    ),
+    (
+        "alter table streams alter version drop not null; update streams set version = null",
+        false,
+        true,
+        "streams: the row of aggregate_type user",
+    ),
+    (
+        "update users set registered_at = 'infinity'",
+        false,
+        false,
+        "users: the row of user_id user_",
+    ),
+    (
+        "update personal set profile = '{\"email\":\"\\u0000\"}' where aggregate_type = 'user'",
+        false,
+        false,
+        "users: can not be compared",
+    ),
+    (
+        "update events set payload = '{\"profile\":{\"digest\":\"\\u0000\"}}' where event_type = 'UserProfileChanged'",
+        false,
+        false,
+        "personal: can not be compared",
+    ),
+];
+
+#[tokio::test]
+async fn what_can_not_be_read_is_told_with_its_place_and_the_rest_is_judged() {
+    let unguarded = "alter table events disable trigger all; alter table seals disable trigger all;
+                     alter table events drop constraint events_hash;
+                     alter table seals drop constraint seals_ends;
+                     alter table heads drop constraint heads_hash;
+                     alter table inbox drop constraint inbox_positions;
+                     delete from requests where idempotency_key = (select min(idempotency_key) from requests);";
+    let app = told().await;
+    let template = app.database.name().to_owned();
+    app.stop().await;
+    for (sql, placed, of_stream, says) in UNREADABLE {
+        let database = copy_of(&template).await;
+        let client = database
+            .connect_as_login(&ConnectOptions::default())
+            .await
+            .unwrap();
+        let changes = format!("{unguarded} {sql}");
+        client.batch_execute(&changes).await.unwrap();
+        let report = judge(&database, None).await.report;
+        let told = report.findings.iter().find(|one| {
+            one.check == checks::UNREADABLE
+                && one.what.contains(says)
+                && one.position.is_some() == placed
+                && one.stream.is_some() == of_stream
+        });
+        assert!(told.is_some(), "{sql}\n{:#?}", report.findings);
+        // The requests are looked at near the end.
+        let last = report
+            .findings
+            .iter()
+            .any(|one| one.what.contains("requests"));
+        assert!(last || report.found > 100, "{sql}\n{:#?}", report.findings);
     }
 }
 

@@ -243,9 +243,11 @@ async fn what_can_not_be_continued_is_left_alone() {
         let changed = text[last..].replace("\"hash\":\"", "\"hash\":\"0");
         let changed = changed.replace("\"head\":\"", "\"head\":\"0");
         std::fs::write(&path, format!("{}{changed}", &text[..last])).unwrap();
+        let before = folder.files();
         let asked = request(&folder.0, Scope::Whole, Format::Ndjson);
         let error = try_export(&app.database, &asked).await.unwrap_err();
         assert!(matches!(error, ExportError::Diverged(_)), "{error}");
+        assert_eq!(folder.files(), before);
     }
     // Sealed events of which some are not there.
     let folder = complete.copy();
@@ -258,9 +260,17 @@ async fn what_can_not_be_continued_is_left_alone() {
     assert!(matches!(error, ExportError::Diverged(_)), "{error}");
 
     let before = complete.files();
+    let someone = "select min(user_id) from users";
+    let someone = app
+        .sql()
+        .await
+        .query_one(someone, &[])
+        .await
+        .unwrap()
+        .get(0);
     for (scope, format) in [
         (Scope::Whole, Format::Csv),
-        (Scope::User("user_1".to_owned()), Format::Ndjson),
+        (Scope::User(someone), Format::Ndjson),
     ] {
         let asked = request(&complete.0, scope, format);
         let error = try_export(&app.database, &asked).await.unwrap_err();
@@ -334,6 +344,8 @@ async fn the_history_of_one_user_is_proven_by_itself() {
     let asked = request(&nobody.0, Scope::User("nobody".to_owned()), Format::Ndjson);
     let error = try_export(&app.database, &asked).await.unwrap_err();
     assert!(matches!(error, ExportError::UnknownUser(_)), "{error}");
+    // Nothing was begun that would be in the way of the right name.
+    assert_eq!(nobody.files().len(), 0);
     app.stop().await;
 }
 

@@ -1,15 +1,21 @@
 //! Rebuilds compare before they switch: what was wrong with the live table is found, named and mended, and nobody waits.
 
+use std::time::Duration;
+
 use credit_ledger::ledger::Source;
 use credit_ledger::projection::rebuild::{self, Comparison, Differences, Rebuilt, RowDifferences};
 use credit_ledger::projection::{READ_MODELS, ReadModel};
 use credit_ledger::provider::sample::SamplePayment;
+use reqwest::Method;
 use serde_json::json;
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::crash::service::DataDir;
+use crate::support::app::{SERVICE_KEY, answer};
 use crate::support::deliveries::{captured, created, payment, user};
-use crate::support::{TestApp, eventually};
+use crate::support::search::columns_with;
+use crate::support::{Options, TestApp, eventually};
 
 /// Two users who signed up and bought something.
 async fn history(app: &TestApp) {
@@ -323,6 +329,107 @@ async fn an_instance_goes_on_while_another_makes_a_changed_read_model() {
     );
     assert_eq!(app.balance("user_1").await, 20 + 500 * 4);
     app.assert_audit_is_clean().await;
+    app.stop().await;
+}
+
+/// What a rebuild of the users leaves that is cut off.
+const CUT_OFF: &str = "create table rebuild.users as select * from users";
+const LEFT: &str = "select count(*) from pg_tables where schemaname = 'rebuild'";
+
+#[tokio::test]
+async fn what_a_cut_off_rebuild_left_goes_with_the_next_start() {
+    let app = TestApp::start().await;
+    let someone = user("user_1");
+    let email = someone.email.clone().unwrap();
+    app.deliver(Source::Clerk, &created(&someone)).await;
+    app.sql().await.batch_execute(CUT_OFF).await.unwrap();
+    let database = app.database.clone();
+    app.stop().await;
+
+    rebuild::bring_up_to_date(&database).await.unwrap();
+    let app = TestApp::start_on(database, Options::default()).await;
+    let erase = app.request(Method::DELETE, "/v1/users/user_1");
+    let erased = answer(erase.bearer_auth(SERVICE_KEY)).await;
+    erased.assert_ok(&json!({"deleted": true}));
+    app.idle().await;
+    let found = columns_with(&app.sql().await, &email).await;
+    assert!(found.is_empty(), "{found:?}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_fails_leaves_nothing() {
+    let app = TestApp::start().await;
+    history(&app).await;
+    let unreadable = "alter table users enable row level security, force row level security;
+                      create policy rebuild on users to credit_ledger_owner using (plan_sequence / 0 = 1)";
+    app.sql().await.batch_execute(unreadable).await.unwrap();
+    for checked in [true, false] {
+        let failed = if checked {
+            rebuild::check(&app.database, "users", &mut |_, _| {}).await
+        } else {
+            rebuild::rebuild(&app.database, "users", &mut |_, _| {}).await
+        };
+        assert!(failed.is_err(), "{failed:?}");
+        assert_eq!(app.count(LEFT).await, 0, "checked: {checked}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_with_nothing_to_make_waits_for_no_rebuild() {
+    let app = TestApp::start().await;
+    history(&app).await;
+    let at_work = app.sql().await;
+    at_work.batch_execute(CUT_OFF).await.unwrap();
+    // "credits" in ASCII: what a rebuild holds from its beginning to its end.
+    let lock = "select pg_advisory_lock(x'63726564697473'::bigint)";
+    at_work.batch_execute(lock).await.unwrap();
+    let start = async || {
+        let started = rebuild::bring_up_to_date(&app.database);
+        timeout(Duration::from_mins(1), started).await
+    };
+    let rebuilt = start().await.expect("it does not wait").unwrap();
+    assert_eq!((rebuilt, app.count(LEFT).await), (vec![], 1));
+    let unlock = "select pg_advisory_unlock(x'63726564697473'::bigint)";
+    at_work.batch_execute(unlock).await.unwrap();
+    let rebuilt = start().await.unwrap().unwrap();
+    assert_eq!((rebuilt, app.count(LEFT).await), (vec![], 0));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_counts_what_differs_and_lists_nothing() {
+    let app = TestApp::start().await;
+    history(&app).await;
+    let damage = "update read_models set version = 0 where name = 'balance'; delete from balance";
+    app.sql().await.batch_execute(damage).await.unwrap();
+    let rebuilt = rebuild::bring_up_to_date(&app.database).await.unwrap();
+    let expected = RowDifferences {
+        missing: 2,
+        ..RowDifferences::default()
+    };
+    assert_eq!(rebuilt.len(), 1);
+    assert_eq!(rows(&rebuilt[0]), &expected);
+    app.stop().await;
+}
+
+/// The header names every event, so a new one changed the digests of files in which nothing else did.
+#[tokio::test]
+async fn a_table_of_an_earlier_release_with_the_same_sql_is_left_alone() {
+    let app = TestApp::start().await;
+    let mut earlier = 0;
+    for model in READ_MODELS {
+        for noted in model.noted_as {
+            let sql = "update read_models set digest = $2 where name = $1";
+            let sql = app.sql().await.execute(sql, &[&model.name, noted]).await;
+            assert_eq!(sql.unwrap(), 1);
+            earlier += 1;
+        }
+    }
+    assert_eq!(earlier, 2);
+    let rebuilt = rebuild::bring_up_to_date(&app.database).await.unwrap();
+    assert_eq!(rebuilt, []);
     app.stop().await;
 }
 

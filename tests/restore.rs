@@ -20,8 +20,10 @@ use crate::crash::service::DataDir;
 use crate::support::deliveries::{captured, created, payment, user};
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::load::{Sent, deliver_all, tally};
+use crate::support::seals::sealing;
 use crate::support::story::{self, Story};
 use crate::support::{Options, TestApp};
+use crate::tampering::sealed::{Trusted, assert_clean, verdict_of};
 
 const README: &str = include_str!("../README.md");
 
@@ -66,8 +68,12 @@ fn url(data: &DataDir, login: &str, database: &str) -> String {
 /// The application on a database that is not of the cluster of all tests.
 async fn start_on(settings: DatabaseSettings) -> TestApp {
     let database = Database::open(&settings).await.unwrap();
+    let sealing = sealing();
     let options = Options {
-        configure: Arc::new(move |config| config.database = settings.clone()),
+        configure: Arc::new(move |config| {
+            (sealing.configure)(config);
+            config.database = settings.clone();
+        }),
         ..Options::default()
     };
     TestApp::start_on(database, options).await
@@ -225,6 +231,7 @@ async fn dumped() -> Before {
     let app = start_on(settings(&data)).await;
     assert!(next_xid(&app.sql().await).await > i64::from(EPOCH) << 32);
     let story = story::tell(&app, 6).await;
+    app.seal_all().await;
 
     let shell = Shell::new(&data);
     let busy = Cell::new(true);
@@ -253,6 +260,11 @@ async fn assert_goes_on(before: &Before, restored: &TestApp) {
     assert_the_log_is_guarded(restored).await;
     restored.assert_audit_is_clean().await;
     assert_log_is_whole(restored).await;
+    // What came while it was dumped is not sealed.
+    let report = verdict_of(&restored.database, &Trusted::key()).await;
+    assert_clean(&report);
+    let seals = report.seals;
+    assert!(seals > 0 && report.events > report.unsealed_events);
 
     // What was answered is answered the same, and nothing comes of it.
     let events = "select count(*) from events";
@@ -295,6 +307,10 @@ async fn assert_goes_on(before: &Before, restored: &TestApp) {
     }
     assert_eq!(restored.balance("user_new").await, 15);
     restored.assert_audit_is_clean().await;
+    restored.seal_all().await;
+    let report = verdict_of(&restored.database, &Trusted::key()).await;
+    assert_clean(&report);
+    assert!(report.seals > seals && report.unsealed_events == 0);
     assert_log_is_whole(restored).await;
 }
 
@@ -325,6 +341,7 @@ async fn a_dump_of_a_busy_service_goes_on_in_a_younger_private_cluster() {
     let variables = [("DATA_DIR", data_dir)];
     let said = before.shell.run(Block::ToPrivate, &variables).await;
     assert!(said.contains("agrees with everything that is stored"));
+    assert!(said.contains("verdict     clean"), "{said}");
     let restored = start_on(settings(&new)).await;
     assert_goes_on(&before, &restored).await;
     stop(restored).await;
@@ -352,6 +369,7 @@ async fn a_dump_goes_on_on_a_server_whose_login_is_no_superuser() {
     let variables = [("NEW_DATABASE_URL", url.clone())];
     let said = before.shell.run(Block::ToServer, &variables).await;
     assert!(said.contains("agrees with everything that is stored"));
+    assert!(said.contains("verdict     clean"), "{said}");
     let restored = start_on(DatabaseSettings {
         url: Some(url.into()),
         ..DatabaseSettings::default()

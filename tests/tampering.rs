@@ -10,7 +10,7 @@ mod lines;
 mod offline;
 mod online;
 mod rows;
-mod sealed;
+pub mod sealed;
 
 /// Whoever reads a finding finds it explained.
 #[test]

@@ -94,15 +94,16 @@ pub async fn export(
     now: DateTime<Utc>,
     progress: Progress<'_>,
 ) -> Result<Manifest, ExportError> {
-    let folder = Folder::open(&request.folder, &request.scope, request.format)?;
+    // Whatever can be wrong with what is asked is found before the folder is touched.
     let mut connection = snapshot::connect(database).await?;
     let snapshot = Snapshot::begin(&mut connection).await?;
+    let (chosen, of) = match &request.scope {
+        Scope::Whole => (Chosen::Everything, snapshot.count().await?),
+        Scope::User(user_id) => (user::choose(&snapshot, user_id).await?, 0),
+    };
     let ends = seal::rows::heads(snapshot.transaction()).await;
     let ends = ends.map_err(SnapshotError::from)?;
-    let of = match &request.scope {
-        Scope::Whole => snapshot.count().await?,
-        Scope::User(_) => 0,
-    };
+    let folder = Folder::open(&request.folder, &request.scope, request.format)?;
     let mut writer = Writer {
         folder: &folder,
         scope: &request.scope,
@@ -110,9 +111,9 @@ pub async fn export(
         files: vec![],
         count: Count::new(of, progress),
     };
-    let (last_seal, chosen) = match &request.scope {
-        Scope::Whole => (whole::write(&mut writer).await?, Chosen::Everything),
-        Scope::User(user_id) => user::write(&mut writer, user_id).await?,
+    let last_seal = match &chosen {
+        Chosen::Everything => whole::write(&mut writer).await?,
+        Chosen::Of { user_id, purchases } => user::write(&mut writer, user_id, purchases).await?,
     };
     writer.write_tables(&chosen).await?;
     let manifest = Manifest {
@@ -204,7 +205,7 @@ impl Writer<'_> {
             };
             let columns = columns(table.content, self.scope);
             self.write_rows(table.content, table.sql, &[by], |row| {
-                rows::table(row, columns)
+                rows::table(row, table.content, columns)
             })
             .await?;
         }

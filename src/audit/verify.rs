@@ -13,7 +13,7 @@ use credit_ledger_verify::report::{Finding, Report, checks};
 use futures_util::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 
-use super::rows;
+use super::rows::{self, UnreadableRow};
 use super::seal;
 use super::snapshot::{self, Count, Progress, Snapshot, SnapshotError};
 use super::tables::{SELECT_STREAMS, TABLES, columns};
@@ -47,15 +47,25 @@ pub async fn verify(
     let mut connection = snapshot::connect(database).await?;
     let snapshot = Snapshot::begin(&mut connection).await?;
     let client = snapshot.transaction();
+    let (mut ends, mut unreadable) = (vec![], vec![]);
+    for head in seal::rows::each_head(client).await? {
+        match head {
+            Ok(end) => ends.push(end),
+            Err(row) => unreadable.push(row),
+        }
+    }
     let extent = Extent {
         scope: Scope::Whole,
-        ends: seal::rows::heads(client).await?,
-        last_seal: seal::rows::last(client).await?.map_or(0, |last| last.seal),
+        ends,
+        last_seal: seal::rows::last_number(client).await?,
     };
     let mut feed = Feed {
         checker: Checker::new(extent, trust),
         count: Count::new(snapshot.count().await?, progress),
     };
+    for row in unreadable {
+        feed.unreadable(row)?;
+    }
     walk::walk(&snapshot, &mut feed).await?;
     let signatures = feed.deliveries(&snapshot, providers).await?;
     feed.streams(&snapshot).await?;
@@ -75,6 +85,11 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
+    /// What could be read; of what could not it is told.
+    fn readable<T>(&mut self, read: Result<T, UnreadableRow>) -> Option<T> {
+        read.map_err(|row| self.checker.finding(row.finding())).ok()
+    }
+
     async fn deliveries(
         &mut self,
         snapshot: &Snapshot<'_>,
@@ -83,15 +98,19 @@ impl Feed<'_> {
         let mut signatures = providers.map(|providers| (providers, Signatures::default()));
         let mut found = snapshot.stream(SELECT_INBOX, &[]).await?;
         while let Some(row) = found.try_next().await? {
-            let record = rows::delivery(&row)?;
-            let body: &[u8] = row.try_get("body")?;
+            self.count.add(1);
+            let Some(record) = self.readable(rows::delivery(&row)) else {
+                continue;
+            };
+            let Some(body) = self.readable(rows::body(&row)) else {
+                continue;
+            };
             self.checker.delivery(&record, Some(body));
             if let Some((providers, signatures)) = &mut signatures
                 && let Some(finding) = signatures.judge(providers, &record, body)
             {
                 self.checker.finding(finding);
             }
-            self.count.add(1);
         }
         Ok(signatures.map(|(_, signatures)| signatures))
     }
@@ -100,7 +119,10 @@ impl Feed<'_> {
         let all: Option<Vec<&str>> = None;
         let mut found = snapshot.stream(SELECT_STREAMS, &[&all, &all]).await?;
         while let Some(row) = found.try_next().await? {
-            let record = rows::stream(&row)?;
+            self.count.add(1);
+            let Some(record) = self.readable(rows::stream(&row)) else {
+                continue;
+            };
             self.checker.stream(&record);
             let due_at_s: Option<i64> = row.try_get("due_at_s")?;
             if due(&record).is_some_and(|due| due != due_at_s) {
@@ -109,7 +131,6 @@ impl Feed<'_> {
                 self.checker
                     .finding(finding.of(&record.aggregate_type, &record.aggregate_id));
             }
-            self.count.add(1);
         }
         Ok(())
     }
@@ -125,9 +146,10 @@ impl Feed<'_> {
             let columns = columns(table.content, &Scope::Whole);
             let mut found = snapshot.stream(table.sql, &[by]).await?;
             while let Some(row) = found.try_next().await? {
-                self.checker
-                    .row(table.content, &rows::table(&row, columns)?);
                 self.count.add(1);
+                if let Some(row) = self.readable(rows::table(&row, table.content, columns)) {
+                    self.checker.row(table.content, &row);
+                }
             }
         }
         Ok(())
@@ -146,6 +168,12 @@ fn due(record: &StreamRecord) -> Option<Option<i64>> {
 
 impl Walker for Feed<'_> {
     type Error = SnapshotError;
+
+    fn unreadable(&mut self, row: UnreadableRow) -> Result<(), SnapshotError> {
+        self.checker.finding(row.finding());
+        self.count.add(1);
+        Ok(())
+    }
 
     fn seal(&mut self, seal: &SealRecord) -> Result<(), SnapshotError> {
         self.checker.seal(seal);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use credit_ledger_verify::record::{EndRecord, EventRecord, SealRecord};
 use futures_util::TryStreamExt as _;
 
+use super::rows::UnreadableRow;
 use super::snapshot::{Snapshot, SnapshotError};
 use super::{rows, seal};
 
@@ -35,6 +36,11 @@ pub trait Walker {
     fn skipped(&mut self, events: i64) -> Result<(), Self::Error> {
         let _ = events;
         Ok(())
+    }
+
+    /// The next seal, or the next event, can not be read. Goes on behind it if there is no error.
+    fn unreadable(&mut self, row: UnreadableRow) -> Result<(), Self::Error> {
+        Err(SnapshotError::from(row).into())
     }
 
     /// The next seal. Its events follow, but for those that the walker has.
@@ -70,15 +76,24 @@ pub async fn seals(snapshot: &Snapshot<'_>, after: i64) -> Result<Vec<SealRecord
 pub async fn walk<W: Walker>(snapshot: &Snapshot<'_>, walker: &mut W) -> Result<(), W::Error> {
     let mut covered = Covered::default();
     let mut skip = walker.has_sealed();
-    let mut last = 0;
+    let mut last = 0_i64;
     loop {
-        let page = seals(snapshot, last).await?;
-        let Some(newest) = page.last() else {
+        let client = snapshot.transaction();
+        let page = seal::rows::follow(client, last.saturating_add(1), SEALS_PER_PAGE).await;
+        let page = page.map_err(SnapshotError::from)?;
+        let Some((newest, _)) = page.last() else {
             break;
         };
-        last = newest.seal;
+        last = *newest;
         let mut group = Group::default();
-        for seal in page {
+        for (_, seal) in page {
+            let seal = match seal {
+                Ok(seal) => seal,
+                Err(row) => {
+                    walker.unreadable(row)?;
+                    continue;
+                }
+            };
             if covered.skip(&seal, &mut skip) {
                 walker.skipped(covered.0.values().sum())?;
             }
@@ -113,9 +128,11 @@ async fn read_unsealed<W: Walker>(
             .list(rows::PAGE_EVENTS, &[&shard, &after, &EVENTS_PER_PAGE])
             .await?;
         for row in &page {
-            let event = rows::event(row).map_err(SnapshotError::from)?;
-            after = event.position;
-            walker.unsealed(&event)?;
+            after = row.try_get("position").map_err(SnapshotError::from)?;
+            match rows::event(row) {
+                Ok(event) => walker.unsealed(&event)?,
+                Err(row) => walker.unreadable(row)?,
+            }
         }
         if page.is_empty() {
             return Ok(());
@@ -222,7 +239,10 @@ impl Group {
                 while let Some((seal, _)) = seals.next_if(|(_, first)| before(*first)) {
                     walker.seal(seal)?;
                 }
-                walker.sealed(&rows::event(&row).map_err(SnapshotError::from)?)?;
+                match rows::event(&row) {
+                    Ok(event) => walker.sealed(&event)?,
+                    Err(row) => walker.unreadable(row)?,
+                }
             }
         }
         seals.try_for_each(|(seal, _)| walker.seal(seal))

@@ -46,7 +46,9 @@ pub struct Report {
     pub new: Sums,
     /// Purchases that would give other credits.
     pub purchases: usize,
-    /// What would be refused, in the order of the history.
+    /// How many calls would be refused.
+    pub refused: u64,
+    /// The first of them in the order of the history, as many as were asked for.
     pub refusals: Vec<Refusal>,
 }
 
@@ -107,7 +109,7 @@ pub enum Why {
 }
 
 /// Tells the whole history again under other rules. `today` is the catalog of the settings, `now` when the accounts are
-/// compared; `progress` hears how many events of how many were told.
+/// compared; at most `limit` refused calls are listed; `progress` hears how many events of how many were told.
 ///
 /// # Errors
 /// [`HistoryError`].
@@ -116,6 +118,7 @@ pub async fn what_if(
     today: &Catalog,
     other: &OtherRules,
     now: DateTime<Utc>,
+    limit: usize,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Report, HistoryError> {
     let mut connection = snapshot::connect(database).await?;
@@ -123,11 +126,12 @@ pub async fn what_if(
     let explained = explained(&snapshot).await?;
     let count = snapshot.list("select count(*) from events", &[]).await?;
     let count: i64 = count.iter().map(|row| row.get::<_, i64>(0)).sum();
-    let mut walk = Walk::new(Retelling {
+    let retelling = Retelling {
         today,
         other,
         explained,
-    });
+    };
+    let mut walk = Walk::new(retelling, limit);
     let sql = include_str!("sql/select_history.sql");
     let mut rows = snapshot.stream(sql, &[]).await?;
     let mut moment: Vec<Recorded> = Vec::new();
@@ -167,17 +171,19 @@ struct Walk<'a> {
     users: BTreeMap<UserId, Whole>,
     purchases: HashMap<PurchaseId, Purchase>,
     last_s: i64,
+    limit: usize,
     report: Report,
 }
 
 impl<'a> Walk<'a> {
-    fn new(retelling: Retelling<'a>) -> Self {
+    fn new(retelling: Retelling<'a>, limit: usize) -> Self {
         Self {
             world: World::burning(retelling.other.burn.clone()),
             retelling,
             users: BTreeMap::new(),
             purchases: HashMap::new(),
             last_s: i64::MIN,
+            limit,
             report: Report::default(),
         }
     }
@@ -198,13 +204,16 @@ impl<'a> Walk<'a> {
                 Retold::Refused(error) => Why::Rule(error),
                 Retold::Gone => Why::Gone,
             };
-            self.report.refusals.push(Refusal {
-                place: recorded.place,
-                recorded_at: recorded.recorded_at,
-                event_type: recorded.event.type_name(),
-                stream: recorded.stream,
-                why,
-            });
+            self.report.refused += 1;
+            if self.report.refusals.len() < self.limit {
+                self.report.refusals.push(Refusal {
+                    place: recorded.place,
+                    recorded_at: recorded.recorded_at,
+                    event_type: recorded.event.type_name(),
+                    stream: recorded.stream,
+                    why,
+                });
+            }
         }
     }
 

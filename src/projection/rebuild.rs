@@ -10,7 +10,6 @@
 mod compare;
 mod making;
 
-use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -75,7 +74,8 @@ pub async fn bring_up_to_date(database: &Database) -> Result<Vec<Rebuilt>, Rebui
     bring_models_up_to_date(database, &READ_MODELS).await
 }
 
-/// The same for the read models of another release.
+/// The same for the read models of another release. A rebuild that goes on elsewhere is waited for only if something is to
+/// be made. What one left that was cut off goes.
 ///
 /// # Errors
 /// [`RebuildError`].
@@ -83,38 +83,52 @@ pub async fn bring_models_up_to_date(
     database: &Database,
     models: &[ReadModel],
 ) -> Result<Vec<Rebuilt>, RebuildError> {
-    let client = locked(database).await?;
-    let mut rebuilt = Vec::new();
-    for model in models.iter().copied() {
-        let sql = "select version, digest from read_models where name = $1";
-        let stale = match client.query_opt(sql, &[&model.name]).await? {
-            None => true,
-            Some(row) => match row.get::<_, i32>("version").cmp(&model.version) {
-                Ordering::Less => true,
-                // Changed without a new version: somebody is at work on it.
-                Ordering::Equal => row.get::<_, String>("digest") != model.digest(),
-                // A newer release runs on this database.
-                Ordering::Greater => false,
-            },
-        };
-        if stale {
-            let (mut said, started) = (0, Instant::now());
-            let one = replace(database, model, &mut |done, of| {
-                let due = started.elapsed().as_secs() / PROGRESS_EVERY_S;
-                if due > said {
-                    said = due;
-                    tracing::info!(read_model = model.name, done, of, "rebuilding");
-                }
-            })
-            .await?;
-            log(&one);
-            rebuilt.push(one);
+    let client = connect(database).await?;
+    if stale(&client, models).await?.is_empty() {
+        if making::are_left(&client).await? && try_lock(&client).await? {
+            making::forget(&client).await?;
         }
+        return Ok(vec![]);
+    }
+    lock(&client).await?;
+    making::forget(&client).await?;
+    let mut rebuilt = Vec::new();
+    // Looked at anew: whoever had the lock may have made them.
+    for model in stale(&client, models).await? {
+        let (mut said, started) = (0, Instant::now());
+        let one = replace(database, model, false, &mut |done, of| {
+            let due = started.elapsed().as_secs() / PROGRESS_EVERY_S;
+            if due > said {
+                said = due;
+                tracing::info!(read_model = model.name, done, of, "rebuilding");
+            }
+        })
+        .await?;
+        log(&one);
+        rebuilt.push(one);
     }
     Ok(rebuilt)
 }
 
-/// At a start there is nobody to read a list; `rebuild --check` says which rows differ.
+/// Those that are to be made: not there yet, made by an older release, or changed without a new version, since somebody
+/// is at work on them. What a newer release made is left alone.
+async fn stale(client: &Client, models: &[ReadModel]) -> Result<Vec<ReadModel>, RebuildError> {
+    let sql = include_str!("sql/select_version.sql");
+    let mut stale = Vec::new();
+    for model in models.iter().copied() {
+        let row = client.query_opt(sql, &[&model.name]).await?;
+        let good = row.is_some_and(|row| {
+            let version: i32 = row.get("version");
+            version > model.version || model.is_of(version, row.get("digest"))
+        });
+        if !good {
+            stale.push(model);
+        }
+    }
+    Ok(stale)
+}
+
+/// At a start there is nobody to read a list, so none is made; `rebuild --check` says which rows differ.
 fn log(rebuilt: &Rebuilt) {
     let Rebuilt {
         name,
@@ -148,7 +162,7 @@ pub async fn rebuild(
 ) -> Result<Rebuilt, RebuildError> {
     let model = find(name)?;
     let _lock = locked(database).await?;
-    replace(database, model, progress).await
+    replace(database, model, true, progress).await
 }
 
 /// Compares one read model with what the log makes of it, and changes nothing. `progress` as of [`rebuild`].
@@ -163,8 +177,10 @@ pub async fn check(
     let model = find(name)?;
     let _lock = locked(database).await?;
     let mut making = Making::begin(database, model).await?;
-    let (positions, comparison) = making.make(progress).await?;
-    making.forget().await?;
+    let made = making.make(true, progress).await;
+    let forgotten = making.forget().await;
+    let (positions, comparison) = made?;
+    forgotten?;
     Ok(Rebuilt {
         name: model.name,
         positions,
@@ -178,24 +194,61 @@ fn find(name: &str) -> Result<ReadModel, RebuildError> {
 
 /// A session that holds the lock of rebuilds until it is dropped.
 async fn locked(database: &Database) -> Result<Client, RebuildError> {
+    let client = connect(database).await?;
+    lock(&client).await?;
+    Ok(client)
+}
+
+async fn connect(database: &Database) -> Result<Client, RebuildError> {
     let options = ConnectOptions {
         application_name: "credit-ledger rebuild lock".to_owned(),
         ..ConnectOptions::default()
     };
-    let client = database.connect(Role::Owner, &options).await?;
-    client
-        .query("select pg_advisory_lock($1)", &[&ADVISORY_LOCK])
-        .await?;
-    Ok(client)
+    Ok(database.connect(Role::Owner, &options).await?)
+}
+
+/// Waits for the lock of rebuilds, for as long as another rebuild takes.
+async fn lock(client: &Client) -> Result<(), RebuildError> {
+    if !try_lock(client).await? {
+        tracing::info!("another rebuild is at work; waiting for its end");
+        let sql = "select pg_advisory_lock($1)";
+        client.query_one(sql, &[&ADVISORY_LOCK]).await?;
+    }
+    Ok(())
+}
+
+async fn try_lock(client: &Client) -> Result<bool, RebuildError> {
+    let sql = "select pg_try_advisory_lock($1) as taken";
+    Ok(client.query_one(sql, &[&ADVISORY_LOCK]).await?.get("taken"))
 }
 
 async fn replace(
     database: &Database,
     model: ReadModel,
+    list: bool,
     progress: &mut (dyn FnMut(i64, i64) + Send),
 ) -> Result<Rebuilt, RebuildError> {
     let mut making = Making::begin(database, model).await?;
-    let (_, comparison) = making.make(progress).await?;
+    let replaced = try_replace(database, &mut making, list, progress).await;
+    if replaced.is_err() {
+        // What went wrong says more than that this did, too; the next rebuild or start tries again.
+        let _ = making.forget().await;
+    }
+    let (positions, comparison) = replaced?;
+    Ok(Rebuilt {
+        name: model.name,
+        positions,
+        comparison,
+    })
+}
+
+async fn try_replace(
+    database: &Database,
+    making: &mut Making,
+    list: bool,
+    progress: &mut (dyn FnMut(i64, i64) + Send),
+) -> Result<(i64, Option<Comparison>), RebuildError> {
+    let (_, comparison) = making.make(list, progress).await?;
     making.chase(progress).await?;
     for _ in 0..SWITCHES {
         match making.switch(database).await {
@@ -204,15 +257,11 @@ async fn replace(
             result => {
                 let positions = result?;
                 progress(positions, positions);
-                return Ok(Rebuilt {
-                    name: model.name,
-                    positions,
-                    comparison,
-                });
+                return Ok((positions, comparison));
             }
         }
         tokio::time::sleep(SWITCH_PAUSE).await;
         making.chase(progress).await?;
     }
-    Err(RebuildError::InUse(model.name))
+    Err(RebuildError::InUse(making.name()))
 }

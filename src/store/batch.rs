@@ -65,6 +65,8 @@ struct Working {
     retried: HashMap<(String, String), Tried>,
     answered: HashMap<(String, String), Answered>,
     settlements: HashMap<Place, Settlement>,
+    /// Whether personal data of any stream here is not kept any more: seldom, so seldom are the streams looked at for it.
+    anyone_erased: bool,
     now: DateTime<Utc>,
     /// When it is in the history: never before the end of a shard of this batch, so that in each stream what is decided
     /// later is also recorded later, whatever the clocks of instances say.
@@ -101,6 +103,7 @@ impl Working {
             retried: loaded.retried,
             answered: loaded.requests,
             settlements: loaded.settlements,
+            anyone_erased: false,
             now,
             at,
             append: Append {
@@ -127,12 +130,13 @@ impl Working {
                         // What was read may say that nothing happens as soon as was feared.
                         slot.changed = slot.version > 0;
                     }
+                    working.anyone_erased |= slot.state.erasure_requested;
                     working.users.insert(id.clone(), slot);
                 }
                 StreamId::Purchase(id) => {
-                    working
-                        .purchases
-                        .insert(id.clone(), Slot::read(shard, stored)?);
+                    let slot: Slot<Purchase> = Slot::read(shard, stored)?;
+                    working.anyone_erased |= slot.state.payer_erased;
+                    working.purchases.insert(id.clone(), slot);
                 }
             }
         }
@@ -155,7 +159,10 @@ impl Working {
                 self.keep(unit, Outcome::Parked, why)
             }
             Work::Apply(command) => match ledger::decide(command, self) {
-                Ok(emitted) => self.record(unit, command, emitted)?,
+                Ok(emitted) => {
+                    let evidence = planned.evidence.as_deref();
+                    self.record(unit, evidence, command, emitted)?
+                }
                 Err(Rejection::Refused(error)) => self.refuse(unit, command, error),
                 Err(Rejection::NeedsRows(needed)) => {
                     planned.learn_rows(needed);
@@ -200,13 +207,16 @@ impl Working {
     fn record(
         &mut self,
         unit: &Unit,
+        evidence: Option<&str>,
         command: &Command,
         emitted: Vec<Emitted>,
     ) -> Result<Outcome, StatementError> {
-        let caused = Caused::by(&unit.origin);
         let mut recorded = Vec::with_capacity(emitted.len());
-        for one in emitted {
-            recorded.push(self.push(one, &caused)?);
+        if !emitted.is_empty() {
+            let caused = Caused::by(&unit.origin, evidence);
+            for one in emitted {
+                recorded.push(self.push(one, &caused)?);
+            }
         }
         if recorded.is_empty() {
             self.erase_again(command);
@@ -329,11 +339,13 @@ impl Working {
             (StreamId::User(id), Event::User(event)) => {
                 let slot = self.users.get_mut(id).ok_or_else(not_loaded)?;
                 slot.state.evolve(event);
+                self.anyone_erased |= slot.state.erasure_requested;
                 slot.next()
             }
             (StreamId::Purchase(id), Event::Purchase(event)) => {
                 let slot = self.purchases.get_mut(id).ok_or_else(not_loaded)?;
                 slot.state.evolve(event);
+                self.anyone_erased |= slot.state.payer_erased;
                 let (shard, sequence) = slot.next();
                 if sequence == 1 {
                     self.append.homes.push((id.clone(), shard));

@@ -13,12 +13,13 @@ pub(super) struct Caused {
 }
 
 impl Caused {
-    pub(super) fn by(origin: &Origin) -> Self {
+    /// `evidence`: of a delivery, the digest of what proves it genuine.
+    pub(super) fn by(origin: &Origin, evidence: Option<&str>) -> Self {
         match origin {
             Origin::Delivery(delivered) => Self {
                 source: delivered.source.as_str(),
                 provider_event_id: Some(delivered.provider_event_id.clone()),
-                metadata: serde_json::json!({ "inbox": delivered.key, "evidence": delivered.evidence() })
+                metadata: serde_json::json!({ "inbox": delivered.key, "evidence": evidence })
                     .to_string(),
             },
             Origin::Request(request) => Self {
@@ -126,7 +127,7 @@ mod tests {
             ),
             (Origin::System, "system", None, "{}"),
         ] {
-            let caused = Caused::by(&origin);
+            let caused = Caused::by(&origin, None);
             assert_eq!(caused.source, source);
             assert_eq!(caused.provider_event_id.as_deref(), provider_event_id);
             let json = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();

@@ -15,6 +15,8 @@ const DUE_MARGIN_S: i64 = 60;
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) unit: Unit,
+    /// Of a delivery: the digest of what proves it genuine. Made before it queues, so that no lane is held up by it.
+    pub(super) evidence: Option<String>,
     /// Streams that reading showed to be needed.
     more: Vec<StreamId>,
     /// Homes that reading showed to be elsewhere than supposed.
@@ -27,8 +29,19 @@ pub(super) struct Planned {
 
 impl Planned {
     pub(super) fn new(unit: Unit) -> Self {
+        let evidence = match &unit.origin {
+            Origin::Delivery(delivered) => Some(delivered.evidence()),
+            // Was made when it was read.
+            Origin::Retry(_)
+            | Origin::Request(_)
+            | Origin::Session { .. }
+            | Origin::Backend { .. }
+            | Origin::Operator(_)
+            | Origin::System => None,
+        };
         Self {
             unit,
+            evidence,
             more: Vec::new(),
             homes: HashMap::new(),
             rows: BTreeMap::new(),

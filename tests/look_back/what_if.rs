@@ -208,6 +208,10 @@ async fn what_there_are_too_few_credits_for_is_refused_with_all_that_follows() {
             ("HoldCaptured", gone()),
         ]
     );
+    assert_eq!(report.refused, 4);
+    let short = app.what_if_listing(&rules(LESS), 1).await;
+    assert_eq!((short.refused, short.refusals.len()), (4, 1));
+    assert_eq!(short.refusals[0], report.refusals[0]);
     assert!(matches!(
         report.refusals[0].why,
         Why::Rule(LedgerError::InsufficientCredits { .. })

@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::assert_chain;
-use crate::support::TestApp;
 use crate::support::app::{AUDIT_KEY, Answer, answer};
 use crate::support::seals::{key, sealing, sealing_with};
+use crate::support::{TestApp, eventually};
 
 async fn get(app: &TestApp, path: &str) -> Answer {
     answer(app.request(Method::GET, path).bearer_auth(AUDIT_KEY)).await
@@ -181,5 +181,36 @@ async fn a_changed_event_has_no_proof() {
     let shard: i16 = sql.query_one(row, &[]).await.unwrap().get(0);
     let proof = get(&app, &format!("/v1/audit/proof/{shard}/2")).await;
     proof.assert_problem(500, "internal");
+    app.stop().await;
+}
+
+/// Proofs of events read much: they wait for each other, and nobody for them.
+#[tokio::test]
+async fn proofs_that_take_long_hold_up_nobody_else() {
+    let app = sealed().await;
+    let mut at_work = app.sql().await;
+    let locked = at_work.transaction().await.unwrap();
+    locked.batch_execute("lock table seals").await.unwrap();
+    let proofs = (0..20).map(|_| {
+        let request = app.request(Method::GET, "/v1/audit/proof/0/1");
+        tokio::spawn(answer(request.bearer_auth(AUDIT_KEY)))
+    });
+    let proofs: Vec<_> = proofs.collect();
+    let waiting = "select count(*) from pg_stat_activity
+                    where wait_event_type = 'Lock' and datname = current_database()";
+    eventually("the proofs wait", async || {
+        (app.count(waiting).await > 1).then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        let user = app.get("/v1/users/user_1").await;
+        assert_eq!(user.status, 200, "{user:?}");
+    }
+    assert_eq!(app.count(waiting).await, 2);
+    locked.commit().await.unwrap();
+    for proof in proofs {
+        let proof = proof.await.unwrap();
+        assert_eq!(proof.status, 200, "{proof:?}");
+    }
     app.stop().await;
 }

@@ -1,57 +1,39 @@
 //! Witnesses are told of every seal, in order, whatever happens to them or to us; and what they know is believed.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use credit_ledger::audit::seal::{RolledBack, SealError};
+use credit_ledger::audit::seal::witness::Turn;
+use credit_ledger::audit::seal::{Changed, RolledBack, Round, SealError};
 use credit_ledger::config::WitnessUrlSettings;
 use credit_ledger_verify::record::SealRecord;
+use sha2::{Digest as _, Sha256};
 use wiremock::matchers::{bearer_token, method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::{assert_chain, stored};
+use crate::support::folder::Folder;
 use crate::support::seals::{key, sealing_with};
 use crate::support::{Options, TestApp};
 
-/// A folder of one test, gone with it.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("credit-ledger-seals-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub fn file(&self) -> PathBuf {
-        self.0.join("seals.ndjson")
-    }
-
-    pub fn text(&self) -> String {
-        std::fs::read_to_string(self.file()).unwrap()
-    }
-
-    /// What is written in the file.
-    pub fn seals(&self) -> Vec<SealRecord> {
-        let text = self.text();
-        let lines = text.lines();
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
+fn file(folder: &Folder) -> PathBuf {
+    folder.0.join("seals.ndjson")
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+fn text(folder: &Folder) -> String {
+    std::fs::read_to_string(file(folder)).unwrap()
+}
+
+/// What is written in the file.
+fn written(folder: &Folder) -> Vec<SealRecord> {
+    let text = text(folder);
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn to_file(folder: &Folder) -> Options {
-    let file = folder.file();
+    let file = file(folder);
     sealing_with(move |seals| seals.witness_file = Some(file.clone()))
 }
 
@@ -68,7 +50,7 @@ async fn a_file_goes_on_after_a_restart_and_a_torn_line() {
     app.seal_all().await;
     app.grants(1..2).await;
     app.seal_all().await;
-    assert_eq!(folder.seals(), records(&app).await);
+    assert_eq!(written(&folder), records(&app).await);
     let database = app.database.clone();
     app.stop().await;
 
@@ -77,17 +59,18 @@ async fn a_file_goes_on_after_a_restart_and_a_torn_line() {
     other.grants(2..3).await;
     other.seal_all().await;
     other.stop().await;
-    let text = folder.text();
-    std::fs::write(folder.file(), &text[..text.len() - 10]).unwrap();
+    let whole = text(&folder);
+    std::fs::write(file(&folder), &whole[..whole.len() - 10]).unwrap();
 
     let app = TestApp::start_on(database, to_file(&folder)).await;
+    let lag = r#"credit_ledger_witness_lag_seals{witness="file"}"#;
+    assert!(app.metric(lag).await.is_nan(), "nobody has looked yet");
     app.grants(3..4).await;
     app.seal_all().await;
-    let seals = folder.seals();
+    let seals = written(&folder);
     assert_eq!(seals.len(), 4);
     assert_eq!(seals, records(&app).await);
     assert_chain(&app.sql().await, &[key().public()]).await;
-    let lag = r#"credit_ledger_witness_lag_seals{witness="file"}"#;
     assert_eq!(app.metric(lag).await.to_bits(), 0);
     app.stop().await;
 }
@@ -99,10 +82,10 @@ async fn a_file_that_is_taken_away_begins_again() {
     for user in 0..3 {
         app.grants(user..user + 1).await;
         app.seal_all().await;
-        std::fs::rename(folder.file(), folder.file().with_extension("old")).unwrap();
+        std::fs::rename(file(&folder), file(&folder).with_extension("old")).unwrap();
     }
     app.seal_all().await;
-    assert_eq!(folder.seals(), records(&app).await);
+    assert_eq!(written(&folder), records(&app).await);
     app.stop().await;
 }
 
@@ -139,21 +122,21 @@ async fn a_file_that_knows_other_seals_is_believed() {
         let changes = format!("alter table seals disable trigger all; {tampering}");
         app.sql().await.batch_execute(&changes).await.unwrap();
         app.grants(2..3).await;
-        let (text, before) = (folder.text(), records(&app).await);
+        let (known, before) = (text(&folder), records(&app).await);
         for _ in 0..2 {
             match app.seal().await {
                 Err(SealError::RolledBack(found)) => assert_eq!(found, contradiction),
                 other => panic!("{tampering}: {other:?}"),
             }
         }
-        assert_eq!(folder.text(), text, "nothing is added");
+        assert_eq!(text(&folder), known, "nothing is added");
         assert_eq!(records(&app).await, before, "nothing is sealed");
         let rolled_back = r#"credit_ledger_seals_rolled_back{witness="file"}"#;
         assert!(app.metric(rolled_back).await > 0.5);
         // An operator who knows better takes the file away.
-        std::fs::remove_file(folder.file()).unwrap();
+        std::fs::remove_file(file(&folder)).unwrap();
         app.seal_all().await;
-        assert_eq!(folder.seals(), records(&app).await);
+        assert_eq!(written(&folder), records(&app).await);
         assert!(app.metric(rolled_back).await < 0.5);
         app.stop().await;
     }
@@ -220,8 +203,8 @@ async fn a_server_that_was_down_is_told_everything_in_order() {
     app.grants(3..4).await;
     app.seal_all().await;
     // Whichever instance is next goes on, and none tells it again.
-    assert!(!other.sealer().tell_server().await.unwrap());
-    assert!(!app.sealer().tell_server().await.unwrap());
+    assert_eq!(other.sealer().tell_server().await.unwrap(), Turn::Done);
+    assert_eq!(app.sealer().tell_server().await.unwrap(), Turn::Done);
     assert_eq!(told(&server).await, &records(&app).await[2..]);
     assert_eq!(app.metric(lag).await.to_bits(), 0);
     other.stop().await;
@@ -267,5 +250,88 @@ async fn a_server_that_knows_more_than_the_database_is_noticed() {
     let rolled_back = r#"credit_ledger_seals_rolled_back{witness="server"}"#;
     assert!(app.metric(rolled_back).await > 0.5);
     assert_eq!(told(&server).await.len(), 2);
+    app.grants(2..3).await;
+    match app.seal().await {
+        Err(SealError::RolledBack(RolledBack::Gone(2))) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(records(&app).await.len(), 1, "nothing is sealed");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_knows_another_seal_is_believed() {
+    let server = MockServer::start().await;
+    let app = TestApp::start_with(to_server(&server)).await;
+    app.grants(0..1).await;
+    app.seal_all().await;
+    app.grants(1..2).await;
+    let rolled_back = r#"credit_ledger_seals_rolled_back{witness="server"}"#;
+    answers(&server, ResponseTemplate::new(409)).await;
+    for _ in 0..2 {
+        match app.sealer().tell_server().await {
+            Err(SealError::RolledBack(RolledBack::Other(1))) => {}
+            other => panic!("{other:?}"),
+        }
+        match app.seal().await {
+            Err(SealError::RolledBack(RolledBack::Other(1))) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(app.metric(rolled_back).await > 0.5);
+    }
+    assert_eq!(records(&app).await.len(), 1, "nothing is sealed");
+    // Settled: it takes this one.
+    answers(&server, ResponseTemplate::new(200)).await;
+    assert_eq!(app.sealer().tell_server().await.unwrap(), Turn::Done);
+    app.seal_all().await;
+    assert_eq!(app.sealer().tell_server().await.unwrap(), Turn::Done);
+    assert_eq!(told(&server).await, records(&app).await);
+    assert!(app.metric(rolled_back).await < 0.5);
+    app.stop().await;
+}
+
+/// While another instance is at it, this one knows nothing new.
+#[tokio::test]
+async fn whoever_does_not_look_says_nothing_else_than_before() {
+    let server = MockServer::start().await;
+    let app = TestApp::start_with(to_server(&server)).await;
+    answers(&server, ResponseTemplate::new(200)).await;
+    for user in 0..2 {
+        app.grants(user..user + 1).await;
+        app.seal_all().await;
+    }
+    app.sealer().tell_server().await.unwrap();
+    let another = "alter table seals disable trigger all;
+                   update seals set head = sha256(head) where seal = 2;
+                   update witnesses set seal = 3";
+    app.sql().await.batch_execute(another).await.unwrap();
+    app.grants(2..3).await;
+    let rolled_back = r#"credit_ledger_seals_rolled_back{witness="server"}"#;
+    let changed = "credit_ledger_sealed_history_changed";
+    app.sealer().tell_server().await.unwrap_err();
+    let honest = "update witnesses set seal = 2";
+    app.sql().await.batch_execute(honest).await.unwrap();
+    match app.seal().await {
+        Err(SealError::Changed(Changed::Seal(2))) => {}
+        other => panic!("{other:?}"),
+    }
+
+    let digest = Sha256::digest(format!("{}/seals", server.uri()));
+    let of_server = i64::from_be_bytes(digest[..8].try_into().unwrap());
+    // "credit-s" in ASCII.
+    let of_sealer = 0x6372_6564_6974_2d73_i64;
+    let other = app.sql().await;
+    let lock = "select pg_advisory_lock($1), pg_advisory_lock($2)";
+    let locks: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&of_server, &of_sealer];
+    other.query(lock, &locks).await.unwrap();
+    assert_eq!(app.sealer().tell_server().await.unwrap(), Turn::Elsewhere);
+    let elsewhere = Round {
+        elsewhere: true,
+        ..Round::default()
+    };
+    assert_eq!(app.seal().await.unwrap(), elsewhere);
+    assert!(app.metric(rolled_back).await > 0.5);
+    assert!(app.metric(changed).await > 0.5);
+    drop(other);
     app.stop().await;
 }

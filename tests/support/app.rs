@@ -342,14 +342,20 @@ impl TestApp {
     async fn assert_same_under(&self, other: &OtherRules) {
         let report = self.what_if(other).await;
         assert_eq!(report.differences, vec![]);
-        assert_eq!(report.refusals, vec![]);
+        assert_eq!((report.refused, report.refusals), (0, vec![]));
         assert_eq!((report.purchases, report.old), (0, report.new));
     }
 
     /// What users would have under other rules.
     pub async fn what_if(&self, other: &OtherRules) -> what_if::Report {
+        self.what_if_listing(other, 100).await
+    }
+
+    /// The same with at most so many refused calls listed.
+    pub async fn what_if_listing(&self, other: &OtherRules, limit: usize) -> what_if::Report {
         let today = self.app().rules.catalog.clone();
-        what_if::what_if(&self.database, &today, other, self.now(), &mut |_, _| {})
+        let now = self.now();
+        what_if::what_if(&self.database, &today, other, now, limit, &mut |_, _| {})
             .await
             .unwrap()
     }

@@ -16,7 +16,7 @@ mod log;
 mod payments;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Hash;
 use crate::manifest::{Content, Manifest, Scope};
@@ -50,15 +50,19 @@ impl From<&Manifest> for Extent {
     }
 }
 
-/// What is trusted beforehand.
+/// What is trusted beforehand, and what whoever asks wants to know.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     /// The keys that may have signed seals.
     pub keys: Vec<PublicKey>,
     /// Whoever asks wants no signature verified. Without this and without a key the verdict is never clean.
     pub waived: bool,
-    /// The heads of the seals that a witness was told of, by number; see [`Trust::witness`].
-    witnessed: BTreeMap<i64, Hash>,
+    /// The history must go at least as far as this seal; 0: as far as it does.
+    pub min_seal: i64,
+    /// Lists every finding, however many there are.
+    pub list_all: bool,
+    /// The heads of the seals that witnesses were told of, by number: one each, if all is well. See [`Trust::witness`].
+    witnessed: BTreeMap<i64, BTreeSet<Hash>>,
     disowned: Vec<i64>,
 }
 
@@ -79,11 +83,12 @@ impl Trust {
         }
     }
 
-    /// Takes in a seal that a witness was told of. Give the keys first: what none of them signed accuses nobody.
+    /// Takes in a seal that a witness was told of; of any number of witnesses, one after another. Give the keys first: what none of them signed accuses nobody.
     pub fn witness(&mut self, seal: &SealRecord) {
         let ours = |key: &PublicKey| key.verifies(seal.seal, &seal.head, &seal.signature);
         if self.keys.is_empty() || self.keys.iter().any(ours) {
-            self.witnessed.insert(seal.seal, seal.head);
+            let heads = self.witnessed.entry(seal.seal).or_default();
+            heads.insert(seal.head);
         } else {
             self.disowned.push(seal.seal);
         }
@@ -113,7 +118,19 @@ pub struct Checker {
 impl Checker {
     /// Begins.
     pub fn new(extent: Extent, trust: Trust) -> Self {
-        let mut found = Found::default();
+        let mut found = Found {
+            list_all: trust.list_all,
+            ..Found::default()
+        };
+        let forked = trust.witnessed.iter().filter(|(_, heads)| heads.len() > 1);
+        for (seal, heads) in forked {
+            let heads: Vec<String> = heads.iter().map(hex::encode).collect();
+            let what = format!(
+                "witnesses were told several heads of seal {seal}: {}",
+                heads.join(", ")
+            );
+            found.add(Finding::new(checks::ROLLED_BACK, what));
+        }
         for seal in &trust.disowned {
             let what = format!("no given key signed what the witness says of seal {seal}");
             found.add(Finding::new(checks::WITNESS_INVALID, what));

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -14,12 +14,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::check::{Checker, Extent, Trust};
 use crate::fold::said;
+use crate::json;
 use crate::manifest::{Content, FILE, FileEntry, Format, Manifest, Scope, VERSION};
 use crate::record::{EventRecord, SealRecord};
-use crate::report::{Finding, Report, checks};
+use crate::report::{Finding, Report, Shown, checks};
 
 /// The longest line, bytes. An event is far shorter: the body that may become one is limited to 1 MiB.
 pub const LINE_MAX_BYTES: usize = 16 << 20;
+/// The longest manifest, bytes: some hundred thousand files.
+pub const MANIFEST_MAX_BYTES: u64 = 64 << 20;
 
 /// Why an export, or the file of a witness, can not be judged.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Unreadable(path, what) => write!(f, "{}: {what}", path.display()),
+            Self::Unreadable(path, what) => write!(f, "{}: {}", path.display(), Shown(what)),
         }
     }
 }
@@ -47,9 +50,11 @@ impl std::error::Error for ReadError {}
 /// [`ReadError`]: there is none, it is of another version, or the export is not of JSON lines.
 pub fn manifest(folder: &Path) -> Result<Manifest, ReadError> {
     let path = folder.join(FILE);
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| ReadError::Io(path.clone(), error))?;
+    let text = read_bounded(&path).map_err(|error| ReadError::Io(path.clone(), error))?;
     let unreadable = |what: String| ReadError::Unreadable(path.clone(), what);
+    if text.len() as u64 > MANIFEST_MAX_BYTES {
+        return Err(unreadable("it is too long".to_owned()));
+    }
     let manifest: Manifest =
         serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
     if manifest.version != VERSION {
@@ -63,13 +68,33 @@ pub fn manifest(folder: &Path) -> Result<Manifest, ReadError> {
     Ok(manifest)
 }
 
+/// At most one byte more than a manifest may have.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = plain(path)?.take(MANIFEST_MAX_BYTES + 1);
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Opens a file of an export: no link that leads out of its folder, and no pipe or device that never ends.
+fn plain(path: &Path) -> io::Result<File> {
+    if std::fs::symlink_metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no plain file",
+        ))
+    }
+}
+
 /// Reads what a witness was told: a [`SealRecord`] a line. Give `trust` its keys first.
 ///
 /// # Errors
 /// [`ReadError`]: a file that can not be read says nothing about a roll-back.
 pub fn witness(path: &Path, trust: &mut Trust) -> Result<(), ReadError> {
     let entry = |error| ReadError::Io(path.to_owned(), error);
-    let mut lines = Lines::open(path).map_err(entry)?;
+    let mut lines = File::open(path).map(Lines::of).map_err(entry)?;
     while let Some(line) = lines.next_line().map_err(entry)? {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
@@ -103,7 +128,9 @@ pub fn verify(folder: &Path, trust: Trust) -> Result<Report, ReadError> {
                 reader.each(content, |checker, record| checker.delivery(&record, None));
             }
             Content::Streams => reader.each(content, |checker, record| checker.stream(&record)),
-            _ => reader.each(content, |checker, row| checker.row(content, &row)),
+            _ => reader.each(content, |checker, json::Object(row)| {
+                checker.row(content, &row);
+            }),
         }
     }
     Ok(checker.finish())
@@ -151,11 +178,7 @@ impl<'a> Reader<'a> {
         let mut next: Option<EventRecord> = events.next(self.checker);
         while let Some(seal) = seals.next::<SealRecord>(self.checker) {
             self.checker.seal(&seal);
-            let covers = |event: &EventRecord| {
-                let mut ends = seal.ends.iter();
-                ends.any(|end| end.shard == event.shard && event.position <= end.position)
-            };
-            while let Some(event) = next.take_if(|event| covers(event)) {
+            while let Some(event) = next.take_if(|event| seal.covers(event)) {
                 self.checker.event(&event);
                 next = events.next(self.checker);
             }
@@ -189,11 +212,11 @@ impl Files<'_> {
             let Some((entry, lines)) = &mut self.open else {
                 let entry = self.waiting.pop_front()?;
                 // A name is no path: nothing outside of the folder is read.
-                let plain = Path::new(&entry.name)
+                let is_name = Path::new(&entry.name)
                     .file_name()
                     .is_some_and(|name| name == entry.name.as_str());
-                match plain.then(|| Lines::open(&self.folder.join(&entry.name))) {
-                    Some(Ok(lines)) => self.open = Some((entry, lines)),
+                match is_name.then(|| plain(&self.folder.join(&entry.name))) {
+                    Some(Ok(file)) => self.open = Some((entry, Lines::of(file))),
                     Some(Err(error)) => differs(checker, entry, &error.to_string()),
                     None => differs(checker, entry, "its name is a path"),
                 }
@@ -241,14 +264,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: BufReader::with_capacity(1 << 16, File::open(path)?),
+    fn of(file: File) -> Self {
+        Self {
+            file: BufReader::with_capacity(1 << 16, file),
             line: Vec::new(),
             number: 0,
             bytes: 0,
             sha256: Sha256::new(),
-        })
+        }
     }
 
     /// The next line. One that is too long ends the reading: what is behind it can not be told apart.

@@ -9,11 +9,20 @@ pub(crate) mod user;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::report::checks;
+
 /// A JSON object.
 pub(crate) type Object = Map<String, Value>;
 
 /// Who hears of what can not be: the check, and what is wrong.
 pub(crate) type Say<'a> = dyn FnMut(&'static str, String) + 'a;
+
+/// Tells that a rule does not hold.
+pub(crate) fn rule(holds: bool, else_what: &str, say: &mut Say<'_>) {
+    if !holds {
+        say(checks::RULE_BROKEN, else_what.to_owned());
+    }
+}
 
 /// The fields of an event, with the type that it says it is of.
 pub(crate) trait Typed {

@@ -8,9 +8,11 @@
 //! - [`merkle`]: the tree of RFC 6962, its proofs and their verification.
 //! - [`seal`]: what a seal says, and who signed it.
 //! - [`record`]: the lines of an export; [`manifest`]: what an export says of itself.
+//! - `json`: JSON in which no name comes twice.
 //! - `fold`: what follows from events, by plain arithmetic.
 //! - [`check`]: the checks, fed record by record.
 //! - [`export`]: feeds the checks from the folder of an export.
+//! - [`proof`]: one answer of the service, judged by itself.
 //! - [`report`]: what was seen, what was proven, and what does not agree.
 //!
 //! Nothing here knows a database, a clock or a secret, and nothing trusts what it reads.
@@ -20,8 +22,10 @@ pub mod check;
 pub mod evidence;
 pub mod export;
 mod fold;
+mod json;
 pub mod manifest;
 pub mod merkle;
+pub mod proof;
 pub mod record;
 pub mod report;
 pub mod seal;

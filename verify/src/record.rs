@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::Hash;
 use crate::chain::Link;
 use crate::evidence::Evidence;
-use crate::seal::{Batch, End};
+use crate::seal::Batch;
 
 /// An event: every column of its row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,12 @@ pub struct SealRecord {
 }
 
 impl SealRecord {
+    /// Whether it says that an event came before it or with it.
+    pub fn covers(&self, event: &EventRecord) -> bool {
+        let mut ends = self.ends.iter();
+        ends.any(|end| end.shard == event.shard && event.position <= end.position)
+    }
+
     /// What it seals.
     pub fn batch(&self) -> Batch {
         Batch {
@@ -113,18 +119,7 @@ impl SealRecord {
             sealed_at_us: self.sealed_at_us,
             events: self.events,
             root: self.root,
-            ends: self.ends.iter().map(EndRecord::end).collect(),
-        }
-    }
-}
-
-impl EndRecord {
-    /// The end.
-    pub const fn end(&self) -> End {
-        End {
-            shard: self.shard,
-            position: self.position,
-            hash: self.hash,
+            ends: self.ends.clone(),
         }
     }
 }

@@ -22,6 +22,8 @@ pub mod checks {
     pub const TIME_REVERSED: &str = "time_reversed";
     /// A shard does not end where the manifest or a seal says.
     pub const END_DIFFERS: &str = "end_differs";
+    /// A stream is not of the user whose history it is said to be.
+    pub const SCOPE_DIFFERS: &str = "scope_differs";
     /// A stream's events are not 1, 2, 3 …, or not all in one shard.
     pub const SEQUENCE_BROKEN: &str = "sequence_broken";
     /// Numbers of seals are not 1, 2, 3 …, or the last one is not there.
@@ -117,6 +119,22 @@ impl Finding {
     }
 }
 
+/// A text that others wrote, as it may be shown: it can neither begin a line nor move what was shown before.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for character in self.0.chars() {
+            match character {
+                '"' | '\'' => f.write_char(character)?,
+                _ => write!(f, "{}", character.escape_debug())?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.check)?;
@@ -127,9 +145,9 @@ impl fmt::Display for Finding {
             write!(f, " position {position}")?;
         }
         if let Some(stream) = &self.stream {
-            write!(f, " {stream}")?;
+            write!(f, " {}", Shown(stream))?;
         }
-        write!(f, ": {}", self.what)
+        write!(f, ": {}", Shown(&self.what))
     }
 }
 
@@ -183,7 +201,7 @@ pub enum Verdict {
     Clean,
     /// Something does not.
     Findings,
-    /// All agrees with itself, but no signature vouches for it.
+    /// All agrees with itself, but no signature vouches for it, or there is no event that it could vouch for.
     Unproven,
 }
 
@@ -216,7 +234,7 @@ pub struct Report {
     pub found: u64,
     /// How many of each of [`checks`].
     pub found_by_check: BTreeMap<&'static str, u64>,
-    /// The first [`LISTED`] of them, and the first [`LISTED_OF_EACH`] of each check.
+    /// The first [`LISTED`] of them, and the first [`LISTED_OF_EACH`] of each check; or all, if that was asked for.
     pub findings: Vec<Finding>,
 }
 
@@ -225,9 +243,9 @@ impl Report {
     pub const fn verdict(&self) -> Verdict {
         match self.signatures {
             _ if self.found > 0 => Verdict::Findings,
-            Signatures::NotVerified => Verdict::Unproven,
-            Signatures::NothingSigned if self.events > 0 => Verdict::Unproven,
-            _ => Verdict::Clean,
+            Signatures::NotVerified | Signatures::NothingSigned => Verdict::Unproven,
+            _ if self.events == 0 => Verdict::Unproven,
+            Signatures::Verified | Signatures::Waived => Verdict::Clean,
         }
     }
 
@@ -241,12 +259,32 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Clean is what was sealed; what came after it, nobody vouches for.
+    fn fmt_clean(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.signatures, self.sealed_up_to) {
+            (Signatures::Verified, Some(SealedUpTo { seal, .. })) => {
+                write!(f, "verdict     clean up to seal {seal}")?;
+            }
+            _ => write!(f, "verdict     clean, but no signature was verified")?,
+        }
+        match (self.signatures, self.unsealed_events) {
+            (Signatures::Verified, 1..) => writeln!(
+                f,
+                "; {} events behind it are proven by nobody",
+                self.unsealed_events
+            ),
+            _ => writeln!(f),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     /// What was seen, what was proven and what was not, the findings, one a line, and the verdict.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.scope {
             Scope::Whole => writeln!(f, "scope       the whole ledger")?,
-            Scope::User(id) => writeln!(f, "scope       user/{id} and its purchases")?,
+            Scope::User(id) => writeln!(f, "scope       user/{} and its purchases", Shown(id))?,
         }
         writeln!(
             f,
@@ -293,7 +331,7 @@ impl fmt::Display for Report {
         match (self.witnessed, &self.scope) {
             (0, _) => writeln!(
                 f,
-                "witness     none; a ledger that was rolled back and sealed anew by its own key would not be told"
+                "witness     none; a history that was cut off after an earlier seal, or rolled back and sealed anew by its own key, would not be told"
             )?,
             (seals, _) => writeln!(
                 f,
@@ -317,7 +355,7 @@ impl fmt::Display for Report {
             )?;
         }
         match self.verdict() {
-            Verdict::Clean => writeln!(f, "verdict     clean"),
+            Verdict::Clean => self.fmt_clean(f),
             Verdict::Findings => {
                 let each = self.found_by_check.iter();
                 let each: Vec<String> = each.map(|(check, n)| format!("{n} {check}")).collect();
@@ -327,6 +365,9 @@ impl fmt::Display for Report {
                     self.found,
                     each.join(", ")
                 )
+            }
+            Verdict::Unproven if self.events == 0 => {
+                writeln!(f, "verdict     UNPROVEN: there is no event to judge")
             }
             Verdict::Unproven => writeln!(
                 f,
@@ -370,6 +411,8 @@ pub(crate) struct Found {
     pub(crate) count: u64,
     pub(crate) by_check: BTreeMap<&'static str, u64>,
     pub(crate) listed: Vec<Finding>,
+    /// Lists every one, however many there are.
+    pub(crate) list_all: bool,
 }
 
 impl Found {
@@ -377,7 +420,7 @@ impl Found {
         self.count += 1;
         let of_check = self.by_check.entry(finding.check).or_default();
         *of_check += 1;
-        if self.listed.len() < LISTED || *of_check <= LISTED_OF_EACH {
+        if self.list_all || self.listed.len() < LISTED || *of_check <= LISTED_OF_EACH {
             self.listed.push(finding);
         }
     }

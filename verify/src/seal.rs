@@ -4,30 +4,23 @@
 //! The events of a seal are the leaves of a tree (their hashes, by shard and position), whose root stands in the
 //! seal's [`Batch`]. The batches themselves are the leaves of another tree, which only grows; its root after a batch is
 //! the seal's head, and the head is what is signed. So a signature vouches for everything up to it, and any two heads
-//! can be proven to be one history.
+//! can be proven to be one history. Signing is apart, in `sign`.
+
+mod sign;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePublicKey as _};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::pkcs8::{DecodePublicKey as _, EncodePublicKey as _};
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
+use crate::record::EndRecord;
 use crate::{Hash, merkle};
+pub use sign::SealKey;
 
 /// What the encoding of a batch begins with.
 const BATCH: &[u8] = b"credit-ledger seal v1\n";
 /// What is signed begins with.
 const HEAD: &[u8] = b"credit-ledger head v1\n";
-
-/// Where a shard ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
-    /// Which shard.
-    pub shard: i16,
-    /// Its last position; 0: it has no events.
-    pub position: i64,
-    /// The hash of its last event; zeros before the first.
-    pub hash: Hash,
-}
 
 /// What is sealed at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +34,7 @@ pub struct Batch {
     /// The root of the tree over the hashes of the events, by shard and position.
     pub root: Hash,
     /// Where every shard ends with this seal, by shard.
-    pub ends: Vec<End>,
+    pub ends: Vec<EndRecord>,
 }
 
 impl Batch {
@@ -91,43 +84,6 @@ impl std::fmt::Display for BadKey {
 }
 
 impl std::error::Error for BadKey {}
-
-/// The key that seals are signed with. Shows nothing of itself.
-#[derive(Clone)]
-pub struct SealKey(SigningKey);
-
-impl std::fmt::Debug for SealKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SealKey({})", self.public().id())
-    }
-}
-
-impl SealKey {
-    /// Reads a private key in PEM, as `openssl genpkey -algorithm ed25519` writes it.
-    ///
-    /// # Errors
-    /// [`BadKey`]
-    pub fn from_pem(pem: &str) -> Result<Self, BadKey> {
-        SigningKey::from_pkcs8_pem(pem.trim())
-            .map(Self)
-            .map_err(|_| BadKey)
-    }
-
-    /// A key of 32 random bytes.
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
-    }
-
-    /// What others verify with.
-    pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
-    }
-
-    /// Signs a head.
-    pub fn sign(&self, seal: i64, head: &Hash) -> [u8; 64] {
-        self.0.sign(&statement(seal, head)).to_bytes()
-    }
-}
 
 /// A key that seals are verified with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,12 +146,12 @@ mod tests {
             events: 1,
             root: root(&[event_leaf(&event)]),
             ends: vec![
-                End {
+                EndRecord {
                     shard: 0,
                     position: 0,
                     hash: GENESIS,
                 },
-                End {
+                EndRecord {
                     shard: 3,
                     position: seal,
                     hash: event,

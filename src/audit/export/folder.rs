@@ -3,7 +3,7 @@
 //! While files are written the manifest is called [`BEGUN`], so a folder is an export or it is not. An earlier export of
 //! the same history in the same format is brought up to date; any other folder that is not empty is left alone.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,9 @@ pub struct Folder {
     path: PathBuf,
     directory: File,
     format: Format,
+    asked: Begun,
+    /// An earlier export is in it.
+    finished: bool,
 }
 
 /// What the manifest says from the beginning.
@@ -40,17 +43,19 @@ impl Folder {
         let failed = |source| ExportError::io(path, source);
         fs::create_dir_all(path).map_err(failed)?;
         let directory = File::open(path).map_err(failed)?;
-        directory
-            .try_lock()
-            .map_err(|_| ExportError::InUse(path.to_owned()))?;
-        let folder = Self {
+        directory.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => ExportError::InUse(path.to_owned()),
+            TryLockError::Error(error) => failed(error),
+        })?;
+        let mut folder = Self {
             path: path.to_owned(),
             directory,
             format,
-        };
-        let asked = Begun {
-            scope: scope.clone(),
-            format: format.into(),
+            finished: false,
+            asked: Begun {
+                scope: scope.clone(),
+                format: format.into(),
+            },
         };
         let finished = folder.read(manifest::FILE)?;
         let there = match &finished {
@@ -58,17 +63,25 @@ impl Folder {
             None => folder.read(BEGUN)?.as_deref().and_then(begun),
         };
         match there {
-            Some(there) if there == asked => {}
+            Some(there) if there == folder.asked => {}
             Some(_) => return Err(ExportError::OtherExport(path.to_owned())),
             None if folder.is_empty().map_err(failed)? => {}
             None => return Err(ExportError::NotEmpty(path.to_owned())),
         }
-        if finished.is_some() {
-            folder.rename(manifest::FILE, BEGUN)?;
-        } else {
-            folder.write(BEGUN, &asked)?;
-        }
+        folder.finished = finished.is_some();
         Ok(folder)
+    }
+
+    /// From now on this is no export, until all is written.
+    ///
+    /// # Errors
+    /// [`ExportError::Io`]
+    pub fn begin(&self) -> Result<(), ExportError> {
+        if self.finished {
+            self.rename(manifest::FILE, BEGUN)
+        } else {
+            self.write(BEGUN, &self.asked)
+        }
     }
 
     /// Where a file is.

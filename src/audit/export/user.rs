@@ -21,6 +21,8 @@ use crate::audit::snapshot::{Snapshot, SnapshotError};
 
 /// How many events are read at once.
 const EVENTS_PER_PAGE: i64 = 1000;
+/// Before the first shard.
+const BEGIN: (i16, i64) = (i16::MIN, 0);
 const EVENTS: &str = "events";
 const SEALS: &str = "seals";
 const PAGE_STREAMS_EVENTS: &str = include_str!("../sql/page_streams_events.sql");
@@ -33,20 +35,30 @@ pub(super) fn streams(user_id: &str, purchases: &[String]) -> (Vec<&'static str>
     (types.collect(), ids.map(str::to_owned).collect())
 }
 
-/// Writes a user's log. Gives the number of the last seal, and which rows belong to it.
-pub(super) async fn write(
-    writer: &mut Writer<'_>,
-    user_id: &str,
-) -> Result<(i64, Chosen), ExportError> {
+/// What belongs to a user's history.
+pub(super) async fn choose(snapshot: &Snapshot<'_>, user_id: &str) -> Result<Chosen, ExportError> {
     let mut purchases: Vec<String> = vec![];
-    for row in writer
-        .snapshot
-        .list(SELECT_PURCHASES_OF, &[&user_id])
-        .await?
-    {
+    for row in snapshot.list(SELECT_PURCHASES_OF, &[&user_id]).await? {
         purchases.push(row.try_get("purchase_id").map_err(SnapshotError::from)?);
     }
     let (types, ids) = streams(user_id, &purchases);
+    if page(snapshot, &types, &ids, BEGIN, 1).await?.is_empty() {
+        return Err(ExportError::UnknownUser(user_id.to_owned()));
+    }
+    Ok(Chosen::Of {
+        user_id: user_id.to_owned(),
+        purchases,
+    })
+}
+
+/// Writes a user's log. Gives the number of the last seal.
+pub(super) async fn write(
+    writer: &mut Writer<'_>,
+    user_id: &str,
+    purchases: &[String],
+) -> Result<i64, ExportError> {
+    writer.folder.begin()?;
+    let (types, ids) = streams(user_id, purchases);
     let client = writer.snapshot.transaction();
     let last = seal::rows::last(client)
         .await
@@ -59,10 +71,9 @@ pub(super) async fn write(
     };
     let mut lines = writer.create(EVENTS, Content::Events)?;
     let path = writer.folder.file(EVENTS);
-    let mut behind = (i16::MIN, 0_i64);
-    let mut events = 0_u64;
+    let mut behind = BEGIN;
     loop {
-        let page = page(writer.snapshot, &types, &ids, behind).await?;
+        let page = page(writer.snapshot, &types, &ids, behind, EVENTS_PER_PAGE).await?;
         let Some((newest, _)) = page.last() else {
             break;
         };
@@ -77,21 +88,13 @@ pub(super) async fn write(
             lines
                 .write(&proven)
                 .map_err(|error| ExportError::io(&path, error))?;
-            events += 1;
             writer.count.add(1);
         }
-    }
-    if events == 0 {
-        return Err(ExportError::UnknownUser(user_id.to_owned()));
     }
     let named = proofs.named;
     writer.close(EVENTS, Content::Events, lines)?;
     write_seals(writer, last.as_ref(), named).await?;
-    let chosen = Chosen::Of {
-        user_id: user_id.to_owned(),
-        purchases,
-    };
-    Ok((last.map_or(0, |last| last.seal), chosen))
+    Ok(last.map_or(0, |last| last.seal))
 }
 
 /// Events with the hashes before them.
@@ -100,11 +103,12 @@ async fn page(
     types: &[&str],
     ids: &[String],
     (shard, position): (i16, i64),
+    limit: i64,
 ) -> Result<Vec<(EventRecord, Hash)>, SnapshotError> {
     let found = snapshot
         .list(
             PAGE_STREAMS_EVENTS,
-            &[&types, &ids, &shard, &position, &EVENTS_PER_PAGE],
+            &[&types, &ids, &shard, &position, &limit],
         )
         .await?;
     let read = |row| Ok((rows::event(row)?, rows::previous(row)?.unwrap_or(GENESIS)));

@@ -22,7 +22,9 @@ const SELECT_SHARDS: &str = include_str!("../sql/select_shards.sql");
 
 /// Writes the log. Gives the number of the last seal.
 pub(super) async fn write(writer: &mut Writer<'_>) -> Result<i64, ExportError> {
+    // What can not be continued is found before anything is touched.
     let mut begun = Begun::find(writer).await?;
+    writer.folder.begin()?;
     let seals_behind = begun.seals.as_ref().map_or(0, |seals| seals.last);
     let seals = begun.open(writer, SEALS, Content::Seals, |begun| begun.seals.take())?;
     let has_sealed = begun.sealed.as_ref().map(|sealed| sealed.last);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use metrics::{Counter, Gauge};
 
+use super::witness::Turn;
 use super::{Round, SealError, State};
 use crate::telemetry::Telemetry;
 
@@ -13,6 +14,9 @@ const ROLLED_BACK: &str = "credit_ledger_seals_rolled_back";
 const ABOUT_ROLLED_BACK: &str = "1: a witness knows a seal that the database does not have";
 const WITNESS_LAG: &str = "credit_ledger_witness_lag_seals";
 const ABOUT_WITNESS_LAG: &str = "Seals that a witness was not told of yet";
+
+/// No number of a seal: until the first round it is not known what the file has.
+const NOBODY_LOOKED: i64 = -1;
 
 /// The numbers of one instance.
 pub struct Numbers {
@@ -23,7 +27,7 @@ pub struct Numbers {
     errors: Counter,
     file: Option<Told>,
     server: Option<Told>,
-    /// The last seal in the file.
+    /// The last seal in the file, or [`NOBODY_LOOKED`].
     in_file: AtomicI64,
 }
 
@@ -68,7 +72,7 @@ impl Numbers {
             ),
             file: file.then(|| Told::new(telemetry, "file")),
             server: server.then(|| Told::new(telemetry, "server")),
-            in_file: AtomicI64::new(0),
+            in_file: AtomicI64::new(NOBODY_LOOKED),
         }
     }
 
@@ -78,11 +82,19 @@ impl Numbers {
             self.errors.increment(1);
         }
         match result {
-            Ok(_) => {
-                self.changed.set(0.0);
-                set_rolled_back(self.file.as_ref(), false);
-            }
+            Ok(Round {
+                elsewhere: false, ..
+            }) => self.changed.set(0.0),
             Err(SealError::Changed(_)) => self.changed.set(1.0),
+            // Whoever did not look does not know.
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// What was done with the file ended like this.
+    pub(super) fn file_agrees<T>(&self, result: &Result<T, SealError>) {
+        match result {
+            Ok(_) => set_rolled_back(self.file.as_ref(), false),
             Err(SealError::RolledBack(_)) => set_rolled_back(self.file.as_ref(), true),
             Err(_) => {}
         }
@@ -94,14 +106,14 @@ impl Numbers {
     }
 
     /// A turn of telling the server ended like this.
-    pub(super) fn server_told(&self, result: &Result<bool, SealError>) {
+    pub(super) fn server_told(&self, result: &Result<Turn, SealError>) {
         if result.is_err() {
             self.errors.increment(1);
         }
         match result {
-            Ok(_) => set_rolled_back(self.server.as_ref(), false),
+            Ok(Turn::Done | Turn::More) => set_rolled_back(self.server.as_ref(), false),
             Err(SealError::RolledBack(_)) => set_rolled_back(self.server.as_ref(), true),
-            Err(_) => {}
+            Ok(Turn::Elsewhere) | Err(_) => {}
         }
     }
 
@@ -122,7 +134,9 @@ impl Numbers {
         let in_file = self.in_file.load(Ordering::Relaxed);
         for (witness, told) in [(&self.file, in_file), (&self.server, told)] {
             if let Some(witness) = witness {
-                witness.lag.set(number((state.seal - told).max(0)));
+                let lag = number((state.seal - told).max(0));
+                let known = told != NOBODY_LOOKED;
+                witness.lag.set(if known { lag } else { f64::NAN });
             }
         }
     }

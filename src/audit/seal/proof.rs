@@ -16,10 +16,11 @@ use super::numbers::Numbers;
 use super::rows::{self, State, Stretch};
 use super::{Changed, SealError, Sealer};
 
-/// Seals as they are read, through the connections of the reads.
+/// Seals as they are read.
 #[derive(Clone)]
 pub struct Seals {
     pool: Pool,
+    proofs: Pool,
 }
 
 /// That an event is in a seal.
@@ -47,9 +48,10 @@ pub struct Consistency {
 }
 
 impl Seals {
-    /// Reads through this pool.
-    pub const fn new(pool: Pool) -> Self {
-        Self { pool }
+    /// Reads through this pool, but for proofs of events: each reads and hashes up to [`EVENTS_MAX`](super::EVENTS_MAX) rows,
+    /// so they have a small pool of their own, and nobody else waits for them.
+    pub const fn new(pool: Pool, proofs: Pool) -> Self {
+        Self { pool, proofs }
     }
 
     /// Seals before one, newest first.
@@ -65,7 +67,8 @@ impl Seals {
     /// # Errors
     /// [`Changed`] when what is stored does not come to what was sealed.
     pub async fn inclusion(&self, event: &EventRecord) -> Result<Option<Inclusion>, SealError> {
-        let connection = self.pool.get().await?;
+        // Kept until the proof is made: so many are made at once.
+        let connection = self.proofs.get().await?;
         let client = &connection;
         let Some(number) = rows::seal_of(client, event.shard, event.position).await? else {
             return Ok(None);
@@ -74,7 +77,6 @@ impl Seals {
         let place = u64::try_from(number).map_err(|_| SealError::Unreadable)?;
         let ranges = merkle::inclusion(place - 1, place);
         let seal_path = rows::roots(client, &ranges).await?;
-        drop(connection);
 
         // Too long for a thread that others wait for.
         let asked = event.clone();

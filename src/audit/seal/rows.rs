@@ -13,6 +13,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::{Changed, SealError};
+use crate::audit;
+use crate::audit::rows::UnreadableRow;
 
 /// Events of a shard: those behind `after`, up to `upto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +68,29 @@ pub async fn from(
     seal: i64,
     limit: i64,
 ) -> Result<Vec<SealRecord>, SealError> {
+    let seals = follow(client, seal, limit).await?.into_iter();
+    let seals = seals.map(|(_, seal)| seal.map_err(|_| SealError::Unreadable));
+    seals.collect()
+}
+
+/// The same, each with its number, though some of them can not be read.
+pub async fn follow(
+    client: &impl GenericClient,
+    seal: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Result<SealRecord, UnreadableRow>)>, SealError> {
     let sql = include_str!("sql/follow_seals.sql");
     let rows = query(client, sql, &[&seal, &limit]).await?;
-    rows.iter().map(record).collect()
+    let seals = rows.iter();
+    let seals = seals.map(|row| Ok((column(row, "seal")?, audit::rows::seal(row))));
+    seals.collect()
+}
+
+/// The number of the last seal, though it may not be readable; 0: there is none.
+pub async fn last_number(client: &impl GenericClient) -> Result<i64, SealError> {
+    let sql = include_str!("sql/page_seals.sql");
+    let rows = query(client, sql, &[&i64::MAX, &1_i64]).await?;
+    rows.first().map_or(Ok(0), |row| column(row, "seal"))
 }
 
 /// The last seal.
@@ -95,16 +117,17 @@ pub async fn seal_of(
 
 /// Where every shard ends now, by shard.
 pub async fn heads(client: &impl GenericClient) -> Result<Vec<EndRecord>, SealError> {
+    let heads = each_head(client).await?.into_iter();
+    let heads = heads.map(|head| head.map_err(|_| SealError::Unreadable));
+    heads.collect()
+}
+
+/// The same, though some of them can not be read.
+pub async fn each_head(
+    client: &impl GenericClient,
+) -> Result<Vec<Result<EndRecord, UnreadableRow>>, SealError> {
     let rows = query(client, include_str!("sql/select_heads.sql"), &[]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(EndRecord {
-                shard: column(row, "shard")?,
-                position: column(row, "position")?,
-                hash: bytes(row, "hash")?,
-            })
-        })
-        .collect()
+    Ok(rows.iter().map(audit::rows::head).collect())
 }
 
 /// The hashes of the events of each stretch, in order.
@@ -247,28 +270,7 @@ pub async fn note_told(
 }
 
 fn record(row: &Row) -> Result<SealRecord, SealError> {
-    let sealed_at: DateTime<Utc> = column(row, "sealed_at")?;
-    let shards: Vec<i16> = column(row, "shards")?;
-    let positions: Vec<i64> = column(row, "positions")?;
-    let hashes: Vec<&[u8]> = column(row, "hashes")?;
-    let ends = shards.into_iter().zip(positions).zip(hashes);
-    let ends = ends.map(|((shard, position), hash)| {
-        Ok(EndRecord {
-            shard,
-            position,
-            hash: hash.try_into().map_err(|_| SealError::Unreadable)?,
-        })
-    });
-    Ok(SealRecord {
-        seal: column(row, "seal")?,
-        sealed_at_us: sealed_at.timestamp_micros(),
-        events: column(row, "events")?,
-        root: bytes(row, "root")?,
-        ends: ends.collect::<Result<_, SealError>>()?,
-        head: bytes(row, "head")?,
-        key_id: column(row, "key_id")?,
-        signature: bytes(row, "signature")?,
-    })
+    audit::rows::seal(row).map_err(|_| SealError::Unreadable)
 }
 
 fn column<'a, T: tokio_postgres::types::FromSql<'a>>(

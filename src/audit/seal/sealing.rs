@@ -25,6 +25,8 @@ pub struct Round {
     pub sealed: u32,
     /// Whether there is more to be done at once.
     pub more: bool,
+    /// Another instance is at it, so this one has not looked.
+    pub elsewhere: bool,
 }
 
 /// What is to be sealed next.
@@ -42,8 +44,10 @@ struct Plan {
 
 /// One attempt.
 enum Attempt {
-    /// Nothing is new, or somebody else is at it.
+    /// Nothing is new.
     Nothing,
+    /// Another instance is at it.
+    Elsewhere,
     /// A seal was made.
     Sealed {
         /// Whether events were left for the next one.
@@ -55,7 +59,7 @@ impl Sealer {
     /// Seals what is new and writes it to the witness file: one round, bounded.
     ///
     /// # Errors
-    /// [`SealError`]; the next round begins where this one ended. [`RolledBack`]: nothing is sealed while the witness file
+    /// [`SealError`]; the next round begins where this one ended. [`RolledBack`]: nothing is sealed while a witness
     /// contradicts the database, for then there would be two histories under one key.
     pub async fn round(&self) -> Result<Round, SealError> {
         let result = self.try_round().await;
@@ -64,7 +68,9 @@ impl Sealer {
     }
 
     async fn try_round(&self) -> Result<Round, SealError> {
-        let file = match self.open_file().await {
+        let file = self.open_file().await;
+        self.numbers.file_agrees(&file);
+        let file = match file {
             Err(error @ SealError::RolledBack(_)) => return Err(error),
             file => file,
         };
@@ -75,6 +81,7 @@ impl Sealer {
             Ok(None) => Ok(false),
             Err(error) => Err(error),
         };
+        self.numbers.file_agrees(&written);
         let mut round = sealed?;
         round.more |= written?;
         Ok(round)
@@ -87,6 +94,13 @@ impl Sealer {
                 Attempt::Nothing => {
                     return Ok(Round {
                         more: false,
+                        ..round
+                    });
+                }
+                Attempt::Elsewhere => {
+                    return Ok(Round {
+                        more: false,
+                        elsewhere: true,
                         ..round
                     });
                 }
@@ -106,10 +120,14 @@ impl Sealer {
         let mut connection = self.pool.get().await?;
         let transaction = connection.transaction().await?;
         if !rows::lock(&transaction, SEALING_LOCK).await? {
-            return Ok(Attempt::Nothing);
+            return Ok(Attempt::Elsewhere);
         }
         // Read first: what is sealed can not be ahead of the heads that are read after it.
         let last = rows::last(&transaction).await?;
+        if let Some(witness) = &self.url {
+            let number = last.as_ref().map_or(0, |last| last.seal);
+            witness.agrees(&transaction, number).await?;
+        }
         let heads = rows::heads(&transaction).await?;
         let plan = plan(last.as_ref(), &heads, self.events_max)?;
         if plan.events == 0 {
@@ -119,7 +137,7 @@ impl Sealer {
         let (record, nodes) = self.seal(&transaction, last.as_ref(), &heads, plan).await?;
         match rows::insert(&transaction, &record, &nodes).await {
             Err(SealError::Query(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-                return Ok(Attempt::Nothing);
+                return Ok(Attempt::Elsewhere);
             }
             inserted => inserted?,
         }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::witness::Turn;
 use super::{SealError, Sealer};
 
 /// The longest until a server that did not answer is asked again.
@@ -63,8 +64,8 @@ async fn tell(sealer: &Sealer, every: Duration) {
     loop {
         sleep(pause).await;
         pause = match sealer.tell_server().await {
-            Ok(true) => Duration::ZERO,
-            Ok(false) => every,
+            Ok(Turn::More) => Duration::ZERO,
+            Ok(Turn::Done | Turn::Elsewhere) => every,
             Err(error) => {
                 log(&error, "the witness was not told");
                 (pause * 2).clamp(every, PAUSE_MAX.max(every))

@@ -8,14 +8,16 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use credit_ledger_verify::record::SealRecord;
+use deadpool_postgres::GenericClient;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::{RolledBack, SealError, Sealer, rows};
-use crate::outbound::WitnessApi;
+use crate::outbound::{OutboundError, WitnessApi};
 
 /// The most seals that are read, and written or sent, at once.
 pub const SEALS_AT_ONCE: i64 = 500;
@@ -23,6 +25,10 @@ pub const SEALS_AT_ONCE: i64 = 500;
 const TELLING_MAX: Duration = Duration::from_secs(20);
 /// The longest line that is believed to be a seal: 1024 shards have 120 KiB.
 const LINE_MAX_BYTES: u64 = 1024 * 1024;
+/// What is read of the end of a file at first: 16 shards have 2 KiB a line.
+const TAIL_BYTES: u64 = 64 * 1024;
+/// What a server answers that knows another seal of that number.
+const CONFLICT: u16 = 409;
 
 /// Why a witness file can not be used.
 #[derive(Debug, thiserror::Error)]
@@ -156,27 +162,31 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 /// The last whole line, without its end. What follows it is cut off.
 fn last_line(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
     let length = file.seek(SeekFrom::End(0))?;
-    let from = length.saturating_sub(2 * LINE_MAX_BYTES);
-    file.seek(SeekFrom::Start(from))?;
-    let mut tail = Vec::new();
-    file.take(2 * LINE_MAX_BYTES).read_to_end(&mut tail)?;
-    let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else {
-        if from > 0 {
-            return Err(Error::new(ErrorKind::InvalidData, "a line is too long"));
+    for most in [TAIL_BYTES, 2 * LINE_MAX_BYTES] {
+        let from = length.saturating_sub(most);
+        file.seek(SeekFrom::Start(from))?;
+        let mut tail = Vec::new();
+        (&*file).take(most).read_to_end(&mut tail)?;
+        let line_end = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n');
+        let end = line_end(&tail);
+        let before = end.and_then(|end| line_end(&tail[..end]));
+        match (end, before) {
+            (Some(end), before) if before.is_some() || from == 0 => {
+                let whole = from + end as u64 + 1;
+                if whole < length {
+                    file.set_len(whole)?;
+                }
+                tail.truncate(end);
+                return Ok(Some(tail.split_off(before.map_or(0, |before| before + 1))));
+            }
+            (None, _) if from == 0 => {
+                file.set_len(0)?;
+                return Ok(None);
+            }
+            _ => {}
         }
-        file.set_len(0)?;
-        return Ok(None);
-    };
-    let whole = from + end as u64 + 1;
-    if whole < length {
-        file.set_len(whole)?;
     }
-    let begin = tail[..end].iter().rposition(|byte| *byte == b'\n');
-    if begin.is_none() && from > 0 {
-        return Err(Error::new(ErrorKind::InvalidData, "a line is too long"));
-    }
-    tail.truncate(end);
-    Ok(Some(tail.split_off(begin.map_or(0, |begin| begin + 1))))
+    Err(Error::new(ErrorKind::InvalidData, "a line is too long"))
 }
 
 /// A server that is told.
@@ -185,6 +195,19 @@ pub struct WitnessUrl {
     /// What the table `witnesses` knows it by; nothing can be read from it.
     pub(super) name: String,
     lock: i64,
+    /// The seal of which it said last that it knows another; 0: it did not.
+    other: AtomicI64,
+}
+
+/// What a turn of telling a server came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It knows every seal.
+    Done,
+    /// It is to be told more.
+    More,
+    /// Another instance is at it, so this one has not looked.
+    Elsewhere,
 }
 
 impl WitnessUrl {
@@ -197,30 +220,77 @@ impl WitnessUrl {
             api,
             name: format!("url:{}", hex::encode(number)),
             lock: i64::from_be_bytes(number),
+            other: AtomicI64::new(0),
         }
+    }
+
+    /// Whether what it is known to know is what the database has, whose last seal is this one.
+    ///
+    /// # Errors
+    /// [`RolledBack`]
+    pub(super) async fn agrees(
+        &self,
+        client: &impl GenericClient,
+        last: i64,
+    ) -> Result<(), SealError> {
+        let told = rows::told(client, &self.name).await?;
+        if told > last {
+            return Err(RolledBack::Gone(told).into());
+        }
+        match self.other.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            seal => Err(RolledBack::Other(seal).into()),
+        }
+    }
+
+    /// Tells of these, one after the other, and says how far it came.
+    async fn tell(&self, mut told: i64, seals: &[SealRecord]) -> (i64, Result<(), SealError>) {
+        let end = Instant::now() + TELLING_MAX;
+        for record in seals {
+            let seal = told + 1;
+            if record.seal != seal {
+                return (told, Err(RolledBack::Gone(seal).into()));
+            }
+            let Ok(json) = serde_json::to_vec(record) else {
+                return (told, Err(SealError::Unreadable));
+            };
+            match self.api.tell(json).await {
+                Ok(()) => self.other.store(0, Ordering::Relaxed),
+                Err(OutboundError::Refused(CONFLICT)) => {
+                    self.other.store(seal, Ordering::Relaxed);
+                    return (told, Err(RolledBack::Other(seal).into()));
+                }
+                Err(error) => return (told, Err(SealError::Witness { seal, error })),
+            }
+            told = seal;
+            if Instant::now() > end {
+                break;
+            }
+        }
+        (told, Ok(()))
     }
 }
 
 impl Sealer {
-    /// Tells the server, if there is one, of the seals that it was not told of, in order: as many as one turn may. True:
-    /// there are more.
+    /// Tells the server, if there is one, of the seals that it was not told of, in order: as many as one turn may.
     ///
     /// # Errors
-    /// [`SealError`]; what was told is noted, and the next turn begins with the one that was not taken.
-    pub async fn tell_server(&self) -> Result<bool, SealError> {
+    /// [`SealError`]; what was told is noted, and the next turn begins with the one that was not taken. [`RolledBack`]: it
+    /// knows another seal, and nothing is sealed until it takes ours.
+    pub async fn tell_server(&self) -> Result<Turn, SealError> {
         let Some(witness) = &self.url else {
-            return Ok(false);
+            return Ok(Turn::Done);
         };
         let result = self.try_tell(witness).await;
         self.numbers.server_told(&result);
         result
     }
 
-    async fn try_tell(&self, witness: &WitnessUrl) -> Result<bool, SealError> {
+    async fn try_tell(&self, witness: &WitnessUrl) -> Result<Turn, SealError> {
         let mut connection = self.pool.get().await?;
         let transaction = connection.transaction().await?;
         if !rows::lock(&transaction, witness.lock).await? {
-            return Ok(false);
+            return Ok(Turn::Elsewhere);
         }
         let told = rows::told(&transaction, &witness.name).await?;
         let last = rows::last(&transaction).await?.map_or(0, |last| last.seal);
@@ -228,43 +298,25 @@ impl Sealer {
             return Err(RolledBack::Gone(told).into());
         }
         let seals = rows::from(&transaction, told + 1, SEALS_AT_ONCE).await?;
-        let (now_told, result) = tell(&witness.api, told, &seals).await;
+        let (now_told, result) = witness.tell(told, &seals).await;
         if now_told > told {
             rows::note_told(&transaction, &witness.name, now_told).await?;
         }
         transaction.commit().await?;
-        result.map(|()| now_told < last)
+        result.map(|()| {
+            if now_told < last {
+                Turn::More
+            } else {
+                Turn::Done
+            }
+        })
     }
-}
-
-/// Tells of these, one after the other, and says how far it came.
-async fn tell(
-    api: &WitnessApi,
-    mut told: i64,
-    seals: &[SealRecord],
-) -> (i64, Result<(), SealError>) {
-    let end = Instant::now() + TELLING_MAX;
-    for record in seals {
-        let seal = told + 1;
-        if record.seal != seal {
-            return (told, Err(RolledBack::Gone(seal).into()));
-        }
-        let Ok(json) = serde_json::to_vec(record) else {
-            return (told, Err(SealError::Unreadable));
-        };
-        if let Err(error) = api.tell(json).await {
-            return (told, Err(SealError::Witness { seal, error }));
-        }
-        told = seal;
-        if Instant::now() > end {
-            break;
-        }
-    }
-    (told, Ok(()))
 }
 
 #[cfg(test)]
 mod tests {
+    use credit_ledger_verify::record::EndRecord;
+
     use super::*;
 
     struct Folder(PathBuf);
@@ -329,6 +381,33 @@ mod tests {
         std::fs::write(&file.path, &line[..9]).unwrap();
         assert_eq!(file.open().await.unwrap().last(), None);
         assert_eq!(folder.text(), "");
+    }
+
+    /// The end of a file is read in two steps: a line may be longer than the first.
+    #[tokio::test]
+    async fn a_line_may_be_longer_than_what_is_read_first() {
+        let folder = Folder::new("long");
+        let file = folder.file();
+        let end = EndRecord {
+            shard: 1,
+            position: 1,
+            hash: [4; 32],
+        };
+        let long = |number| SealRecord {
+            ends: vec![end; 1024],
+            ..seal(number)
+        };
+        for seals in [vec![long(1)], vec![seal(2), long(3)], vec![seal(4)]] {
+            let last = seals.last().cloned();
+            file.open().await.unwrap().append(seals).await.unwrap();
+            let whole = folder.text();
+            assert!(whole.len() > usize::try_from(TAIL_BYTES).unwrap());
+            for torn in [1, 70_000] {
+                std::fs::write(&file.path, format!("{whole}{}", "x".repeat(torn))).unwrap();
+                assert_eq!(file.open().await.unwrap().last(), last.as_ref());
+                assert_eq!(folder.text(), whole);
+            }
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use credit_ledger_verify::check::Trust;
 use credit_ledger_verify::export::witness;
-use credit_ledger_verify::report::Report;
+use credit_ledger_verify::report::{Report, Verdict};
 use credit_ledger_verify::seal::PublicKey;
 use serde::Serialize;
 
@@ -21,10 +21,13 @@ use crate::config::Config;
 /// Flags of `audit verify`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A public key that may have signed seals, in PEM; once for each. Default: the one of `SEAL_KEY`. With neither no seal's
-    /// signature is verified.
+    /// A public key that may have signed seals, in PEM; once for each. Default: the one of `SEAL_KEY`. With neither the
+    /// verdict is not clean.
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+    /// Verify no signature; then the history is only compared with itself.
+    #[arg(long, conflicts_with = "keys")]
+    no_key: bool,
     /// What an outside witness was told: a seal a line, as it was handed out.
     #[arg(long, value_name = "FILE")]
     witness: Option<PathBuf>,
@@ -36,9 +39,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// The report with what was found of deliveries' signatures.
+/// What the report comes to, the report, and what was found of deliveries' signatures.
 #[derive(Serialize)]
 struct Shown<'a> {
+    verdict: Verdict,
     #[serde(flatten)]
     report: &'a Report,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,12 +78,11 @@ fn trust(arguments: &Arguments, config: &Config) -> anyhow::Result<Trust> {
         let pem = std::fs::read_to_string(path).with_context(named)?;
         keys.push(PublicKey::from_pem(&pem).with_context(named)?);
     }
-    if keys.is_empty() {
+    if keys.is_empty() && !arguments.no_key {
         keys.extend(config.seals.as_ref().map(|seals| seals.key.public()));
     }
-    let waived = keys.is_empty();
     let mut trust = Trust::of_keys(keys);
-    trust.waived = waived;
+    trust.waived = arguments.no_key;
     if let Some(path) = &arguments.witness {
         witness(path, &mut trust)?;
     }
@@ -90,6 +93,7 @@ fn print(verified: &Verified, json: bool) -> anyhow::Result<()> {
     let Verified { report, signatures } = verified;
     if json {
         let shown = Shown {
+            verdict: report.verdict(),
             report,
             deliveries_signed: signatures.as_ref(),
         };

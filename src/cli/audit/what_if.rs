@@ -43,6 +43,7 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
                 today,
                 &other,
                 now,
+                arguments.limit,
                 &mut progress,
             ))
             .await
@@ -62,13 +63,13 @@ pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCod
 
 fn to_json(report: &Report, limit: usize) -> Value {
     let users = report.differences.iter().take(limit);
-    let refusals = report.refusals.iter().take(limit);
+    let refusals = report.refusals.iter();
     json!({
         "events": report.events,
         "users": report.users,
         "users_that_differ": report.differences.len(),
         "purchases_that_differ": report.purchases,
-        "refused": report.refusals.len(),
+        "refused": report.refused,
         "old": sums_json(&report.old),
         "new": sums_json(&report.new),
         "items": users.map(difference_json).collect::<Vec<_>>(),
@@ -103,17 +104,18 @@ fn refusal_json(one: &Refusal) -> Value {
 }
 
 fn lines(report: &Report, limit: usize) -> Vec<String> {
-    let more = |count: usize| {
-        let more = count.saturating_sub(limit);
+    let more = |count: u64, listed: usize| {
+        let more = count.saturating_sub(listed as u64);
         (more > 0).then(|| format!("and {more} more"))
     };
     let users = report.differences.iter().take(limit).map(user_line);
-    let refused = report.refusals.iter().take(limit).map(refused_line);
+    let refused = report.refusals.iter().map(refused_line);
+    let differ = report.differences.len();
     let (old, new) = (&report.old, &report.new);
     users
-        .chain(more(report.differences.len()))
+        .chain(more(differ as u64, limit))
         .chain(refused)
-        .chain(more(report.refusals.len()))
+        .chain(more(report.refused, report.refusals.len()))
         .chain([
             format!(
                 "all: balance {} → {}, available {} → {}, debt {} → {}",
@@ -123,10 +125,7 @@ fn lines(report: &Report, limit: usize) -> Vec<String> {
                 "{} events: {} of {} users would have something else, {} purchases would give other credits, \
                  {} calls would be refused",
                 report.events,
-                report.differences.len(),
-                report.users,
-                report.purchases,
-                report.refusals.len()
+                differ, report.users, report.purchases, report.refused
             ),
         ])
         .collect()

@@ -63,7 +63,7 @@ pub struct RowDifferences {
     pub missing: i64,
     /// Rows that the live table should not have.
     pub surplus: i64,
-    /// The first of them in the order of the key, at most [`LISTED`].
+    /// The first of them in the order of the key, at most [`LISTED`]; none where no list was asked for.
     pub first: Vec<RowDifference>,
 }
 
@@ -176,13 +176,13 @@ impl Column {
 }
 
 /// Compares the table of a rebuild with the live one, if there is one. `snapshot` sees one moment, in which both stand on
-/// the same events.
+/// the same events. `list`: read the first rows that differ, for which both tables are read once more.
 pub(super) async fn compare(
     snapshot: &impl GenericClient,
     model: ReadModel,
+    list: bool,
 ) -> Result<Option<Comparison>, RebuildError> {
-    let sql = "select version, digest, to_regclass(format('public.%I', name)) is not null as there
-                 from read_models where name = $1";
+    let sql = include_str!("../sql/select_version.sql");
     let made = snapshot.query_opt(sql, &[&model.name]).await?;
     let Some(made) = made.filter(|row| row.get("there")) else {
         return Ok(None);
@@ -190,14 +190,15 @@ pub(super) async fn compare(
     let (made_by, digest): (i32, &str) = (made.get("version"), made.get("digest"));
     Ok(Some(Comparison {
         made_by,
-        same_sql: made_by == model.version && digest == model.digest(),
-        differences: differences(snapshot, model.name).await?,
+        same_sql: model.is_of(made_by, digest),
+        differences: differences(snapshot, model.name, list).await?,
     }))
 }
 
 async fn differences(
     snapshot: &impl GenericClient,
     table: &str,
+    list: bool,
 ) -> Result<Differences, RebuildError> {
     let sql = include_str!("../sql/select_shared_columns.sql");
     let rows = snapshot.query(sql, &[&table]).await?;
@@ -220,9 +221,9 @@ async fn differences(
         surplus: counts.get("surplus"),
         first: vec![],
     };
-    if found.total() > 0 {
-        let list = format!("{} {pairs} {}", shown(&key, &others), in_order(&key));
-        let rows = snapshot.query(&list, &[]).await?;
+    if list && found.total() > 0 {
+        let first = format!("{} {pairs} {}", shown(&key, &others), in_order(&key));
+        let rows = snapshot.query(&first, &[]).await?;
         found.first = rows
             .iter()
             .map(|row| difference(row, &key, &others))

@@ -23,7 +23,7 @@ pub(super) struct Making {
 }
 
 impl Making {
-    /// Begins with an empty table, whatever an earlier try left.
+    /// Begins with an empty table.
     pub(super) async fn begin(database: &Database, model: ReadModel) -> Result<Self, RebuildError> {
         let options = ConnectOptions {
             application_name: "credit-ledger rebuild".to_owned(),
@@ -41,19 +41,24 @@ impl Making {
             model,
             done,
         };
-        making.forget().await?;
+        forget(&making.client).await?;
         making.client.batch_execute(model.table_sql).await?;
         Ok(making)
     }
 
-    pub(super) async fn forget(&self) -> Result<(), RebuildError> {
-        let sql = format!("drop table if exists rebuild.{}", self.model.name);
-        Ok(self.client.batch_execute(&sql).await?)
+    pub(super) const fn name(&self) -> &'static str {
+        self.model.name
     }
 
-    /// Fills the table and compares it. Says of how many positions it is.
+    /// Ends without a switch. Nothing of it may stay: it can hold personal data, and nobody would erase it there.
+    pub(super) async fn forget(&self) -> Result<(), RebuildError> {
+        forget(&self.client).await
+    }
+
+    /// Fills the table and compares it. Says of how many positions it is. `list` as of [`compare::compare`].
     pub(super) async fn make(
         &mut self,
+        list: bool,
         progress: &mut (dyn FnMut(i64, i64) + Send),
     ) -> Result<(i64, Option<Comparison>), RebuildError> {
         self.chase(progress).await?;
@@ -65,7 +70,7 @@ impl Making {
             .await?;
         let target = ends(&snapshot).await?;
         self.done.apply_rest(&snapshot, self.model, &target).await?;
-        let comparison = compare::compare(&snapshot, self.model).await?;
+        let comparison = compare::compare(&snapshot, self.model, list).await?;
         snapshot.commit().await?;
         let total = sum(&target);
         self.done.0 = target;
@@ -142,6 +147,26 @@ impl Making {
         self.done.0 = target;
         Ok(total)
     }
+}
+
+/// Whether there is a table in the making: somebody is at it, or was cut off.
+pub(super) async fn are_left(client: &Client) -> Result<bool, RebuildError> {
+    Ok(leftovers(client).await?.is_some())
+}
+
+/// Drops every table in the making. Whoever calls this has the lock of rebuilds, so nobody is at work on one.
+pub(super) async fn forget(client: &Client) -> Result<(), RebuildError> {
+    match leftovers(client).await? {
+        None => Ok(()),
+        Some(tables) => Ok(client
+            .batch_execute(&format!("drop table {tables}"))
+            .await?),
+    }
+}
+
+async fn leftovers(client: &Client) -> Result<Option<String>, RebuildError> {
+    let sql = include_str!("../sql/select_leftovers.sql");
+    Ok(client.query_one(sql, &[]).await?.get("tables"))
 }
 
 /// The last position that is applied, by shard.

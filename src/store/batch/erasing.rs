@@ -30,6 +30,7 @@ impl Working {
             slot.is_some_and(|slot| slot.state.payer_erased)
         };
         delivery
+            && self.anyone_erased
             && command.streams().iter().any(|stream| match stream {
                 StreamId::User(id) => {
                     let slot = self.users.get(id);

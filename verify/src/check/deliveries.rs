@@ -12,6 +12,11 @@ use crate::manifest::Scope;
 use crate::record::{DeliveryRecord, EventRecord};
 use crate::report::{Finding, Found, checks};
 
+/// Who causes events without a delivery: calls with a key or a session, operators, the service itself.
+const SOURCES_WITHOUT: [&str; 3] = ["api", "admin", "system"];
+/// The events without which nothing that is stored of anybody may be erased.
+const ERASURES: [&str; 3] = ["ErasureRequested", "UserErased", "PayerErased"];
+
 /// What an event says of its delivery.
 #[derive(Deserialize)]
 struct Metadata {
@@ -31,11 +36,14 @@ pub(super) struct Deliveries {
     /// By place: the events whose delivery was not seen yet; nothing: it was.
     named: HashMap<(i16, i64), Option<Named>>,
     digest: RandomState,
+    /// Somebody was erased, or is to be.
+    erasures: bool,
     pub(super) seen: u64,
 }
 
 impl Deliveries {
     pub(super) fn event(&mut self, event: &EventRecord, found: &mut Found) {
+        self.erasures |= ERASURES.contains(&event.event_type.as_str());
         let finding = |what: &str| {
             let finding =
                 Finding::new(checks::DELIVERY_MISSING, what).at(event.shard, event.position);
@@ -57,7 +65,10 @@ impl Deliveries {
                 self.named
                     .insert((event.shard, event.position), Some(named));
             }
-            (None, None, None) => {}
+            (None, None, None) if SOURCES_WITHOUT.contains(&event.source.as_str()) => {}
+            (None, None, None) => {
+                found.add(finding("a provider caused it, and it names no delivery"));
+            }
             _ => found.add(finding("it names a delivery only in part")),
         }
     }
@@ -89,6 +100,10 @@ impl Deliveries {
             } else if !gone && Sha256::digest(body).as_slice() != delivery.body_sha256 {
                 differs("its body is not the one that was digested".to_owned(), None);
             }
+        }
+        // Which ones an erasure concerns depends on what they held, so not on whose events they led to.
+        if delivery.erased && !self.erasures && *scope == Scope::Whole {
+            differs("its body was erased, and nobody ever was".to_owned(), None);
         }
         let recorded = delivery.outcome == "recorded";
         if !recorded

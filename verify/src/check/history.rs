@@ -10,7 +10,8 @@ use super::payments::{Payments, check_parts};
 use super::rows::{NO_EVENT, UserRows, compare, no_event, once, store};
 use crate::fold::purchase::{self, Purchase};
 use crate::fold::user::{self, Stored};
-use crate::fold::{Object, Say, differences, read, said};
+use crate::fold::{Say, differences, read, said};
+use crate::json;
 use crate::manifest::{Content, Scope};
 use crate::record::{EventRecord, Row, StreamRecord};
 use crate::report::{Finding, Found, Totals, checks};
@@ -102,8 +103,8 @@ impl History {
             let finding = Finding::new(checks::STATE_DIFFERS, what).in_shard(stored.shard);
             finding.of(&stored.aggregate_type, id)
         };
-        let mut state: Object = match serde_json::from_str(&stored.state) {
-            Ok(state) => state,
+        let mut state = match serde_json::from_str(&stored.state) {
+            Ok(json::Object(state)) => state,
             Err(error) => return found.add(finding(said(&error))),
         };
         let (made, shard, version, twice) = match stored.aggregate_type.as_str() {
@@ -219,9 +220,25 @@ impl History {
         once(seen).or_else(|| compare(row, &made))
     }
 
+    /// Of one user's history every stream is the user's, or of a purchase that is the user's or that the user's events name.
+    fn check_scope(&self, user: &str, findings: &mut Vec<Finding>) {
+        let mut add = |kind, id: &String| {
+            let what = format!("it is not of user/{user}");
+            findings.push(Finding::new(checks::SCOPE_DIFFERS, what).of(kind, id));
+        };
+        for id in self.users.keys().filter(|id| *id != user) {
+            add("user", id);
+        }
+        for (id, stream) in &self.purchases {
+            if stream.fold.user_id.as_deref() != Some(user) && !self.payments.name(id) {
+                add("purchase", id);
+            }
+        }
+    }
+
     /// What can be said only when all was seen.
     pub(super) fn finish(&mut self, scope: &Scope, found: &mut Found) {
-        let mut findings = Vec::new();
+        let (mut findings, mut bounds) = (Vec::new(), Vec::new());
         let mut missing = |kind: &str, id: &str, what: String| {
             findings.push(Finding::new(checks::ROW_MISSING, what).of(kind, id));
         };
@@ -230,6 +247,9 @@ impl History {
             self.totals.owed += stream.fold.user.owed();
             for what in stream.missing() {
                 missing("user", id, what);
+            }
+            for what in stream.fold.bounds() {
+                bounds.push(Finding::new(checks::STATE_DIFFERS, what).of("user", id));
             }
         }
         for (id, stream) in &self.purchases {
@@ -248,6 +268,9 @@ impl History {
                 findings.push(Finding::new(checks::ROW_MISSING, what).at(*shard, *position));
             }
         }
+        if let Scope::User(user) = scope {
+            self.check_scope(user, &mut findings);
+        }
         std::mem::take(&mut self.payments).finish(&self.purchases, &mut findings);
         check_parts(&self.purchases, scope, &mut findings);
         let totals = &self.totals;
@@ -258,6 +281,7 @@ impl History {
             let what = format!("all movements make {came} credits, the accounts hold {there}");
             findings.push(Finding::new(checks::CONSERVATION, what));
         }
+        findings.append(&mut bounds);
         findings.sort_by(|a, b| {
             (&a.stream, a.shard, a.position, a.check)
                 .cmp(&(&b.stream, b.shard, b.position, b.check))
@@ -298,6 +322,8 @@ fn follow<'a, F: Default>(
             checks::SEQUENCE_BROKEN,
             format!("its stream is in shard {}", stream.shard),
         );
+        // Told once, not with each event behind it.
+        stream.shard = event.shard;
     }
     stream.version = event.sequence;
     stream

@@ -221,18 +221,17 @@ impl Log {
 
     /// What a witness was told stays so.
     fn check_witness(&mut self, seal: &SealRecord, told: bool, found: &mut Found) {
-        match self.trust.witnessed.remove(&seal.seal) {
-            Some(head) if head == seal.head => self.witnessed += 1,
-            Some(head) if !told => {
-                let what = format!(
-                    "seal {} has the head {}, the witness was told {}",
-                    seal.seal,
-                    hex::encode(seal.head),
-                    hex::encode(head)
-                );
-                found.add(Finding::new(checks::ROLLED_BACK, what));
-            }
-            _ => {}
+        let heads = self.trust.witnessed.remove(&seal.seal).unwrap_or_default();
+        if heads.contains(&seal.head) {
+            self.witnessed += 1;
+        } else if let Some(head) = heads.first().filter(|_| !told) {
+            let what = format!(
+                "seal {} has the head {}, the witness was told {}",
+                seal.seal,
+                hex::encode(seal.head),
+                hex::encode(head)
+            );
+            found.add(Finding::new(checks::ROLLED_BACK, what));
         }
     }
 
@@ -365,7 +364,9 @@ impl Log {
         self.check_signature(seal, found);
         self.check_witness(seal, false, found);
         self.seals += 1;
-        self.last = Some(seal.clone());
+        if self.last.as_ref().is_none_or(|last| last.seal < seal.seal) {
+            self.last = Some(seal.clone());
+        }
         let known = (seal.clone(), proven.path.clone());
         if self.proven.insert(seal.seal, known).is_some() {
             let what = format!("seal {} is there twice", seal.seal);
@@ -387,6 +388,14 @@ impl Log {
         }
         let Some(proof) = &proven.proof else {
             self.unsealed += 1;
+            // Whoever can prove an event must: without a proof anything could be written here.
+            if let Some(seal) = self.last.as_ref().filter(|seal| seal.covers(event)) {
+                let what = format!(
+                    "it has no proof, and seal {} says that it covers it",
+                    seal.seal
+                );
+                found.add(finding(checks::PROOF_INVALID, what));
+            }
             return;
         };
         let path: Vec<Hash> = proof.path.iter().map(|hash| hash.0).collect();
@@ -434,6 +443,13 @@ impl Log {
             let what = format!(
                 "the last seal is {last}, it should be {}",
                 self.extent.last_seal
+            );
+            found.add(Finding::new(checks::SEAL_MISSING, what));
+        }
+        if last < self.trust.min_seal {
+            let what = format!(
+                "the last seal is {last}, seal {} was to be there",
+                self.trust.min_seal
             );
             found.add(Finding::new(checks::SEAL_MISSING, what));
         }

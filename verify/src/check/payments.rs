@@ -9,6 +9,14 @@ use crate::manifest::Scope;
 use crate::record::EventRecord;
 use crate::report::{Finding, checks};
 
+/// The events that move credits of a purchase; each names it.
+const OF_PURCHASES: [&str; 4] = [
+    "CreditsPurchased",
+    "CreditsHeldBack",
+    "CreditsClawedBack",
+    "CreditsRestored",
+];
+
 /// What users got of a purchase.
 #[derive(Debug, Default)]
 struct Got {
@@ -27,8 +35,18 @@ pub(super) struct Payments(HashMap<String, Got>);
 impl Payments {
     /// What a user gets of a purchase, and what is taken or held back: never more than it gave.
     pub(super) fn event(&mut self, event: &EventRecord, fields: &user::Fields, say: &mut Say<'_>) {
-        let Some(id) = &fields.purchase_id else {
-            return;
+        let moves_paid = OF_PURCHASES.contains(&event.event_type.as_str());
+        let id = match (&fields.purchase_id, moves_paid) {
+            (Some(id), true) => id,
+            (None, false) => return,
+            (None, true) => {
+                let what = "it moves credits of a purchase, and names none";
+                return say(checks::CREDITS_WITHOUT_PAYMENT, what.to_owned());
+            }
+            (Some(id), false) => {
+                let what = format!("it names {id}, and is no event about purchases");
+                return say(checks::RULE_BROKEN, what);
+            }
         };
         let got = self.0.entry(id.clone()).or_default();
         let user = &event.aggregate_id;
@@ -49,6 +67,11 @@ impl Payments {
             "CreditsRestored" => {
                 got.clawed_back -= fields.credits;
                 got.held_back -= fields.released;
+                let ends = |slice: &user::Slice| slice.expires_at_s == got.expires_at_s;
+                if !fields.slices().iter().all(ends) {
+                    let what = "what it gives back ends at another time than what was bought";
+                    say(checks::RULE_BROKEN, what.to_owned());
+                }
             }
             _ => got.held_back += fields.credits,
         }
@@ -60,6 +83,11 @@ impl Payments {
             );
             say(checks::WITHHELD_DIFFERS, what);
         }
+    }
+
+    /// Whether an event of a user is about a purchase.
+    pub(super) fn name(&self, id: &str) -> bool {
+        self.0.contains_key(id)
     }
 
     /// Every payment and its credits, one to one.

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::history::Stream;
-use crate::fold::user::{self, Slice, Stored, User};
-use crate::fold::{Object, differences, number};
+use crate::fold::user::{self, BurnKey, Slice, Stored, User};
+use crate::fold::{Object, amount, differences, number};
 use crate::record::{EventRecord, Row};
 
 /// Of a user: beside the stream, what is stored in several rows.
@@ -15,9 +15,31 @@ use crate::record::{EventRecord, Row};
 pub(super) struct UserRows {
     pub(super) user: User,
     pub(super) balance_seen: bool,
-    /// The credits that the state says are in lots that are rows.
-    behind: i128,
+    /// What the state says of the lots that are rows.
+    behind: Option<Behind>,
+    remembers: bool,
     movements: Vec<Moved>,
+}
+
+/// The lots of a state.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SaidLots {
+    open: Vec<Object>,
+    behind: Option<Behind>,
+    remembers: bool,
+}
+
+/// What a state says of the lots that are rows: their credits; that none burns before one place in the order of burning,
+/// and none ends before one time, seconds since 1970.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Behind {
+    #[serde(deserialize_with = "amount")]
+    credits: i128,
+    after: BurnKey,
+    #[serde(default)]
+    due_at_s: Option<i64>,
 }
 
 /// A movement of credits, for its row in `entries`. What the columns of texts and times hold is kept as a digest that
@@ -65,7 +87,9 @@ impl Stream<UserRows> {
             balance_seen,
             behind,
             movements,
+            ..
         } = &self.fold;
+        let behind = behind.map_or(0, |behind| behind.credits);
         let mut missing = Vec::new();
         for (there, table) in [
             (self.state_seen, "streams"),
@@ -99,7 +123,7 @@ impl Stream<UserRows> {
             .values()
             .filter(|lot| lot.stored == Stored::InRow);
         let in_rows: i128 = in_rows.map(|lot| lot.remaining).sum();
-        if self.state_seen && in_rows != *behind {
+        if self.state_seen && in_rows != behind {
             missing.push(format!(
                 "its state says that lots has {behind} of its credits, it has {in_rows}"
             ));
@@ -142,21 +166,54 @@ impl UserRows {
 
     /// Compares the lots of a state: those that burn first are in it, of the others it has the sum.
     pub(super) fn lots(&mut self, lots: &Value) -> Option<String> {
-        let open = lots.get("open").and_then(Value::as_array);
-        for said in open.into_iter().flatten() {
+        let said: SaidLots = match serde_json::from_value(lots.clone()) {
+            Ok(said) => said,
+            Err(_) => return Some("its lots can not be read".to_owned()),
+        };
+        (self.behind, self.remembers) = (said.behind, said.remembers);
+        for said in &said.open {
             let id = said.get("id").and_then(Value::as_i64).unwrap_or(0);
-            let wrong = match (self.user.lots.all.get_mut(&id), said.as_object()) {
-                (Some(lot), Some(said)) => store(&mut lot.stored, Stored::InState)
+            let wrong = match self.user.lots.all.get_mut(&id) {
+                Some(lot) => store(&mut lot.stored, Stored::InState)
                     .or_else(|| differences(said, &lot.state(id))),
-                _ => no_event(),
+                None => no_event(),
             };
             if let Some(what) = wrong {
                 return Some(format!("lot {id}: {what}"));
             }
         }
-        let behind = lots.get("behind").and_then(|behind| behind.get("credits"));
-        self.behind = behind.and_then(Value::as_i64).unwrap_or(0).into();
         None
+    }
+
+    /// What a state says of lots that are rows are bounds, which decide when rows are read at all: what is behind them is
+    /// never burnt and never ends.
+    pub(super) fn bounds(&self) -> Vec<String> {
+        let all = self.user.lots.all.iter();
+        let rows = || all.clone().filter(|(_, lot)| lot.stored == Stored::InRow);
+        let mut wrong = Vec::new();
+        if let Some(Behind {
+            after, due_at_s, ..
+        }) = self.behind
+        {
+            let open = rows().filter(|(_, lot)| lot.remaining > 0);
+            let first = open.map(|(id, lot)| lot.burn_key(*id)).min();
+            if let Some(first) = first.filter(|first| after > *first) {
+                wrong.push(format!(
+                    "its lots in rows burn from {first:?} on, it says from {after:?} on"
+                ));
+            }
+            let ends = rows().filter_map(|(_, lot)| lot.ends_at_s()).min();
+            if let Some(ends_s) = ends.filter(|ends_s| due_at_s.is_none_or(|due_s| due_s > *ends_s))
+            {
+                wrong.push(format!(
+                    "a lot in a row ends at {ends_s}, it says not before {due_at_s:?}"
+                ));
+            }
+        }
+        if !self.remembers && rows().any(|(_, lot)| lot.remaining == 0) {
+            wrong.push("it does not say that there are rows of lots that ended".to_owned());
+        }
+        wrong
     }
 
     pub(super) fn entry(&mut self, row: &Row, digest: &RandomState) -> Option<String> {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Object, Say, Typed, amount, number, put};
+use super::{Object, Say, Typed, amount, number, put, rule};
+use crate::json;
 use crate::record::EventRecord;
 use crate::report::checks;
 
@@ -48,6 +49,7 @@ pub(crate) struct Fields {
     stage: u32,
     into: Option<String>,
     payment_id: String,
+    #[serde(deserialize_with = "json::object")]
     known: Object,
     after: Option<Standing>,
 }
@@ -132,7 +134,7 @@ pub(crate) struct Purchase {
     currency: Option<String>,
     order_id: Option<String>,
     paid_at_s: i64,
-    user_id: Option<String>,
+    pub(crate) user_id: Option<String>,
     price: Option<Price>,
     payer: bool,
     payer_erased: bool,
@@ -194,7 +196,7 @@ impl Purchase {
                 self.disputes.insert(fields.dispute_id.clone(), dispute);
             }
             "PaymentMerged" => {
-                once(
+                rule(
                     self.part_of.is_none(),
                     "it merges a payment that is merged",
                     say,
@@ -223,7 +225,7 @@ impl Purchase {
     }
 
     fn capture(&mut self, fields: &Fields, say: &mut Say<'_>) {
-        once(
+        rule(
             !self.captured,
             "it captures a payment that is captured",
             say,
@@ -242,7 +244,7 @@ impl Purchase {
         let user = fill(&mut self.user_id, fields.user_id.as_ref());
         let price = fill(&mut self.price, fields.price.as_ref());
         let subscription = fill(&mut self.subscription_id, fields.subscription_id.as_ref());
-        once(
+        rule(
             user && price && subscription,
             "it says otherwise what was said before",
             say,
@@ -276,24 +278,14 @@ impl Purchase {
     /// that are known, failed ones included.
     fn standing(&self) -> Standing {
         let live = self.refunds.values().filter(|refund| !refund.failed);
-        let live: i128 = live.map(|refund| refund.amount_minor).sum();
-        let known: i128 = self
-            .refunds
-            .values()
-            .map(|refund| refund.amount_minor)
-            .sum();
+        let live = sum(live.map(|refund| refund.amount_minor));
+        let known = sum(self.refunds.values().map(|refund| refund.amount_minor));
+        let beyond = sum([self.refunded_total_minor, -known]).max(0);
+        let disputes = self.disputes.values();
         Standing {
-            refunded_minor: live + (self.refunded_total_minor - known).max(0),
-            disputed_minor: self
-                .disputes
-                .values()
-                .map(|dispute| dispute.open_minor)
-                .sum(),
-            lost_minor: self
-                .disputes
-                .values()
-                .map(|dispute| dispute.lost_minor)
-                .sum(),
+            refunded_minor: sum([live, beyond]),
+            disputed_minor: sum(disputes.clone().map(|dispute| dispute.open_minor)),
+            lost_minor: sum(disputes.map(|dispute| dispute.lost_minor)),
         }
     }
 
@@ -315,7 +307,7 @@ impl Purchase {
             });
         }
         let standing = self.standing();
-        let gone = standing.refunded_minor + standing.lost_minor;
+        let gone = sum([standing.refunded_minor, standing.lost_minor]);
         let share = |minor: i128| match self.amount_minor {
             ..=0 => 0,
             amount => price.credits * minor.clamp(0, amount) / amount,
@@ -391,7 +383,7 @@ impl Purchase {
 
     fn status(&self) -> &'static str {
         let standing = self.standing();
-        let gone = standing.refunded_minor + standing.lost_minor;
+        let gone = sum([standing.refunded_minor, standing.lost_minor]);
         let all = |minor: i128| self.amount_minor > 0 && minor >= self.amount_minor;
         match self {
             Self {
@@ -409,10 +401,11 @@ impl Purchase {
     }
 }
 
-fn once(holds: bool, else_what: &str, say: &mut Say<'_>) {
-    if !holds {
-        say(checks::RULE_BROKEN, else_what.to_owned());
-    }
+/// A sum of money, minor units, is a number of 64 bits: one beyond all bounds stays at the bound.
+fn sum(amounts: impl IntoIterator<Item = i128>) -> i128 {
+    let bounds = (i128::from(i64::MIN), i128::from(i64::MAX));
+    let add = |sum: i128, amount: i128| (sum + amount).clamp(bounds.0, bounds.1);
+    amounts.into_iter().fold(0, add)
 }
 
 /// Takes what was missing. False: it is there, and is another.

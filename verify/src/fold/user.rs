@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Object, Say, Typed, amount, number, put};
+use super::{Object, Say, Typed, amount, number, put, rule};
 use crate::record::EventRecord;
-use crate::report::{Totals, checks};
+use crate::report::Totals;
 pub(crate) use account::Account;
-pub(crate) use lots::{Lots, Slice, Stored};
+pub(crate) use lots::{BurnKey, Lots, Slice, Stored};
 
 /// Every event type of a user.
 pub(crate) const TYPES: [&str; 20] = [
@@ -102,6 +102,7 @@ struct Version {
     updated_at_ms: i64,
     event_id: String,
 }
+
 /// Credits that are set aside.
 #[derive(Debug)]
 pub(crate) struct Hold {
@@ -112,6 +113,7 @@ pub(crate) struct Hold {
 
 /// What an event did to a hold or a spend, for good: its position, and the word for it.
 pub(crate) type Settled = Option<(i64, &'static str)>;
+
 /// A user, from its events.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -277,7 +279,7 @@ impl Fields {
         }
     }
 
-    fn slices(&self) -> &[Slice] {
+    pub(crate) fn slices(&self) -> &[Slice] {
         self.slices.as_deref().unwrap_or_default()
     }
 
@@ -288,10 +290,5 @@ impl Fields {
     /// The hold or the spend that the event is about.
     pub(crate) fn about(&self) -> Option<&str> {
         self.entry_id.as_deref().or(self.hold_id.as_deref())
-    }
-}
-fn rule(holds: bool, else_what: &str, say: &mut Say<'_>) {
-    if !holds {
-        say(checks::RULE_BROKEN, else_what.to_owned());
     }
 }

@@ -427,7 +427,7 @@ fn a_body_is_the_one_that_was_digested_or_was_erased() {
         delivery.erased = erased;
         outcome.clone_into(&mut delivery.outcome);
         let extent = Extent {
-            scope: Scope::Whole,
+            scope: Scope::User("user_1".to_owned()),
             ends: vec![],
             last_seal: 0,
         };

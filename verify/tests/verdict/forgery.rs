@@ -1,11 +1,12 @@
 //! Whoever has the key writes a history that can not be: chained and sealed as it should be, but not true to itself.
 
-use credit_ledger_verify::report::Report;
+use credit_ledger_verify::manifest::Content;
 use credit_ledger_verify::report::checks::{
-    ACCOUNT_DIFFERS, CONSERVATION, CREDITS_WITHOUT_PAYMENT, END_DIFFERS, PAYMENT_WITHOUT_CREDITS,
-    ROOT_DIFFERS, RULE_BROKEN, SEQUENCE_BROKEN, TIME_REVERSED, UNKNOWN_EVENT, UNREADABLE,
-    WITHHELD_DIFFERS,
+    ACCOUNT_DIFFERS, CONSERVATION, CREDITS_WITHOUT_PAYMENT, DELIVERY_MISSING, END_DIFFERS,
+    PAYMENT_WITHOUT_CREDITS, ROOT_DIFFERS, RULE_BROKEN, SEQUENCE_BROKEN, TIME_REVERSED,
+    UNKNOWN_EVENT, UNREADABLE, WITHHELD_DIFFERS,
 };
+use credit_ledger_verify::report::{Finding, Report};
 use serde_json::{Value, json};
 
 use super::checks;
@@ -121,6 +122,137 @@ fn credits_and_payments_are_one_to_one() {
         &built(twice, &key()).judge(trust()),
         CREDITS_WITHOUT_PAYMENT,
     );
+}
+
+/// The verdict on a story to which user 2's next event is added.
+fn with(payload: Value) -> Report {
+    let mut story = story();
+    story.push((1, "user/user_2", payload, None));
+    built(story, &key()).judge(trust())
+}
+
+#[test]
+fn no_paid_credits_come_of_nothing() {
+    for payload in [
+        json!({ "type": "CreditsPurchased", "credits": 1000, "delta": 1000, "balance": 1015 }),
+        json!({
+            "type": "CreditsRestored", "credits": 1000, "delta": 1000, "balance": 1015,
+            "slices": [{ "lot": 4, "credits": 1000, "kind": "paid", "amount": 1000 }],
+        }),
+    ] {
+        assert_among(&with(payload), CREDITS_WITHOUT_PAYMENT);
+    }
+    let report = with(json!({
+        "type": "CreditsGranted", "kind": "paid", "purchase_id": "stripe:pi_1", "credits": 5, "delta": 5, "balance": 20,
+    }));
+    assert_among(&report, RULE_BROKEN);
+}
+
+#[test]
+fn what_a_provider_caused_has_a_delivery() {
+    let report = sealed_anew(|export| {
+        for event in export
+            .events
+            .iter_mut()
+            .filter(|one| one.source == "stripe")
+        {
+            event.provider_event_id = None;
+            event.metadata = "{}".to_owned();
+        }
+        for delivery in export
+            .deliveries
+            .iter_mut()
+            .filter(|one| one.source == "stripe")
+        {
+            delivery.led_to.clear();
+            delivery.outcome = "ignored".to_owned();
+        }
+        let rows = export.rows.get_mut(&Content::Entries).unwrap();
+        for row in rows.iter_mut().filter(|row| row["source"] == "stripe") {
+            row["provider_event_id"] = Value::Null;
+        }
+    });
+    assert_eq!(checks(&report), [DELIVERY_MISSING], "{report}");
+    assert_eq!(report.found, 4, "{report}");
+}
+
+#[test]
+fn a_lot_stays_what_it_was() {
+    let invented =
+        json!({ "lot": 777, "credits": 30, "kind": "paid", "amount": 99999, "priority": 1 });
+    // The bonus of user 1 is spent, and comes back as something else.
+    let other_terms = json!({ "lot": 2, "credits": 30, "kind": "paid", "amount": 20 });
+    for slice in [invented, other_terms] {
+        let lot = slice["lot"].as_i64().unwrap();
+        let mut story = story();
+        story[7].2["slices"] = json!([slice]);
+        let mut export = built(story, &key());
+        let mut known = slice.as_object().unwrap().clone();
+        known.remove("lot");
+        known.remove("credits");
+        known.insert("id".to_owned(), lot.into());
+        known.insert("remaining".to_owned(), 30.into());
+        let state = &mut export.streams[0].state;
+        *state = state.replace("\"remaining\":160", "\"remaining\":130");
+        let open = format!("\"open\":[{},", Value::Object(known));
+        *state = state.replace("\"open\":[", &open);
+        assert_among(&export.judge(trust()), RULE_BROKEN);
+    }
+    // As it was it may come back.
+    let mut story = story();
+    story[7].2["credits"] = json!(20);
+    story[7].2["delta"] = json!(20);
+    story[7].2["balance"] = json!(440);
+    story[7].2["slices"] = json!([{ "lot": 2, "credits": 20, "kind": "bonus", "amount": 20 }]);
+    let report = built(story, &key()).judge(trust());
+    let wrong = |finding: &&Finding| finding.position == Some(8) && finding.check == RULE_BROKEN;
+    assert_eq!(report.findings.iter().find(wrong), None);
+}
+
+#[test]
+fn what_is_contested_is_not_free_however_it_is_sliced() {
+    let of_purchase = |credits| json!({ "lot": 3, "credits": credits, "kind": "paid", "purchase_id": "stripe:pi_1", "amount": 500 });
+    let mut story = story();
+    story.truncate(4);
+    story.push((0, "user/user_1", json!({
+        "type": "CreditsHeldBack", "purchase_id": "stripe:pi_1", "credits": 250, "own": 250, "delta": 0,
+        "balance": 520, "held": 250, "disputed": 250,
+    }), None));
+    story.push((0, "user/user_1", json!({
+        "type": "CreditsSpent", "credits": 300, "slices": [of_purchase(200), of_purchase(100)], "delta": -300,
+        "balance": 220, "held": 220, "debt": 30, "disputed": 250,
+    }), None));
+    let report = built(story, &key()).judge(trust());
+    let not_free = |finding: &Finding| finding.what.contains("not free");
+    assert!(report.findings.iter().any(not_free), "{report}");
+}
+
+#[test]
+fn a_hold_times_out_at_its_time() {
+    assert_among(
+        &told(6, |released| released["timed_out_at_s"] = json!(1)),
+        RULE_BROKEN,
+    );
+    // Nor before anybody could know.
+    assert_among(
+        &told(6, |released| {
+            released["timed_out_at_s"] = json!(1_796_000_000);
+        }),
+        RULE_BROKEN,
+    );
+}
+
+#[test]
+fn sums_of_money_stay_at_their_bound() {
+    let most = i64::MAX;
+    let mut story = story();
+    for refund in ["re_8", "re_9"] {
+        story.push((0, "purchase/stripe:pi_1", json!({
+            "type": "PaymentRefunded", "refund_id": refund, "amount_minor": most, "after": { "refunded_minor": most },
+        }), None));
+    }
+    let report = built(story, &key()).judge(trust());
+    assert!(!checks(&report).contains(&RULE_BROKEN), "{report}");
 }
 
 #[test]

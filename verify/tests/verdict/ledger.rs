@@ -527,6 +527,10 @@ pub fn write_manifest(folder: &Path, manifest: &Manifest) {
     .unwrap();
 }
 
+pub fn sha256(text: &str) -> Hash {
+    Sha256::digest(text).into()
+}
+
 pub fn write<T: Serialize>(folder: &Path, content: Content, records: &[T]) -> FileEntry {
     let name = format!("{}.ndjson", content.as_str());
     let mut text = String::new();
@@ -535,7 +539,7 @@ pub fn write<T: Serialize>(folder: &Path, content: Content, records: &[T]) -> Fi
         text.push('\n');
     }
     fs::write(folder.join(&name), &text).unwrap();
-    let sha256: Hash = Sha256::digest(&text).into();
+    let sha256 = sha256(&text);
     FileEntry {
         name,
         content,

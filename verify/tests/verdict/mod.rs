@@ -3,9 +3,12 @@
 mod binary;
 mod damage;
 mod forgery;
+mod hostile;
 mod ledger;
 mod one_user;
+mod proof;
 mod rows;
+mod trust;
 
 use credit_ledger_verify::report::Report;
 

@@ -1,18 +1,18 @@
 //! An export of one user is verified without the rest of the log.
 
-use credit_ledger_verify::chain::GENESIS;
+use credit_ledger_verify::chain::{GENESIS, link};
 use credit_ledger_verify::check::{Checker, Extent};
 use credit_ledger_verify::manifest::Scope;
 use credit_ledger_verify::merkle;
-use credit_ledger_verify::record::{Hex, Inclusion, ProvenEvent, ProvenSeal};
+use credit_ledger_verify::record::{EventRecord, Hex, Inclusion, ProvenEvent, ProvenSeal};
 use credit_ledger_verify::report::Report;
 use credit_ledger_verify::report::checks::{
-    HASH_DIFFERS, PROOF_INVALID, ROLLED_BACK, SIGNATURE_INVALID,
+    HASH_DIFFERS, PROOF_INVALID, ROLLED_BACK, SCOPE_DIFFERS, SIGNATURE_INVALID,
 };
 use credit_ledger_verify::seal::event_leaf;
 
-use super::assert_found;
 use super::ledger::{Export, sound, trust};
+use super::{assert_found, checks};
 
 const USER: &str = "user_2";
 
@@ -174,6 +174,70 @@ fn an_event_that_no_seal_has_is_told() {
         change(&mut part);
         assert_found(what, &part.judge(), expected);
     }
+}
+
+/// Whoever can not prove what is written leaves the proof out.
+#[test]
+fn what_a_seal_covers_is_proven() {
+    let mut part = part();
+    for proven in &mut part.events {
+        proven.proof = None;
+    }
+    assert_found("true", &part.judge(), &[PROOF_INVALID]);
+    let forge = |text: &str| {
+        text.replace(":20,", ":2000000,")
+            .replace(":20}", ":2000000}")
+            .replace(":15", ":1999995")
+    };
+    for proven in &mut part.events {
+        let event = &mut proven.event;
+        event.payload = forge(&event.payload);
+        event.hash = link(&proven.previous, &event.link());
+    }
+    for stream in &mut part.export.streams {
+        stream.state = forge(&stream.state);
+    }
+    for row in part.export.rows.values_mut().flatten() {
+        *row = serde_json::from_str(&forge(&serde_json::to_string(row).unwrap())).unwrap();
+    }
+    assert_found("forged", &part.judge(), &[PROOF_INVALID]);
+    // What came after the last seal can have none.
+    let mut after = super::one_user::part();
+    for proven in &mut after.events {
+        proven.proof = None;
+    }
+    after.seals[0].seal.ends[1].position = 0;
+    assert!(!checks(&after.judge()).contains(&HASH_DIFFERS));
+    assert_eq!(
+        after.judge().found_by_check.get(PROOF_INVALID),
+        Some(&1),
+        "{}",
+        after.judge()
+    );
+}
+
+#[test]
+fn a_part_is_of_whom_it_says() {
+    let mut other = part();
+    other.export.scope = Scope::User("user_1".to_owned());
+    assert_found("another user", &other.judge(), &[SCOPE_DIFFERS]);
+    // A purchase of somebody else is no part of this user's history.
+    let mut more = part();
+    let export = sound();
+    let purchase = |event: &&EventRecord| event.aggregate_type == "purchase";
+    for event in export.events.iter().filter(purchase) {
+        let previous = export
+            .events
+            .iter()
+            .find(|one| (one.shard, one.position) == (event.shard, event.position - 1));
+        more.events.push(ProvenEvent {
+            event: event.clone(),
+            previous: previous.unwrap().hash,
+            proof: None,
+        });
+    }
+    let found = checks(&more.judge());
+    assert!(found.contains(&SCOPE_DIFFERS), "{found:?}");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::account::Account;
 use super::lots::{Lot, PRIORITY_DEFAULT, Slice, sum};
-use super::{Fields, Hold, Settled, Stored, User, rule};
-use crate::fold::Say;
+use super::{Fields, Hold, Settled, Stored, User};
+use crate::fold::{Say, rule};
 use crate::record::EventRecord;
 use crate::report::{Totals, checks};
 
@@ -20,6 +20,8 @@ struct Moves {
     disputed: i128,
     /// How many more are reserved.
     reserved: i128,
+    /// The lot that comes with it, if one may.
+    new_lot: Option<i64>,
     settled: Settled,
 }
 
@@ -77,7 +79,7 @@ impl User {
                 say,
             );
             for slice in slices {
-                self.lots.give(slice, say);
+                self.lots.give(slice, moves.new_lot, say);
             }
         }
         self.check_account(event, fields, &moves, say);
@@ -114,6 +116,7 @@ impl User {
         Moves {
             came: Some(vec![lot]),
             given: fields.credits,
+            new_lot: Some(event.sequence),
             ..Moves::default()
         }
     }
@@ -195,6 +198,7 @@ impl User {
         let position = place(fields.hold_id.as_deref(), event.shard);
         let open = position.and_then(|position| self.holds.remove(&position));
         rule(open.is_some(), "it ends a hold that is not open", say);
+        let times_out_at_s = open.as_ref().map_or(i64::MIN, |open| open.times_out_at_s);
         let held = open.map_or(credits, |open| open.credits);
         let (used, how) = if event.event_type == "HoldCaptured" {
             let fits = sum(slices) == credits && credits <= held;
@@ -205,6 +209,12 @@ impl User {
             rule(
                 credits == held,
                 "it gives back other credits than were held",
+                say,
+            );
+            let in_time = |out_s| (times_out_at_s..=at_s(event)).contains(&out_s);
+            rule(
+                fields.timed_out_at_s.is_none_or(in_time),
+                "it says that a hold timed out when it did not",
                 say,
             );
             let timed_out = fields.timed_out_at_s.is_some();
@@ -255,6 +265,9 @@ impl User {
             (0..=lot.expired).contains(&lot.counted)
         };
         self.lots.change_own(fields, change, say);
+        if restores {
+            check_restored(event, fields, say);
+        }
         // What is not in lots any more becomes debt.
         let left = moved.min(self.net.max(0));
         Moves {
@@ -262,6 +275,7 @@ impl User {
             left: (!restores).then_some(left),
             given,
             disputed: -fields.released,
+            new_lot: restores.then_some(event.sequence),
             ..Moves::default()
         }
     }
@@ -306,6 +320,21 @@ impl User {
             self.lots.credits = self.net.max(0);
         }
     }
+}
+
+/// What is restored comes to the purchase's own lot, or to a new one of plain paid credits.
+fn check_restored(event: &EventRecord, fields: &Fields, say: &mut Say<'_>) {
+    let own = |slice: &Slice| {
+        let plain = slice.kind == "paid"
+            && slice.priority == PRIORITY_DEFAULT
+            && slice.amount == slice.credits;
+        slice.purchase_id == fields.purchase_id && (plain || slice.lot != event.sequence)
+    };
+    rule(
+        fields.slices().iter().all(own),
+        "it restores other credits than those of its purchase",
+        say,
+    );
 }
 
 /// When it was recorded, seconds since 1970.
