@@ -4,6 +4,7 @@
 //! here does I/O; [`settle`] is a function of the units, what was loaded, and the time.
 
 mod erasing;
+mod outbox;
 mod slot;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -11,7 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use credit_ledger_verify::chain::{self, Link};
 
-use super::append::{Append, EndRow, EventRow, InboxRow, OutboxRow, RequestRow, RetriedRow};
+use super::append::{Append, EndRow, EventRow, InboxRow, RequestRow, RetriedRow};
 use super::backoff;
 use super::cause::Caused;
 use super::fate::{Fate, PARKED, Why};
@@ -415,27 +416,6 @@ impl Working {
             position: head.position,
             event: emitted.event,
         })
-    }
-
-    /// Notes what is to be looked at once the event is committed.
-    fn leave_work(&mut self, emitted: &Emitted, sequence: i64) {
-        let mut leave = |kind, subject| {
-            self.append.outbox.push(OutboxRow {
-                kind,
-                stream: emitted.stream.clone(),
-                sequence,
-                subject,
-            });
-        };
-        if emitted.matchable {
-            leave("match", None);
-        }
-        if emitted.to_erase {
-            leave("erasure", None);
-        }
-        if let Some(subscription) = &emitted.subscriber {
-            leave("subscription", Some(subscription.clone()));
-        }
     }
 
     fn into_append(mut self) -> Result<Append, StatementError> {

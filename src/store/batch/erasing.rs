@@ -2,25 +2,9 @@
 
 use super::Working;
 use crate::ledger::{Command, PurchaseId, StreamId};
-use crate::store::append::OutboxRow;
 use crate::store::unit::{Origin, Unit};
 
 impl Working {
-    /// Who asks for what was done before wants what was stored since to go, too: that is looked through again.
-    pub(super) fn erase_again(&mut self, command: &Command) {
-        if let Command::EraseUser { user_id } = command
-            && let Some(slot) = self.users.get(user_id)
-            && slot.state.erased
-        {
-            self.append.outbox.push(OutboxRow {
-                kind: "erasure",
-                stream: StreamId::User(user_id.clone()),
-                sequence: slot.version,
-                subject: None,
-            });
-        }
-    }
-
     /// Whether a delivery is about somebody of whom no personal data is kept any more. What is erased later is looked for
     /// then; so no delivery can slip between.
     pub(super) fn concerns_erased(&self, unit: &Unit, command: &Command) -> bool {
