@@ -20,7 +20,7 @@ use crate::crash::service::DataDir;
 use crate::support::deliveries::{captured, created, payment, user};
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::load::{Sent, deliver_all, tally};
-use crate::support::seals::sealing;
+use crate::support::seals::{key_pem, sealing};
 use crate::support::story::{self, Story};
 use crate::support::{Options, TestApp};
 use crate::tampering::sealed::{Trusted, assert_clean, verdict_of};
@@ -338,7 +338,7 @@ async fn a_dump_of_a_busy_service_goes_on_in_a_younger_private_cluster() {
     let before = dumped().await;
     let new = DataDir::new();
     let data_dir = new.0.join("data").display().to_string();
-    let variables = [("DATA_DIR", data_dir)];
+    let variables = [("DATA_DIR", data_dir), ("SEAL_KEY", key_pem())];
     let said = before.shell.run(Block::ToPrivate, &variables).await;
     assert!(said.contains("agrees with everything that is stored"));
     assert!(said.contains("verdict     clean"), "{said}");
@@ -366,7 +366,7 @@ async fn a_dump_goes_on_on_a_server_whose_login_is_no_superuser() {
         superuser.batch_execute(statement).await.unwrap();
     }
     let url = url(&new, "shop", "ledger");
-    let variables = [("NEW_DATABASE_URL", url.clone())];
+    let variables = [("NEW_DATABASE_URL", url.clone()), ("SEAL_KEY", key_pem())];
     let said = before.shell.run(Block::ToServer, &variables).await;
     assert!(said.contains("agrees with everything that is stored"));
     assert!(said.contains("verdict     clean"), "{said}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use credit_ledger::audit::seal::{Round, SealError, Sealer};
 use credit_ledger::config::SealSettings;
 use credit_ledger_verify::seal::SealKey;
@@ -10,9 +11,20 @@ use reqwest::Method;
 
 use super::{Options, TestApp};
 
+/// What the key of the tests is made of.
+const SEED: [u8; 32] = [7; 32];
+
 /// Signs the seals of the tests.
 pub fn key() -> SealKey {
-    SealKey::from_seed(&[7; 32])
+    SealKey::from_seed(&SEED)
+}
+
+/// The same as the setting `SEAL_KEY` has it: PKCS #8 (RFC 8410, section 7) in PEM.
+pub fn key_pem() -> String {
+    let mut der = hex::decode("302e020100300506032b657004220420").unwrap();
+    der.extend(SEED);
+    let base64 = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n")
 }
 
 /// Seals when it is told to, and never by itself.

@@ -116,7 +116,12 @@ const LOOK_UPS: [(&str, &[&str]); 25] = [
     ),
     (
         include_str!("../../projections/users/to_erase.sql"),
-        &["now() - interval '300 hours'", "100"],
+        &[
+            "now() - interval '300 hours'",
+            "timestamptz 'epoch'",
+            "''",
+            "100",
+        ],
     ),
     (
         include_str!("../../projections/purchases/to_erase.sql"),
