@@ -7,7 +7,7 @@
 //!    paid: that event takes the rows beside the stream with it, and keeps later bodies away like the request does.
 //! 2. The deliveries that the user's own events came of are blanked.
 //! 3. The inbox is walked, for deliveries that led to no event: ids of the user and the purchases, and the user's own
-//!    addresses ([`Needles`]). One walk is for many users.
+//!    addresses (`needles.rs`). One walk is for many users.
 //! 4. The user is erased: that event takes the rows beside the stream with it.
 //!
 //! A row of the outbox calls for it until the last step is committed. Every step may be done twice, in part, and by
