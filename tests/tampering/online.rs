@@ -33,9 +33,12 @@ async fn assert_found(copy: &Copy, trusted: &Trusted, checks: &[&str], place: &s
     }
 }
 
-/// The end of the shard that has most events.
+/// The shard of which most events are sealed, and up to where they are.
 async fn longest(copy: &Copy) -> (i16, i64) {
-    let query = "select shard, position from heads order by position desc limit 1";
+    let query = "select ends.shard, ends.position
+                   from (select shards, positions from seals order by seal desc limit 1) as last
+                  cross join lateral unnest(last.shards, last.positions) as ends(shard, position)
+                  order by ends.position desc limit 1";
     let row = copy.sql.query_one(query, &[]).await.unwrap();
     (row.get(0), row.get(1))
 }

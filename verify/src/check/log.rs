@@ -381,9 +381,9 @@ impl Log {
         }
         if self.extent.scope == Scope::Whole {
             let noted = |shard: &i16| self.extent.ends.iter().any(|end| end.shard == *shard);
-            for shard in self.shards.keys().filter(|shard| !noted(shard)) {
-                let what = "no end is noted of this shard, which has events";
-                found.add(Finding::new(checks::END_DIFFERS, what).in_shard(*shard));
+            for (shard, walked) in self.shards.iter().filter(|(shard, _)| !noted(shard)) {
+                let what = "no end is noted of this shard, whose last event this is";
+                found.add(Finding::new(checks::END_DIFFERS, what).at(*shard, walked.position));
             }
             for end in std::mem::take(&mut self.extent.ends) {
                 if let Some(what) = self.end_differs(&end, true, false) {
