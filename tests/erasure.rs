@@ -7,11 +7,13 @@ mod steps;
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use credit_ledger::audit::export::{self, Format, Request};
 use credit_ledger::ledger::Source;
 use credit_ledger::projection::{READ_MODELS, rebuild};
 use credit_ledger::provider::sample::stripe::StripeSale;
 use credit_ledger::provider::sample::{self, SamplePayment, SampleUser};
 use credit_ledger::provider::sign::SignedDelivery;
+use credit_ledger_verify::manifest::Scope;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -21,6 +23,7 @@ use crate::support::deliveries::{
     captured, clerk, created, order_paid, payment, razorpay, sale, stripe_event, told, unique,
     updated, user,
 };
+use crate::support::folder::Folder;
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::search::{Log, columns_with};
 
@@ -310,12 +313,37 @@ async fn nothing_of_a_person_is_left() {
     app.idle().await;
     assert_eq!(app.count("select count(*) from events").await, events);
     assert_no_trace(&app).await;
+    assert_no_trace_in_exports(&app, "user_zoe").await;
 
     assert_ne!(log.lines_with("credit_ledger").len(), 0);
     for trace in TRACES {
         assert_eq!(log.lines_with(trace), Vec::<String>::new());
     }
     app.stop().await;
+}
+
+/// Fresh exports, of all and of the user alone, tell of the user and have nothing of what was erased.
+async fn assert_no_trace_in_exports(app: &TestApp, user_id: &str) {
+    for scope in [Scope::Whole, Scope::User(user_id.to_owned())] {
+        let folder = Folder::new();
+        let request = Request {
+            folder: folder.0.clone(),
+            scope,
+            format: Format::Ndjson,
+        };
+        export::export(&app.database, &request, app.now(), &mut |_, _| {})
+            .await
+            .unwrap();
+        let mut told_of = false;
+        for (name, bytes) in folder.files() {
+            let text = String::from_utf8(bytes).unwrap().to_lowercase();
+            told_of |= text.contains(user_id);
+            for trace in TRACES {
+                assert!(!text.contains(trace), "{trace} in {name}");
+            }
+        }
+        assert!(told_of);
+    }
 }
 
 /// E-mail is not identity: what another user has, too, is theirs until they are erased themselves.
