@@ -102,13 +102,14 @@ impl Writer {
         let numbers = first..first + ROWS;
         let keys: Vec<String> = numbers
             .clone()
-            .map(|number| scramble(number).to_string())
+            .map(|number| format!("{:0<64}", scramble(number)))
             .collect();
         let bodies = vec![self.body.as_str(); keys.len()];
         let mut balances = BTreeMap::<String, i64>::new();
         for number in numbers {
             let user = scramble(!number) % USERS;
-            *balances.entry(user.to_string()).or_default() += CREDITS;
+            let user_id = format!("user_3RkJ4{user:022}");
+            *balances.entry(user_id).or_default() += CREDITS;
         }
         let (users, credits): (Vec<String>, Vec<i64>) = balances.into_iter().unzip();
         try_join4(

@@ -12,8 +12,10 @@ pub enum System {
     /// Stock cqrs-es with postgres-es, with the pool that does best.
     Stock,
     /// The same with as many database connections as its own pool has.
+    #[value(name = "stock_10")]
     StockOwnPool,
     /// One SQL transaction per webhook.
+    #[value(name = "single_tx")]
     SingleTx,
     /// Two statements in a transaction, without HTTP.
     Pgbench,
