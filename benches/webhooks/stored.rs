@@ -55,10 +55,15 @@ async fn fill(stage: &Stage<'_>, database: &Database, stored: u64) -> anyhow::Re
     let config = ours::config(stage.server.folder(), database.name())?;
     payments::store(database, &config, stored).await?;
     run(database, "vacuum (analyze)").await?;
+    let client = database
+        .connect_as_login(&ConnectOptions::default())
+        .await?;
+    let size = "select pg_size_pretty(pg_database_size(current_database()))";
     println!(
-        "{} events stored in {:.0} s\n",
+        "{} events stored in {:.0} s: {}\n",
         stored * EVENTS_PER_PAYMENT,
-        begin.elapsed().as_secs_f64()
+        begin.elapsed().as_secs_f64(),
+        client.query_one(size, &[]).await?.get::<_, String>(0)
     );
     Ok(())
 }
