@@ -187,9 +187,11 @@ impl Connection {
     }
 
     fn answer(&mut self, bytes: &[u8]) {
-        let kinds = self.answered.read(bytes);
-        let ready = kinds.iter().filter(|kind| **kind == b'Z').count();
-        self.outstanding = self.outstanding.checked_sub(ready).unwrap();
+        for kind in self.answered.read(bytes) {
+            if kind == b'Z' {
+                self.outstanding = self.outstanding.checked_sub(1).unwrap();
+            }
+        }
         self.to_client.extend_from_slice(bytes);
     }
 }
