@@ -50,7 +50,7 @@ fn run() -> anyhow::Result<()> {
     let mut criterion = Criterion::default()
         .without_plots()
         .warm_up_time(Duration::from_secs(1))
-        .measurement_time(Duration::from_secs(3))
+        .measurement_time(Duration::from_secs(4))
         .configure_from_args();
     install_crypto_provider();
     let subjects = Subjects::new()?;
