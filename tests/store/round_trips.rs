@@ -20,7 +20,7 @@ use crate::support::proxy::Proxy;
 /// Round trips of a batch: what it decides on, and what it writes.
 const OF_A_BATCH: usize = 2;
 
-/// A ledger with one lane behind a proxy, and everything that a lane does once done.
+/// A ledger whose one lane reaches PostgreSQL through a proxy.
 struct Counted {
     proxy: Proxy,
     ledger: Ledger,
