@@ -10,20 +10,12 @@ pub mod rebuild;
 
 use sha2::{Digest as _, Sha256};
 
-/// The relation `batch`, live: the columns of the events being appended, one array each.
-///
-/// `$1` shards, `$2` positions, `$3` aggregate ids, `$4` sequences, `$5` event types, `$6` payloads, `$7` times,
-/// `$8` sources, `$9` provider event ids, `$10` profiles; of the events that move credits `$11` deltas, and after them
-/// `$12` balances, `$13` held, `$14` debts; `$15` their purchases.
+/// The relation `batch`, live: `$1`, the events being appended, rows of the type `batch_row` that a lane's session has.
 const LIVE_BATCH: &str = "\
 with batch as (
-  select shard, position, aggregate_id collate \"C\" as aggregate_id, sequence, event_type, payload::jsonb as payload,
-         recorded_at, source, provider_event_id, profile::jsonb as profile, delta, balance, held, debt, purchase_id
-    from unnest($1::smallint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
-                $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
-                $15::text[])
-         as item(shard, position, aggregate_id, sequence, event_type, payload, recorded_at, source,
-                 provider_event_id, profile, delta, balance, held, debt, purchase_id))
+  select shard, position, aggregate_id, sequence, event_type, payload::jsonb as payload, recorded_at, source,
+         provider_event_id, profile::jsonb as profile, delta, balance, held, debt, purchase_id
+    from unnest($1::pg_temp.batch_row[]))
 ";
 
 /// The relation `batch`, in a rebuild: a range of positions of one shard, exact because positions are dense.
@@ -98,9 +90,14 @@ impl ReadModel {
         header_list(self.apply_sql, "-- ignores:")
     }
 
-    /// The statement that the append runs; its parameters are those of `LIVE_BATCH`.
+    /// The statement that the append runs; its parameter is that of `LIVE_BATCH`.
     pub fn live_sql(&self) -> String {
         format!("{LIVE_BATCH}{}", self.apply_sql)
+    }
+
+    /// Whether it looks into the payloads of events, beyond how they move credits.
+    pub fn reads_payload(&self) -> bool {
+        below_header(self.apply_sql).contains("payload")
     }
 
     /// The statement that a rebuild runs; its parameters are those of `HISTORY_BATCH`.

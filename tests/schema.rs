@@ -129,6 +129,10 @@ async fn every_sql_file_prepares() {
         .connect_as_login(&ConnectOptions::default())
         .await
         .unwrap();
+    client
+        .batch_execute(include_str!("../src/store/sql/create_row_types.sql"))
+        .await
+        .unwrap();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut prepared = 0;
     for folder in [
@@ -142,7 +146,7 @@ async fn every_sql_file_prepares() {
             let sql = std::fs::read_to_string(&file).unwrap();
             assert!(sql.starts_with("-- "), "{} has a header", file.display());
             let statements = match name.as_str() {
-                "table.sql" | "set_session.sql" => continue,
+                "table.sql" | "set_session.sql" | "create_row_types.sql" => continue,
                 "apply.sql" => {
                     let model = file
                         .parent()

@@ -1,25 +1,24 @@
 //! Round trip (b): everything that a batch writes, and its commit, sent in one go.
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use chrono::{DateTime, Utc};
 use credit_ledger_verify::Hash;
-use futures_util::future::{BoxFuture, MaybeDone, join_all, maybe_done};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error};
 
-use super::columns::{
-    Ends, Erased, Events, Holds, Homes, Inbox, LiveBatch, Lots, LotsGone, Outbox, PersonalRows,
-    Requests, Retried, Seen, Settlements, Streams,
+use super::composites::{
+    self, BatchRow, ErasedRow, EventSent, HeadRow, HoldRow, HomeRow, LotKey, LotSent, OutboxSent,
+    PersonalSent, RequestSent, SeenRow, SettlementRow, StreamSent,
 };
 use super::fate::Fate;
 use super::home::Shard;
 use super::load::Head;
-use super::statements::{StatementError, Statements};
+use super::statements::{ReadModelRows, StatementError, Statements};
 use super::unit::{Answer, Delivered, Request, Retry};
 use crate::ledger::lots::Lot;
 use crate::ledger::{Event, Personal, Place, PurchaseId, Settlement, StreamId, UserId};
@@ -140,94 +139,131 @@ impl Append {
     }
 }
 
-/// A statement on its way.
-type Sent<'a> = MaybeDone<BoxFuture<'a, Result<u64, Error>>>;
-
 /// Writes the batch and commits it. `Ok` means: durable.
 pub(super) async fn append(
     client: &Client,
     statements: &Statements,
     append: &Append,
 ) -> Result<(), StatementError> {
-    let inbox = Inbox::of(append);
-    let seen = Seen::of(append);
-    let retried = Retried::of(append);
-    let homes = Homes::of(append);
-    let requests = Requests::of(append);
-    let events = Events::of(append);
-    let personal = PersonalRows::of(append);
-    let erased = Erased::of(append);
-    let outbox = Outbox::of(append);
-    let (new_streams, streams) = (Streams::of(append, true), Streams::of(append, false));
-    let (lots, lots_gone) = (Lots::of(append), LotsGone::of(append));
-    let (holds, settlements) = (Holds::of(append), Settlements::of(append));
-    let ends = Ends::of(append);
-    let batches: Vec<LiveBatch<'_>> = statements
-        .read_models
-        .iter()
-        .map(|model| LiveBatch::of(append, model))
-        .collect();
-
-    let mut rows: Vec<(&Statement, Vec<&(dyn ToSql + Sync)>)> = vec![
-        (&statements.insert_inbox, inbox.params()),
-        (&statements.count_deliveries, seen.params()),
-        (&statements.update_retried, retried.params()),
-        (&statements.insert_homes, homes.params()),
-        (&statements.insert_requests, requests.params()),
-        (&statements.insert_events, events.params()),
-        (&statements.insert_personal, personal.params()),
-        (&statements.delete_personal, erased.params()),
-        (&statements.insert_outbox, outbox.params()),
-        (&statements.insert_streams, new_streams.params()),
-        (&statements.update_streams, streams.params()),
-        (&statements.upsert_lots, lots.params()),
-        (&statements.delete_lots, lots_gone.params()),
-        (&statements.insert_holds, holds.params()),
-        (&statements.delete_holds, settlements.places()),
-        (&statements.insert_settlements, settlements.params()),
-    ];
-    for (model, batch) in statements.read_models.iter().zip(&batches) {
-        rows.push((&model.statement, batch.params()));
-    }
-    rows.push((&statements.update_heads, ends.params()));
-    let sent = rows
-        .iter()
-        .filter(|(_, params)| !params.is_empty())
-        .map(|(statement, params)| {
-            let run: BoxFuture<'_, _> = Box::pin(client.execute(*statement, params));
-            maybe_done(run)
-        })
-        .collect();
-    commit(client, sent).await
+    let rows = Rows::of(append, &statements.read_models);
+    let params = rows.params();
+    commit(
+        client,
+        Box::pin(client.execute(&statements.append, &params)),
+    )
+    .await
 }
 
-/// Sends statements in their order, then the commit, without waiting in between.
-///
-/// A statement that could not even be sent is known before the commit is: then nothing is committed. One that the
-/// server refuses turns the commit behind it into a rollback; the first error is the one that says why.
-async fn commit(client: &Client, mut sent: Vec<Sent<'_>>) -> Result<(), StatementError> {
-    let sendable = poll_fn(|context| {
-        let mut sendable = true;
-        for statement in &mut sent {
-            if Pin::new(&mut *statement).poll(context).is_ready() {
-                sendable &= matches!(statement, MaybeDone::Done(Ok(_)));
-            }
-        }
-        Poll::Ready(sendable)
-    })
-    .await;
-    let end = client.batch_execute(if sendable { "commit" } else { "rollback" });
-    let ((), ended) = futures_util::future::join(
-        async {
-            join_all(sent.iter_mut()).await;
-        },
-        end,
-    )
-    .await;
-    for statement in &mut sent {
-        if let Some(result) = Pin::new(statement).take_output() {
-            result?;
+/// The rows of a batch, each kind for one step of the statement.
+struct Rows<'a> {
+    inbox: Vec<composites::InboxRow<'a>>,
+    seen: Vec<SeenRow<'a>>,
+    retried: Vec<composites::RetriedRow<'a>>,
+    homes: Vec<HomeRow<'a>>,
+    requests: Vec<RequestSent<'a>>,
+    events: Vec<EventSent<'a>>,
+    personal: Vec<PersonalSent<'a>>,
+    erased: Vec<ErasedRow<'a>>,
+    outbox: Vec<OutboxSent<'a>>,
+    new_streams: Vec<StreamSent<'a>>,
+    streams: Vec<StreamSent<'a>>,
+    lots: Vec<LotSent<'a>>,
+    lots_gone: Vec<LotKey<'a>>,
+    holds: Vec<HoldRow<'a>>,
+    settlements: Vec<SettlementRow>,
+    batches: Vec<Vec<BatchRow<'a>>>,
+    ends: Vec<HeadRow>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(append: &'a Append, models: &[ReadModelRows]) -> Self {
+        let events = || append.events.iter();
+        let streams = |new| {
+            let rows = append.streams.iter().filter(move |row| row.new == new);
+            rows.map(StreamSent::of).collect()
+        };
+        let inbox = append.inbox.iter();
+        let retried = append.retried.iter();
+        let outbox = append.outbox.iter();
+        let batch = |model| {
+            events()
+                .filter_map(|row| BatchRow::of(row, model))
+                .collect()
+        };
+        Self {
+            inbox: inbox
+                .map(|row| composites::InboxRow::of(row, append))
+                .collect(),
+            seen: append.seen.iter().map(SeenRow::of).collect(),
+            retried: retried
+                .map(|row| composites::RetriedRow::of(row, append))
+                .collect(),
+            homes: append.homes.iter().map(HomeRow::of).collect(),
+            requests: append.requests.iter().map(RequestSent::of).collect(),
+            events: events().map(EventSent::of).collect(),
+            personal: events().filter_map(PersonalSent::of).collect(),
+            erased: append.erased.iter().map(ErasedRow::of).collect(),
+            outbox: outbox.map(|row| OutboxSent::of(row, append)).collect(),
+            new_streams: streams(true),
+            streams: streams(false),
+            lots: append.lots.iter().map(LotSent::of).collect(),
+            lots_gone: append.lots_gone.iter().map(LotKey::of).collect(),
+            holds: append.holds.iter().map(HoldRow::of).collect(),
+            settlements: append.settlements.iter().map(SettlementRow::of).collect(),
+            batches: models.iter().map(batch).collect(),
+            ends: append.ends.iter().map(HeadRow::of).collect(),
         }
     }
+
+    /// In the order of the steps.
+    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+            &self.inbox,
+            &self.seen,
+            &self.retried,
+            &self.homes,
+            &self.requests,
+            &self.events,
+            &self.personal,
+            &self.erased,
+            &self.outbox,
+            &self.new_streams,
+            &self.streams,
+            &self.lots,
+            &self.lots_gone,
+            &self.holds,
+            &self.settlements,
+            &self.settlements,
+        ];
+        let batches = self.batches.iter();
+        params.extend(batches.map(|batch| batch as &(dyn ToSql + Sync)));
+        params.push(&self.ends);
+        params
+    }
+}
+
+/// Sends the statement, then the commit, without waiting in between.
+///
+/// A statement that could not even be sent is known before the commit is: then nothing is committed. One that the
+/// server refuses turns the commit behind it into a rollback.
+async fn commit(
+    client: &Client,
+    mut statement: Pin<Box<impl Future<Output = Result<u64, Error>>>>,
+) -> Result<(), StatementError> {
+    let early = poll_fn(|context| match statement.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await;
+    let sent = !matches!(early, Some(Err(_)));
+    let end = client.batch_execute(if sent { "commit" } else { "rollback" });
+    let result = async {
+        match early {
+            Some(result) => result,
+            None => statement.await,
+        }
+    };
+    let (result, ended) = futures_util::future::join(result, end).await;
+    result?;
     Ok(ended?)
 }

@@ -1,12 +1,16 @@
 //! Round trip (a): lock the ends of the shards, then read everything that the batch decides on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use credit_ledger_verify::Hash;
-use futures_util::future::{join3, join4, try_join};
+use futures_util::future::join4;
+use postgres_types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row};
 
+use super::composites::{
+    AnsweredRow, DeliveryKey, FoundRow, HeadRow, RequestKey, StreamKey, TriedRow,
+};
 use super::home::Shard;
 use super::plan::Plan;
 use super::statements::{StatementError, Statements};
@@ -72,158 +76,82 @@ pub(super) async fn load(
     statements: &Statements,
     plan: &Plan,
 ) -> Result<Loaded, StatementError> {
-    let (types, ids): (Vec<&str>, Vec<&str>) = plan
-        .streams
-        .iter()
-        .map(|stream| (stream.aggregate_type(), stream.aggregate_id()))
-        .unzip();
-    let (sources, keys) = pairs(&plan.inbox);
-    let (tried_sources, tried_keys) = pairs(&plan.retried);
-    let (principals, asked) = pairs(&plan.requests);
     let shards: Vec<Shard> = plan.shards.iter().copied().collect();
+    let tried: Vec<DeliveryKey> = plan.retried.iter().map(DeliveryKey::of).collect();
+    let keys: Vec<DeliveryKey> = plan.inbox.iter().map(DeliveryKey::of).collect();
+    let asked: Vec<RequestKey<'_>> = plan.requests.iter().map(RequestKey::of).collect();
+    let streams: Vec<StreamKey<'_>> = plan.streams.iter().map(StreamKey::of).collect();
+    let params: [&(dyn ToSql + Sync); 5] = [&shards, &tried, &keys, &asked, &streams];
 
-    // Polled in this order, so sent in this order, in one go: each later statement sees what was committed before
-    // the locks were taken.
-    let begin_and_lock = async {
-        // Said, because the server's default may be another, whose snapshot would be older than the locks.
-        let begin = client.batch_execute("begin isolation level read committed");
-        let lock = async {
-            if shards.is_empty() {
-                Ok(vec![])
-            } else {
-                client.query(&statements.lock_heads, &[&shards]).await
-            }
-        };
-        let lock_retried = async {
-            if tried_keys.is_empty() {
-                Ok(vec![])
-            } else {
-                client
-                    .query(&statements.lock_retried, &[&tried_sources, &tried_keys])
-                    .await
-            }
-        };
-        let (started, heads, retried) = join3(begin, lock, lock_retried).await;
-        started?;
-        Ok::<_, tokio_postgres::Error>((heads?, retried?))
-    };
-    let guards = async {
-        let inbox = async {
-            if keys.is_empty() {
-                Ok(vec![])
-            } else {
-                client
-                    .query(&statements.select_inbox, &[&sources, &keys])
-                    .await
-            }
-        };
-        let requests = async {
-            if asked.is_empty() {
-                Ok(vec![])
-            } else {
-                client
-                    .query(&statements.select_requests, &[&principals, &asked])
-                    .await
-            }
-        };
-        try_join(inbox, requests).await
-    };
-    let streams = async {
-        if ids.is_empty() {
-            Ok(vec![])
-        } else {
-            client
-                .query(&statements.select_streams, &[&types, &ids])
-                .await
-        }
-    };
-    let rows = try_join(
-        statements.rows.read(client, &plan.rows),
-        statements.rows.read_settlements(client, &plan.settlements),
-    );
-    let (locked, guards, streams, rows) = join4(begin_and_lock, guards, streams, rows).await;
-    let (heads, retried) = locked?;
-    let (inbox, requests) = guards?;
-    let loaded = read(&heads, &retried, &inbox, &requests, &streams?)?;
-    let (rows, settlements) = rows?;
+    // Polled in this order, so sent in this order, in one go: what is read is newer than the locks.
+    // The level is said, because the server's default may be another, whose snapshot would be older than they are.
+    let begin = client.batch_execute("begin isolation level read committed");
+    let locked = client.query_one(&statements.load, &params);
+    let rows = statements.rows.read(client, &plan.rows);
+    let settlements = statements.rows.read_settlements(client, &plan.settlements);
+    let (begun, loaded, rows, settlements) = join4(begin, locked, rows, settlements).await;
+    begun?;
+    let loaded = read(&loaded?)?;
     Ok(Loaded {
-        rows,
-        settlements,
+        rows: rows?,
+        settlements: settlements?,
         ..loaded
     })
 }
 
-/// Pairs as two columns.
-fn pairs(keys: &BTreeSet<(String, String)>) -> (Vec<&str>, Vec<&str>) {
-    keys.iter()
-        .map(|(one, other)| (one.as_str(), other.as_str()))
-        .unzip()
-}
-
-fn read(
-    heads: &[Row],
-    retried: &[Row],
-    inbox: &[Row],
-    requests: &[Row],
-    streams: &[Row],
-) -> Result<Loaded, StatementError> {
+fn read(row: &Row) -> Result<Loaded, StatementError> {
     let mut loaded = Loaded::default();
-    for row in heads {
-        let head = Head {
-            position: row.try_get("position")?,
-            hash: hash(row.try_get("hash")?)?,
-            recorded_at: row.try_get("recorded_at")?,
+    for end in rows::<HeadRow>(row, "locked")? {
+        loaded.heads.insert(end.shard, end.head()?);
+    }
+    for tried in rows::<TriedRow>(row, "tried")? {
+        let became = Tried {
+            outcome: tried.outcome,
+            attempts: tried.attempts,
+            due_at: tried.next_attempt_at,
         };
-        loaded.heads.insert(row.try_get("shard")?, head);
+        loaded.retried.insert((tried.source, tried.key), became);
     }
-    for row in retried {
-        let tried = Tried {
-            outcome: row.try_get("outcome")?,
-            attempts: row.try_get("attempts")?,
-            due_at: row.try_get("next_attempt_at")?,
-        };
-        let key = (row.try_get("source")?, row.try_get("key")?);
-        loaded.retried.insert(key, tried);
+    for stored in rows::<DeliveryKey>(row, "stored")? {
+        loaded.inbox.insert((stored.source, stored.key));
     }
-    for row in inbox {
-        loaded
-            .inbox
-            .insert((row.try_get("source")?, row.try_get("key")?));
-    }
-    for row in requests {
+    for answered in rows::<AnsweredRow>(row, "answered")? {
+        let key = (answered.principal, answered.idempotency_key);
         let answered = Answered {
-            digest: row.try_get("digest")?,
-            fields: serde_json::from_str(row.try_get("fields")?).map_err(corrupt)?,
+            digest: answered.digest,
+            fields: serde_json::from_str(&answered.fields).map_err(corrupt)?,
             answer: Answer {
-                status: row.try_get("status")?,
-                body: row.try_get("body")?,
+                status: answered.status,
+                body: answered.body,
             },
         };
-        let key = (row.try_get("principal")?, row.try_get("idempotency_key")?);
         loaded.requests.insert(key, answered);
     }
-    for row in streams {
-        let stream = StreamId::parse(row.try_get("aggregate_type")?, row.try_get("aggregate_id")?)
-            .map_err(corrupt)?;
-        let shard = row.try_get("shard")?;
+    for found in rows::<FoundRow>(row, "loaded")? {
+        let stream =
+            StreamId::parse(&found.aggregate_type, &found.aggregate_id).map_err(corrupt)?;
         if let StreamId::Purchase(id) = &stream {
-            loaded.homes.insert(id.clone(), shard);
+            loaded.homes.insert(id.clone(), found.shard);
         }
         let stored = Stored {
-            version: row.try_get("version")?,
-            state: row.try_get("state")?,
+            version: found.version,
+            state: found.state,
         };
-        loaded.streams.insert((stream, shard), stored);
+        loaded.streams.insert((stream, found.shard), stored);
     }
     Ok(loaded)
 }
 
-fn hash(bytes: &[u8]) -> Result<Hash, StatementError> {
-    bytes.try_into().map_err(corrupt)
+/// None where nothing was asked.
+fn rows<'a, R>(row: &'a Row, name: &str) -> Result<Vec<R>, StatementError>
+where
+    Vec<R>: FromSql<'a>,
+{
+    Ok(row.try_get::<_, Option<Vec<R>>>(name)?.unwrap_or_default())
 }
 
 /// Not ours to repair, and nothing of it may be repeated in a log.
-fn corrupt<E>(_: E) -> StatementError {
+pub(super) fn corrupt<E>(_: E) -> StatementError {
     StatementError::Data(
         "value".to_owned(),
         "a stored id, hash or request".to_owned(),

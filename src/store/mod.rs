@@ -24,7 +24,7 @@ pub mod backlog;
 mod backoff;
 mod batch;
 mod cause;
-mod columns;
+mod composites;
 mod fate;
 mod health;
 pub mod home;

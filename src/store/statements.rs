@@ -1,6 +1,12 @@
-//! The prepared statements of one lane connection, and what their errors mean.
+//! What a lane's session runs: two functions of its own, one for each round trip, and what their errors mean.
 //!
-//! The texts live in `sql/`, one statement per file.
+//! The texts live in `sql/`, one statement per file. Each takes one array of rows, `$1`. A function runs, in the order of
+//! its steps, those for which there are rows: so a batch costs two calls and not a dozen statements, and a lone unit
+//! pays only for what it needs. Within a function, as between statements, each step sees what was committed before it
+//! began, so what is read is newer than the locks.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Statement};
@@ -10,97 +16,161 @@ use crate::projection::READ_MODELS;
 
 /// Everything that a batch runs, prepared once per connection.
 pub(super) struct Statements {
-    pub(super) lock_heads: Statement,
-    pub(super) lock_retried: Statement,
-    pub(super) select_inbox: Statement,
-    pub(super) select_requests: Statement,
-    pub(super) select_streams: Statement,
-    pub(super) insert_inbox: Statement,
-    pub(super) count_deliveries: Statement,
-    pub(super) update_retried: Statement,
-    pub(super) insert_homes: Statement,
-    pub(super) insert_requests: Statement,
-    pub(super) insert_events: Statement,
-    pub(super) insert_personal: Statement,
-    pub(super) delete_personal: Statement,
-    pub(super) insert_outbox: Statement,
-    pub(super) insert_streams: Statement,
-    pub(super) update_streams: Statement,
-    pub(super) upsert_lots: Statement,
-    pub(super) delete_lots: Statement,
-    pub(super) insert_holds: Statement,
-    pub(super) delete_holds: Statement,
-    pub(super) insert_settlements: Statement,
-    pub(super) update_heads: Statement,
+    /// Takes and gives one array of rows for each of [`LOAD`].
+    pub(super) load: Statement,
+    /// Takes one array of rows for each of [`APPEND`], one for each read model, and the new ends.
+    pub(super) append: Statement,
     pub(super) rows: RowStatements,
-    pub(super) read_models: Vec<ApplyStatement>,
+    pub(super) read_models: Vec<ReadModelRows>,
 }
 
-/// The statement of one read model, and which events concern it.
-pub(super) struct ApplyStatement {
+/// What one read model is given of a batch.
+pub(super) struct ReadModelRows {
     pub(super) handles: Vec<&'static str>,
-    pub(super) statement: Statement,
+    pub(super) reads_payload: bool,
 }
+
+/// A step of round trip (a): what it takes, what it gives and under which name.
+struct Read {
+    takes: &'static str,
+    gives: &'static str,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// Round trip (a): the locks, then the reads.
+const LOAD: [Read; 5] = [
+    Read {
+        takes: "smallint",
+        gives: "pg_temp.head_row",
+        name: "locked",
+        sql: include_str!("sql/lock_heads.sql"),
+    },
+    Read {
+        takes: "pg_temp.delivery_key",
+        gives: "pg_temp.tried_row",
+        name: "tried",
+        sql: include_str!("sql/lock_retried.sql"),
+    },
+    Read {
+        takes: "pg_temp.delivery_key",
+        gives: "pg_temp.delivery_key",
+        name: "stored",
+        sql: include_str!("sql/select_inbox.sql"),
+    },
+    Read {
+        takes: "pg_temp.request_key",
+        gives: "pg_temp.answered_row",
+        name: "answered",
+        sql: include_str!("sql/select_requests.sql"),
+    },
+    Read {
+        takes: "pg_temp.stream_key",
+        gives: "pg_temp.found_row",
+        name: "loaded",
+        sql: include_str!("sql/select_streams.sql"),
+    },
+];
+
+/// Round trip (b): what each step takes, and the step. The read models and the ends of the shards follow.
+const APPEND: [(&str, &str); 16] = [
+    ("inbox_row", include_str!("sql/insert_inbox.sql")),
+    ("seen_row", include_str!("sql/count_deliveries.sql")),
+    ("retried_row", include_str!("sql/update_retried.sql")),
+    ("home_row", include_str!("sql/insert_homes.sql")),
+    ("request_row", include_str!("sql/insert_requests.sql")),
+    ("event_row", include_str!("sql/insert_events.sql")),
+    ("personal_row", include_str!("sql/insert_personal.sql")),
+    ("erased_row", include_str!("sql/delete_personal.sql")),
+    ("outbox_row", include_str!("sql/insert_outbox.sql")),
+    ("stream_row", include_str!("sql/insert_streams.sql")),
+    ("stream_row", include_str!("sql/update_streams.sql")),
+    ("lot_row", include_str!("sql/upsert_lots.sql")),
+    ("lot_key", include_str!("sql/delete_lots.sql")),
+    ("hold_row", include_str!("sql/insert_holds.sql")),
+    ("settlement_row", include_str!("sql/delete_holds.sql")),
+    ("settlement_row", include_str!("sql/insert_settlements.sql")),
+];
 
 impl Statements {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
-        let mut read_models = Vec::with_capacity(READ_MODELS.len());
-        for model in READ_MODELS {
-            read_models.push(ApplyStatement {
-                handles: model.handles(),
-                statement: client.prepare(&model.live_sql()).await?,
-            });
-        }
+        client
+            .batch_execute(include_str!("sql/create_row_types.sql"))
+            .await?;
+        client.batch_execute(&load_function()).await?;
+        let models: Vec<String> = READ_MODELS.iter().map(|model| model.live_sql()).collect();
+        let steps: Vec<(&str, &str)> = APPEND
+            .into_iter()
+            .chain(models.iter().map(|sql| ("batch_row", sql.as_str())))
+            .chain([("head_row", include_str!("sql/update_heads.sql"))])
+            .collect();
+        client.batch_execute(&append_function(&steps)).await?;
+        let call = |function: &str, parameters: usize| {
+            let parameters: Vec<String> = (1..=parameters).map(|n| format!("${n}")).collect();
+            format!(
+                "select * from pg_temp.{function}({})",
+                parameters.join(", ")
+            )
+        };
         Ok(Self {
-            lock_heads: client.prepare(include_str!("sql/lock_heads.sql")).await?,
-            lock_retried: client.prepare(include_str!("sql/lock_retried.sql")).await?,
-            select_inbox: client.prepare(include_str!("sql/select_inbox.sql")).await?,
-            select_requests: client
-                .prepare(include_str!("sql/select_requests.sql"))
-                .await?,
-            select_streams: client
-                .prepare(include_str!("sql/select_streams.sql"))
-                .await?,
-            insert_inbox: client.prepare(include_str!("sql/insert_inbox.sql")).await?,
-            count_deliveries: client
-                .prepare(include_str!("sql/count_deliveries.sql"))
-                .await?,
-            update_retried: client
-                .prepare(include_str!("sql/update_retried.sql"))
-                .await?,
-            insert_homes: client.prepare(include_str!("sql/insert_homes.sql")).await?,
-            insert_requests: client
-                .prepare(include_str!("sql/insert_requests.sql"))
-                .await?,
-            insert_events: client
-                .prepare(include_str!("sql/insert_events.sql"))
-                .await?,
-            insert_personal: client
-                .prepare(include_str!("sql/insert_personal.sql"))
-                .await?,
-            delete_personal: client
-                .prepare(include_str!("sql/delete_personal.sql"))
-                .await?,
-            insert_outbox: client
-                .prepare(include_str!("sql/insert_outbox.sql"))
-                .await?,
-            insert_streams: client
-                .prepare(include_str!("sql/insert_streams.sql"))
-                .await?,
-            update_streams: client
-                .prepare(include_str!("sql/update_streams.sql"))
-                .await?,
-            upsert_lots: client.prepare(include_str!("sql/upsert_lots.sql")).await?,
-            delete_lots: client.prepare(include_str!("sql/delete_lots.sql")).await?,
-            insert_holds: client.prepare(include_str!("sql/insert_holds.sql")).await?,
-            delete_holds: client.prepare(include_str!("sql/delete_holds.sql")).await?,
-            insert_settlements: client
-                .prepare(include_str!("sql/insert_settlements.sql"))
-                .await?,
-            update_heads: client.prepare(include_str!("sql/update_heads.sql")).await?,
+            load: client.prepare(&call("load_batch", LOAD.len())).await?,
+            append: client.prepare(&call("append_batch", steps.len())).await?,
             rows: RowStatements::prepare(client).await?,
-            read_models,
+            read_models: READ_MODELS
+                .iter()
+                .map(|model| ReadModelRows {
+                    handles: model.handles(),
+                    reads_payload: model.reads_payload(),
+                })
+                .collect(),
         })
+    }
+}
+
+fn load_function() -> String {
+    let takes = LOAD.iter().map(|read| format!("{}[]", read.takes));
+    let gives = LOAD
+        .iter()
+        .map(|read| format!("out {} {}[]", read.name, read.gives));
+    let parameters: Vec<String> = takes.chain(gives).collect();
+    let mut body = String::new();
+    for (number, read) in (1..).zip(&LOAD) {
+        let Read { gives, name, .. } = read;
+        let sql = with_parameter(read.sql, number);
+        let _ = writeln!(
+            body,
+            "if cardinality(${number}) > 0 then {name} := array(select row(item.*)::{gives} from (\n{sql}) as item); end if;"
+        );
+    }
+    function("load_batch", &parameters, "", &body)
+}
+
+fn append_function(steps: &[(&str, &str)]) -> String {
+    let parameters: Vec<String> = steps
+        .iter()
+        .map(|(row, _)| format!("pg_temp.{row}[]"))
+        .collect();
+    let mut body = String::new();
+    for (number, (_, sql)) in (1..).zip(steps) {
+        let sql = with_parameter(sql, number);
+        let _ = writeln!(body, "if cardinality(${number}) > 0 then\n{sql}; end if;");
+    }
+    function("append_batch", &parameters, "returns void", &body)
+}
+
+fn function(name: &str, parameters: &[String], returns: &str, body: &str) -> String {
+    // A name that could be a column's or a parameter's is a column's.
+    format!(
+        "create function pg_temp.{name}({}) {returns} language plpgsql as $function$\n#variable_conflict use_column\nbegin\n{body}end $function$",
+        parameters.join(", ")
+    )
+}
+
+/// The statement with another number in the place of its only parameter's.
+fn with_parameter(sql: &str, number: usize) -> Cow<'_, str> {
+    match number {
+        1 => Cow::Borrowed(sql),
+        number => Cow::Owned(sql.replace("$1", &format!("${number}"))),
     }
 }
 

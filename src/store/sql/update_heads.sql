@@ -1,8 +1,7 @@
 -- The new ends of shards.
--- $1 smallint[] shards, $2 bigint[] positions, $3 bytea[] hashes, $4 timestamptz[] times
+-- $1 head_row[]
 -- Locks: none that lock_heads.sql did not take.
 update heads h
    set position = ended.position, hash = ended.hash, recorded_at = ended.recorded_at
-  from unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::timestamptz[])
-       as ended(shard, position, hash, recorded_at)
+  from unnest($1::pg_temp.head_row[]) as ended
  where h.shard = ended.shard
