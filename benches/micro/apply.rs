@@ -9,9 +9,9 @@ use credit_ledger::postgres::{ConnectOptions, Database, Role};
 use credit_ledger::projection::{READ_MODELS, ReadModel};
 use credit_ledger::store::Ledger;
 use criterion::{Criterion, Throughput};
+use postgres_types::{FromSql, ToSql};
 use tokio::runtime::Runtime;
-use tokio_postgres::types::{FromSqlOwned, ToSql};
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Statement};
 
 use super::append::ONE_LANE;
 use super::deliveries::Subjects;
@@ -73,11 +73,21 @@ async fn fill(server: &Server, subjects: &Subjects) -> anyhow::Result<(Client, C
         "it is there already"
     );
     live(&whole, &mut units, TOGETHER).await?;
+    let before = session(&before).await?;
+    Ok((session(&whole).await?, before))
+}
+
+/// As a lane's.
+async fn session(database: &Database) -> anyhow::Result<Client> {
     let options = ConnectOptions::default();
-    let client = before.connect(Role::App, &options).await?;
-    let as_lanes_are = include_str!("../../src/store/sql/set_session.sql");
-    client.batch_execute(as_lanes_are).await?;
-    Ok((whole.connect(Role::App, &options).await?, client))
+    let client = database.connect(Role::App, &options).await?;
+    for sql in [
+        include_str!("../../src/store/sql/set_session.sql"),
+        include_str!("../../src/store/sql/create_row_types.sql"),
+    ] {
+        client.batch_execute(sql).await?;
+    }
+    Ok(client)
 }
 
 /// So many users sign up; then as many pay.
@@ -95,10 +105,28 @@ async fn live(database: &Database, units: &mut Units<'_>, users: u64) -> anyhow:
     Ok(())
 }
 
-/// What the live statement of a read model takes.
-struct Batch {
-    columns: Vec<Box<dyn ToSql + Sync>>,
+/// An event as the live statements take it.
+#[derive(Debug, ToSql, FromSql)]
+#[postgres(name = "batch_row")]
+struct BatchRow {
+    shard: i16,
+    position: i64,
+    aggregate_id: String,
+    sequence: i64,
+    event_type: String,
+    payload: Option<String>,
+    recorded_at: DateTime<Utc>,
+    source: String,
+    provider_event_id: Option<String>,
+    profile: Option<String>,
+    delta: Option<i64>,
+    balance: Option<i64>,
+    held: Option<i64>,
+    debt: Option<i64>,
+    purchase_id: Option<String>,
 }
+
+struct Batch(Vec<BatchRow>);
 
 impl Batch {
     /// Of the events behind the ends that shards had before, as a rebuild would read them.
@@ -107,38 +135,20 @@ impl Batch {
         let (_, event_type) = fitting.with_context(|| format!("{} is new", model.name))?;
         let sql = model.history_sql();
         let relation = sql.strip_suffix(model.apply_sql).context("it ends so")?;
-        let sql = format!("{relation} {}", include_str!("sql/select_batch.sql"));
+        let sql = format!("{relation}{}", include_str!("sql/select_batch.sql"));
         let statement = history.prepare(&sql).await?;
-        let mut rows = Vec::new();
-        for end in before
-            .query("select shard, position from heads order by shard", &[])
-            .await?
-        {
+        let ends = before.query("select shard, position from heads order by shard", &[]);
+        let mut batch = Vec::new();
+        for end in ends.await? {
             let (shard, position): (i16, i64) = (end.get("shard"), end.get("position"));
-            let range: [&(dyn ToSql + Sync); 4] =
-                [&shard, &(position + 1), &i64::MAX, &vec![event_type]];
-            rows.extend(history.query(&statement, &range).await?);
+            let (types, with_payload) = (vec![event_type], model.reads_payload());
+            let range: [&(dyn ToSql + Sync); 5] =
+                [&shard, &(position + 1), &i64::MAX, &types, &with_payload];
+            let row = history.query_one(&statement, &range).await?;
+            batch.extend(row.try_get::<_, Vec<BatchRow>>(0)?);
         }
-        ensure!(rows.len() as u64 == TOGETHER, "one of each unit");
-        Ok(Self {
-            columns: vec![
-                column::<i16>(&rows, "shard")?,
-                column::<i64>(&rows, "position")?,
-                column::<String>(&rows, "aggregate_id")?,
-                column::<i64>(&rows, "sequence")?,
-                column::<String>(&rows, "event_type")?,
-                column::<String>(&rows, "payload")?,
-                column::<DateTime<Utc>>(&rows, "recorded_at")?,
-                column::<String>(&rows, "source")?,
-                column::<Option<String>>(&rows, "provider_event_id")?,
-                column::<Option<String>>(&rows, "profile")?,
-                column::<Option<i64>>(&rows, "delta")?,
-                column::<Option<i64>>(&rows, "balance")?,
-                column::<Option<i64>>(&rows, "held")?,
-                column::<Option<i64>>(&rows, "debt")?,
-                column::<Option<String>>(&rows, "purchase_id")?,
-            ],
-        })
+        ensure!(batch.len() as u64 == TOGETHER, "one of each unit");
+        Ok(Self(batch))
     }
 
     /// Applies it so many times, each in a transaction that is rolled back.
@@ -148,28 +158,15 @@ impl Batch {
         statement: &Statement,
         times: u64,
     ) -> anyhow::Result<Duration> {
-        let columns = self.columns.iter().map(AsRef::as_ref);
-        let params: Vec<&(dyn ToSql + Sync)> = columns.collect();
         let mut took = Duration::ZERO;
         for _ in 0..times {
             client.batch_execute("begin").await?;
             let begin = Instant::now();
-            let rows = client.execute(statement, &params).await?;
+            let rows = client.execute(statement, &[&self.0]).await?;
             took += begin.elapsed();
             ensure!(rows == TOGETHER, "each event changes a row: {rows}");
             client.batch_execute("rollback").await?;
         }
         Ok(took)
     }
-}
-
-fn column<T>(rows: &[Row], name: &str) -> anyhow::Result<Box<dyn ToSql + Sync>>
-where
-    T: FromSqlOwned + ToSql + Sync + 'static,
-{
-    let values: Vec<T> = rows
-        .iter()
-        .map(|row| row.try_get(name))
-        .collect::<Result<_, _>>()?;
-    Ok(Box::new(values))
 }
