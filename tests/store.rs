@@ -1,4 +1,6 @@
-//! The store by itself: what units come to, alone and side by side.
+//! The store by itself: what units come to, alone and side by side, and how often a batch waits for PostgreSQL.
+
+mod round_trips;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

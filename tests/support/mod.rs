@@ -8,6 +8,7 @@ pub mod folder;
 pub mod integrity;
 pub mod load;
 pub mod node;
+pub mod proxy;
 pub mod random;
 pub mod razorpay_api;
 pub mod seals;
