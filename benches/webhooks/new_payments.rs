@@ -45,21 +45,19 @@ pub async fn measure(stage: &Stage<'_>, goals: &mut Goals) -> anyhow::Result<()>
 
 /// "Stock" may be read either way, so the harder one decides.
 fn note(stage: &Stage<'_>, report: &Report, goals: &mut Goals) {
-    let ours = |connections| report.rate(System::Ours, connections);
-    let best = report.rate(System::Stock, 64);
-    let own = report.rate(System::StockOwnPool, 64);
-    if let (Some(ours), Some(best), Some(own)) = (ours(64), best, own) {
-        let (best, own) = (ours / best, ours / own);
+    let best = report.ratio(64, (System::Stock, 64));
+    let own = report.ratio(64, (System::StockOwnPool, 64));
+    if let (Some(best), Some(own)) = (best, own) {
         let text = format!("{best:.2}x; {own:.2}x with its own pool");
         goals.note_with(Goal::Stock, stage.pass, best.min(own), text, true);
     }
     for (goal, connections, base) in [
-        (Goal::Pgbench, 64, report.rate(System::Pgbench, 64)),
-        (Goal::Pgbench256, 256, report.rate(System::Pgbench, 64)),
-        (Goal::Ceiling256, 256, report.rate(System::Ceiling, 1)),
+        (Goal::Pgbench, 64, (System::Pgbench, 64)),
+        (Goal::Pgbench256, 256, (System::Pgbench, 64)),
+        (Goal::Ceiling256, 256, (System::Ceiling, 1)),
     ] {
-        if let (Some(ours), Some(base)) = (ours(connections), base) {
-            goals.note(goal, stage.pass, ours / base);
+        if let Some(ratio) = report.ratio(connections, base) {
+            goals.note(goal, stage.pass, ratio);
         }
     }
 }

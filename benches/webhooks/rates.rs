@@ -24,12 +24,13 @@ impl Rates {
         }
     }
 
-    /// The ratio of a row's median to the first one's.
+    /// The ratio of a row to the first one.
     pub fn ratio(&self, name: &str, figure: impl Fn(&Cell) -> f64) -> f64 {
-        let of = |cells: &Vec<Cell>| median(cells, &figure);
-        let first = self.rows.first().map_or(f64::NAN, |(_, cells)| of(cells));
         let row = self.rows.iter().find(|(known, _)| *known == name);
-        row.map_or(f64::NAN, |(_, cells)| of(cells)) / first
+        match (row, self.rows.first()) {
+            (Some((_, cells)), Some((_, first))) => ratio(cells, first, figure),
+            _ => f64::NAN,
+        }
     }
 
     /// Prints medians over the rounds, as Markdown.
@@ -41,7 +42,7 @@ impl Rates {
         for (name, cells) in &self.rows {
             let (low, high) = range(cells, rate);
             println!(
-                "| {name} | {:.0} ({low:.0}–{high:.0}) | {:.2} | {:.2} | {:.0} + {:.0} | {:.2}x |",
+                "| {name} | {:.0} ({low:.0}–{high:.0}) | {:.3} | {:.3} | {:.0} + {:.0} | {:.2}x |",
                 median(cells, rate),
                 median(cells, |cell| cell.measured.p50_ms),
                 median(cells, p99),
@@ -51,6 +52,12 @@ impl Rates {
             );
         }
     }
+}
+
+/// The median of the rounds' ratios: what is compared was measured in the same round, when the machine was as fast.
+pub fn ratio(rounds: &[Cell], base: &[Cell], figure: impl Fn(&Cell) -> f64) -> f64 {
+    let pairs: Vec<(&Cell, &Cell)> = rounds.iter().zip(base).collect();
+    median(&pairs, |(cell, base)| figure(cell) / figure(base))
 }
 
 /// Answers a second.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::{Cell, median, range};
+use super::rates::{rate, ratio};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -84,10 +85,12 @@ impl Report {
             .push(cell);
     }
 
-    /// The median rate of a system at a number of connections.
-    pub fn rate(&self, system: System, connections: usize) -> Option<f64> {
-        let rounds = self.cells.get(&(connections, system))?;
-        Some(median(rounds, |round| round.measured.rate))
+    /// The ratio of the service's rate at a number of connections to another system's at its own.
+    pub fn ratio(&self, connections: usize, base: (System, usize)) -> Option<f64> {
+        let ours = self.cells.get(&(connections, System::Ours))?;
+        let (system, connections) = base;
+        let base = self.cells.get(&(connections, system))?;
+        Some(ratio(ours, base, rate))
     }
 
     /// Prints medians over the rounds, as Markdown.
@@ -97,16 +100,14 @@ impl Report {
         );
         println!("|---:|---|---:|---:|---:|---:|---:|");
         for ((connections, system), rounds) in &self.cells {
-            let rate = median(rounds, |round| round.measured.rate);
-            let (low, high) = range(rounds, |round| round.measured.rate);
-            let ratio = match (system, self.cells.get(&(*connections, System::Ours))) {
+            let middle = median(rounds, rate);
+            let (low, high) = range(rounds, rate);
+            let ratio = match (system, self.ratio(*connections, (*system, *connections))) {
                 (System::Ours | System::Ceiling, _) | (_, None) => String::new(),
-                (_, Some(ours)) => {
-                    format!("{:.2}x", median(ours, |round| round.measured.rate) / rate)
-                }
+                (_, Some(ratio)) => format!("{ratio:.2}x"),
             };
             println!(
-                "| {connections} | {} | {rate:.0} ({low:.0}–{high:.0}) | {:.2} | {:.2} | {:.0} + {:.0} | {ratio} |",
+                "| {connections} | {} | {middle:.0} ({low:.0}–{high:.0}) | {:.2} | {:.2} | {:.0} + {:.0} | {ratio} |",
                 system.name(),
                 median(rounds, |round| round.measured.p50_ms),
                 median(rounds, |round| round.measured.p99_ms),
