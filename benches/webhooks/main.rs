@@ -106,6 +106,9 @@ async fn measure(arguments: &Arguments, server: &Server, goals: &mut Goals) -> a
             println!("\n## {part:?}, {}\n", pass.name());
             measure_part(part, &stage, goals).await?;
         }
+        // A disk that is shared, or has a quota, may not be what it was.
+        println!("\nafter all of it:");
+        conditions::print(server).await?;
     }
     Ok(())
 }
