@@ -53,8 +53,7 @@ pub(super) struct Answered {
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) heads: HashMap<Shard, Head>,
-    /// Where recorded purchases live, wherever they were looked for. `homes` guards that it is one place; a purchase's
-    /// stream has been there for as long, so reading the stream is enough.
+    /// Where recorded purchases live.
     pub(super) homes: HashMap<PurchaseId, Shard>,
     /// Source and key of deliveries that are stored.
     pub(super) inbox: HashSet<(String, String)>,
