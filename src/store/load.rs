@@ -88,8 +88,8 @@ pub(super) async fn load(
     let locked = client.query_one(&statements.load, &params);
     let rows = statements.rows.read(client, &plan.rows);
     let settlements = statements.rows.read_settlements(client, &plan.settlements);
-    let (begun, loaded, rows, settlements) = join4(begin, locked, rows, settlements).await;
-    begun?;
+    let (started, loaded, rows, settlements) = join4(begin, locked, rows, settlements).await;
+    started?;
     let loaded = read(&loaded?)?;
     Ok(Loaded {
         rows: rows?,
