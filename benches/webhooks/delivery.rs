@@ -20,6 +20,14 @@ pub const SECRET: &str = "bench-only-webhook-secret";
 const BODY: &str = include_str!("payment_captured.json");
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/// Nanoseconds from 2014 to late 2025: ids of then begin with `R`.
+const FIRST_ORDER_NS: u64 = 372_000_000_000_000_000;
+/// From one order to the next.
+const ORDERS_APART_NS: u64 = 70_000;
+/// From an order to its payment, and to the event that says so.
+const PAYMENT_AFTER_NS: u64 = 30_000_000_000;
+const EVENT_AFTER_NS: u64 = 31_000_000_000;
+
 /// Makes signed payments by their numbers: the same number, the same bytes.
 pub struct Payments {
     template: Template,
@@ -64,7 +72,7 @@ impl Payments {
         hex::encode_to_slice(mac.finalize().into_bytes(), &mut signature)
             .map_err(std::io::Error::other)?;
         let mut event_id = Vec::with_capacity(14);
-        write_id(scramble(!number), 14, &mut event_id);
+        write_provider_id(number, EVENT_AFTER_NS, &mut event_id);
         Ok(Signed {
             signature,
             event_id,
@@ -204,12 +212,12 @@ impl Piece {
         match self {
             Self::Text(text) => body.extend_from_slice(text.as_bytes()),
             Self::Payment => {
-                body.extend_from_slice(b"pay_Rf1");
-                write_id(scramble(number), 11, body);
+                body.extend_from_slice(b"pay_");
+                write_provider_id(number, PAYMENT_AFTER_NS, body);
             }
             Self::Order => {
-                body.extend_from_slice(b"order_Rf1");
-                write_id(scramble(number.rotate_left(32)), 11, body);
+                body.extend_from_slice(b"order_");
+                write_provider_id(number, 0, body);
             }
             Self::User => write_user_id(user, body),
             Self::Email => write!(body, "payer.{user}@example.com")?,
@@ -228,7 +236,18 @@ pub const fn scramble(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A number as text of fixed width in base 62. Eleven digits hold any number.
+/// Writes an id as Razorpay makes them: ten digits that grow with the time, the nanoseconds since 2014, then four of chance. So,
+/// as with the real ones, new ids are close to each other in an index. (`pay_DES…` is of 2019, `pay_IIr…` of 2021, `pay_Rf1…`
+/// of 2025.)
+fn write_provider_id(number: u64, after_ns: u64, text: &mut Vec<u8>) {
+    let ns = FIRST_ORDER_NS + number * ORDERS_APART_NS + after_ns;
+    let begin = text.len();
+    write_id(ns, 10, text);
+    text[begin..].reverse();
+    write_id(scramble(ns), 4, text);
+}
+
+/// A number as text of fixed width in base 62, the last digit first. Eleven digits hold any number.
 pub fn write_id(mut number: u64, digits: usize, text: &mut Vec<u8>) {
     for _ in 0..digits {
         let digit = usize::try_from(number % 62).unwrap_or(0);

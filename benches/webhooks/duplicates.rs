@@ -23,7 +23,9 @@ pub async fn measure(stage: &Stage<'_>, goals: &mut Goals) -> anyhow::Result<()>
         stage
             .with_service(&name, async |database, target| {
                 let mut stored = 0;
-                stage.fill(target, &mut stored).await?;
+                stage
+                    .fill(target, &mut stored, stage.arguments.warm_up)
+                    .await?;
                 for what in Stage::in_turn(round, &[PAYMENTS, DUPLICATES]) {
                     let cell = if what == PAYMENTS {
                         stage

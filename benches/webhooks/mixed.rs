@@ -27,7 +27,9 @@ pub async fn measure(stage: &Stage<'_>, goals: &mut Goals) -> anyhow::Result<()>
         stage
             .with_service(&name, async |database, target| {
                 let mut stored = 0;
-                stage.fill(target, &mut stored).await?;
+                stage
+                    .fill(target, &mut stored, stage.arguments.warm_up)
+                    .await?;
                 for what in Stage::in_turn(round, &[CLEAN, MIXED]) {
                     let cell = if what == CLEAN {
                         stage

@@ -118,13 +118,17 @@ impl Stage<'_> {
         Ok(cell)
     }
 
-    /// Delivers new payments that are not measured, for as long as a warm-up and a measurement.
+    /// Delivers new payments that are not measured, for so many seconds after a warm-up.
     ///
     /// # Errors
     /// As [`Self::pay`].
-    pub async fn fill(&self, target: &Target, stored: &mut u64) -> anyhow::Result<()> {
+    pub async fn fill(
+        &self,
+        target: &Target,
+        stored: &mut u64,
+        seconds: f64,
+    ) -> anyhow::Result<()> {
         let deliveries = Deliveries::new(target.address(), *stored)?;
-        let seconds = self.arguments.warm_up;
         let cell = self.send_for(target, 64, seconds, deliveries).await?;
         *stored += cell.measured.stored;
         Ok(())

@@ -4,15 +4,18 @@ use std::time::Instant;
 
 use credit_ledger::postgres::{ConnectOptions, Database};
 
+use super::cell::Cell;
 use super::goals::{Goal, Goals};
 use super::ours;
 use super::payments::{self, EVENTS_PER_PAYMENT};
 use super::rates::{Rates, rate};
-use super::stage::Stage;
+use super::stage::{Stage, Target};
 
 const EMPTY: &str = "an empty database";
 const FULL: &str = "a full database";
 const CONNECTIONS: usize = 64;
+/// So many times a warm-up.
+const SETTLES_FOR: f64 = 10.0;
 
 /// Fills a database once, then measures both in turn; the empty one is a new one each time.
 ///
@@ -28,15 +31,14 @@ pub async fn measure(stage: &Stage<'_>, goals: &mut Goals) -> anyhow::Result<()>
         for what in Stage::in_turn(round, &[EMPTY, FULL]) {
             let cell = if what == EMPTY {
                 let name = stage.database_name("empty", round);
-                let pay = async |database: &_, target: &_| {
-                    stage.pay(target, database, CONNECTIONS, &mut 0).await
-                };
+                let pay =
+                    async |database: &_, target: &_| settled(stage, target, database, &mut 0).await;
                 stage.with_service(&name, pay).await?
             } else {
                 // As before an empty one: what was left to be written is not to be paid for now.
                 run(&full, "checkpoint").await?;
                 let pay = async |database: &_, target: &_| {
-                    stage.pay(target, database, CONNECTIONS, &mut stored).await
+                    settled(stage, target, database, &mut stored).await
                 };
                 stage.with_service_on(&full, pay).await?
             };
@@ -47,6 +49,19 @@ pub async fn measure(stage: &Stage<'_>, goals: &mut Goals) -> anyhow::Result<()>
     rates.print();
     goals.note(Goal::Stored, stage.pass, rates.ratio(FULL, rate));
     Ok(())
+}
+
+/// Measures once the pages that a payment touches have been touched since the checkpoint, most of them: the first time each
+/// goes to the log whole.
+async fn settled(
+    stage: &Stage<'_>,
+    target: &Target,
+    database: &Database,
+    stored: &mut u64,
+) -> anyhow::Result<Cell> {
+    let seconds = SETTLES_FOR * stage.arguments.warm_up;
+    stage.fill(target, stored, seconds).await?;
+    stage.pay(target, database, CONNECTIONS, stored).await
 }
 
 /// Then it is as autovacuum would have it before long.
