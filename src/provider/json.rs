@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use memchr::{memchr, memchr2};
 use serde_json::value::RawValue;
 
 /// The largest integer that every JSON reader keeps exact: 2^53 - 1.
@@ -186,16 +187,16 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_text(&mut self) -> Option<()> {
-        let mut rest = self.text.as_bytes().get(self.at + 1..)?.iter();
+        self.at += 1;
         loop {
-            match rest.next()? {
-                b'\\' => rest.next().map(|_| ())?,
-                b'"' => break,
-                _ => {}
+            let rest = self.text.as_bytes().get(self.at..)?;
+            let found = memchr2(b'"', b'\\', rest)?;
+            if rest.get(found) == Some(&b'"') {
+                self.at += found + 1;
+                return Some(());
             }
+            self.at += found + 2;
         }
-        self.at = self.text.len() - rest.len();
-        Some(())
     }
 
     /// A number, `true`, `false` or `null`; none at the end of an array.
@@ -212,7 +213,7 @@ impl<'a> Scanner<'a> {
 /// What a JSON text says, if it is one and can be read: half of a surrogate pair can not.
 fn unquoted(json: &str) -> Option<Cow<'_, str>> {
     let plain = json.strip_prefix('"')?.strip_suffix('"')?;
-    if plain.contains('\\') {
+    if memchr(b'\\', plain.as_bytes()).is_some() {
         return serde_json::from_str(json).ok().map(Cow::Owned);
     }
     Some(Cow::Borrowed(plain))
