@@ -98,7 +98,8 @@ create table witnesses (
   constraint witnesses_seal check (seal >= 0)
 );
 
--- The state of each stream after its last event: always the fold of its events. `due_at_s`: when it changes by itself,
+-- The state of each stream after its last event: always the fold of its events; and where it lives: a stream is in one shard,
+-- which for a purchase is decided when it is first recorded. `due_at_s`: when it changes by itself,
 -- since credits end or a hold times out; not later, it may be earlier.
 create table streams (
   aggregate_type text collate "C" not null,
@@ -107,7 +108,7 @@ create table streams (
   version bigint not null,
   state json not null,
   due_at_s bigint,
-  constraint streams_pkey primary key (aggregate_id, aggregate_type, shard),
+  constraint streams_pkey primary key (aggregate_id, aggregate_type),
   constraint streams_version check (version > 0)
 ) with (fillfactor = 80);
 
@@ -157,7 +158,8 @@ create table settlements (
   constraint settlements_settlement check (settlement in ('captured', 'released', 'timed out', 'reversed'))
 );
 
--- Where a purchase lives, decided when it is first recorded. One row per purchase in the whole database.
+-- Not used any more: `streams` says where a purchase lives. It is here for instances of the release before, which write
+-- it; the next release removes it.
 create table homes (
   purchase_id text collate "C" not null,
   shard smallint not null,

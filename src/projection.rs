@@ -10,12 +10,14 @@ pub mod rebuild;
 
 use sha2::{Digest as _, Sha256};
 
-/// The relation `batch`, live: `$1`, the events being appended, rows of the type `batch_row` that a lane's session has.
+/// The relation `batch`, live: of `$1`, the events being appended, those that concern a read model. They are rows of the
+/// type `event_row` that a lane's session has; the model's bit is put in the place of `{bit}`.
 const LIVE_BATCH: &str = "\
 with batch as (
   select shard, position, aggregate_id, sequence, event_type, payload::jsonb as payload, recorded_at, source,
          provider_event_id, profile::jsonb as profile, delta, balance, held, debt, purchase_id
-    from unnest($1::pg_temp.batch_row[]))
+    from unnest($1::pg_temp.event_row[])
+   where models & {bit} <> 0)
 ";
 
 /// The relation `batch`, in a rebuild: a range of positions of one shard, exact because positions are dense.
@@ -92,12 +94,16 @@ impl ReadModel {
 
     /// The statement that the append runs; its parameter is that of `LIVE_BATCH`.
     pub fn live_sql(&self) -> String {
-        format!("{LIVE_BATCH}{}", self.apply_sql)
+        let batch = LIVE_BATCH.replace("{bit}", &self.bit().to_string());
+        format!("{batch}{}", self.apply_sql)
     }
 
-    /// Whether it looks into the payloads of events, beyond how they move credits.
-    pub fn reads_payload(&self) -> bool {
-        below_header(self.apply_sql).contains("payload")
+    /// What says, among the bits of an event's `models`, that the event concerns it.
+    pub fn bit(&self) -> i32 {
+        let number = READ_MODELS
+            .iter()
+            .take_while(|model| model.name != self.name);
+        1 << number.count()
     }
 
     /// The statement that a rebuild runs; its parameters are those of `HISTORY_BATCH`.

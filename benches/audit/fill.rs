@@ -1,7 +1,5 @@
-//! Makes the history: payments as signed webhooks over HTTP, spends through the service's own lanes. So chain, states,
-//! inbox and read models are what they would be. Never measures.
-
-use std::time::Duration;
+//! Makes the history: signed payments and spends, both through the service's own lanes. So chain, states, inbox and read
+//! models are what they would be. Never measures.
 
 use anyhow::ensure;
 use credit_ledger::app::system_clock;
@@ -12,34 +10,27 @@ use credit_ledger::ledger::{Command, Credits, UserId};
 use credit_ledger::postgres::{ConnectOptions, Database};
 use credit_ledger::store::{Ledger, LedgerSettings, Origin, Outcome, Unit, Work};
 
-use super::delivery::Deliveries;
-use super::load::{self, Load};
-use super::running::{self, Running};
+use super::payments::{self, EVENTS_PER_PAYMENT};
 use super::server::Server;
 
 /// Users who spend. Those who pay are of the deliveries.
 const SPENDERS: u64 = 10_000;
 /// Commands of one unit.
 const TOGETHER: u64 = 1000;
-/// A payment leads to `PaymentCaptured` and `CreditsPurchased`.
-pub const EVENTS_PER_PAYMENT: u64 = 2;
-const CONNECTIONS: usize = 64;
 
 /// What was made.
 pub struct Filled {
     /// Events in the log.
     pub events: u64,
-    /// Payments among them; the next one's number.
+    /// Payments among them.
     pub payments: u64,
 }
 
 /// Fills an empty database with about so many events: half of them of payments, half of spends.
 pub async fn fill(server: &Server, database: &Database, events: u64) -> anyhow::Result<Filled> {
     let config = super::ours::config(server.folder(), database.name())?;
-    let running = running::service(config).await?;
-    let result = pay(&running, events / 2).await;
-    running.stop().await?;
-    let payments = result?;
+    let payments = events / 2 / EVENTS_PER_PAYMENT;
+    payments::store(database, &config, payments).await?;
     spend(
         database,
         events.saturating_sub(payments * EVENTS_PER_PAYMENT),
@@ -55,26 +46,6 @@ pub async fn fill(server: &Server, database: &Database, events: u64) -> anyhow::
         events: row.get::<_, i64>(0).try_into()?,
         payments,
     })
-}
-
-/// Delivers payments until there are so many events of them; how many payments there are.
-async fn pay(running: &Running, events: u64) -> anyhow::Result<u64> {
-    let mut payments = 0;
-    while payments * EVENTS_PER_PAYMENT < events {
-        let left = events - payments * EVENTS_PER_PAYMENT;
-        // Ten thousand a second is what it does on two cores.
-        let seconds = (load::to_f64(left) / 20_000.0).clamp(0.1, 10.0);
-        let load = Load {
-            address: running.address,
-            connections: CONNECTIONS,
-            warm_up: Duration::ZERO,
-            measured: Duration::from_secs_f64(seconds),
-        };
-        let deliveries = Deliveries::new(running.address, payments)?;
-        let measured = tokio::task::spawn_blocking(move || load::run(load, deliveries)).await??;
-        payments += measured.acknowledged;
-    }
-    Ok(payments)
 }
 
 /// Lets users spend, each in turn, until there are so many events of it.

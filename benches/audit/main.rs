@@ -17,6 +17,8 @@ mod machine;
 #[path = "../webhooks/ours.rs"]
 mod ours;
 mod passes;
+#[path = "../common/payments.rs"]
+mod payments;
 #[path = "../common/processor.rs"]
 mod processor;
 #[expect(dead_code, reason = "the other benchmarks use the rest")]
@@ -125,14 +127,14 @@ async fn measure(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
 
 async fn measure_writers(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
     let load = Load {
-        address: ([127, 0, 0, 1], 0).into(),
+        addresses: vec![],
         connections: usize::from(arguments.connections),
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs_f64(arguments.seconds),
     };
     let mut writers = Writers::default();
     for round in 0..arguments.rounds {
-        writers.measure(server, round, load).await?;
+        writers.measure(server, round, &load).await?;
     }
     writers.print();
     Ok(())

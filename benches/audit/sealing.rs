@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::cell::{Cell, median, range};
 use super::delivery::Deliveries;
-use super::fill::EVENTS_PER_PAYMENT;
 use super::load::{self, Load, to_f64};
+use super::payments::EVENTS_PER_PAYMENT;
 use super::server::Server;
 use super::{ours, processor, running};
 
@@ -56,7 +56,7 @@ impl Writers {
     ///
     /// # Errors
     /// What failed; also when what is sealed in the end is not what was acknowledged.
-    pub async fn measure(&mut self, server: &Server, round: u8, load: Load) -> anyhow::Result<()> {
+    pub async fn measure(&mut self, server: &Server, round: u8, load: &Load) -> anyhow::Result<()> {
         let mut order = [false, true];
         order.rotate_left(usize::from(round % 2));
         for sealing in order {
@@ -113,7 +113,7 @@ impl Writers {
 async fn write(
     server: &Server,
     database: &Database,
-    load: Load,
+    load: &Load,
     sealing: bool,
 ) -> anyhow::Result<(Cell, u64)> {
     let mut config = ours::config(server.folder(), database.name())?;
@@ -122,15 +122,15 @@ async fn write(
     }
     let running = running::service(config).await?;
     let load = Load {
-        address: running.address,
-        ..load
+        addresses: vec![running.address],
+        ..load.clone()
     };
     let deliveries = Deliveries::new(running.address, 0)?;
     let before = processor::used(server.folder());
-    let measured = tokio::task::spawn_blocking(move || load::run(load, deliveries)).await??;
+    let measured = tokio::task::spawn_blocking(move || load::run(&load, deliveries)).await??;
     let cell = Cell::new(measured, before, processor::used(server.folder()));
     let (sealed, written) = ends(database).await?;
-    let expected = cell.measured.acknowledged * EVENTS_PER_PAYMENT;
+    let expected = cell.measured.stored * EVENTS_PER_PAYMENT;
     ensure!(written == expected, "{written} events of {expected}");
     if sealing {
         timeout(CATCH_UP, until_all_is_sealed(database)).await??;

@@ -20,23 +20,29 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 const LAST_ANSWERS: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
+/// What the answer to a request must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// It has this in it.
+    pub text: &'static str,
+    /// Whether it says that something new is stored.
+    pub stored: bool,
+}
+
 /// What is sent, one request after the other.
 pub trait Requests: 'static {
-    /// What every answer has in it.
-    const ANSWERED: &'static str;
-
     /// Puts the next request, head and body, into an empty buffer.
     ///
     /// # Errors
     /// Never: writing to memory does not fail.
-    fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<()>;
+    fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<Expected>;
 }
 
 /// How to send it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Load {
-    /// Where to.
-    pub address: SocketAddr,
+    /// Where to; the connections are spread over them.
+    pub addresses: Vec<SocketAddr>,
     /// How many connections at once.
     pub connections: usize,
     /// How long before anything counts.
@@ -55,17 +61,19 @@ pub struct Measured {
     pub p99_ms: f64,
     /// Answers in all, warm-up and last ones included.
     pub acknowledged: u64,
+    /// Those among them that say that something new is stored.
+    pub stored: u64,
     /// Processor time that the load itself took.
     pub generator: Duration,
 }
 
 struct Shared<R> {
-    load: Load,
     begin: Instant,
     end: Instant,
     requests: RefCell<R>,
     latencies_us: RefCell<Histogram<u64>>,
     acknowledged: Cell<u64>,
+    stored: Cell<u64>,
     in_time: Cell<u64>,
 }
 
@@ -73,22 +81,28 @@ struct Shared<R> {
 ///
 /// # Errors
 /// On the first answer that is not what it must be.
-pub fn run<R: Requests>(load: Load, requests: R) -> anyhow::Result<Measured> {
+pub fn run<R: Requests>(load: &Load, requests: R) -> anyhow::Result<Measured> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let begin = Instant::now() + load.warm_up;
     let shared = Rc::new(Shared {
-        load,
         begin,
         end: begin + load.measured,
         requests: RefCell::new(requests),
         latencies_us: RefCell::new(Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?),
         acknowledged: Cell::new(0),
+        stored: Cell::new(0),
         in_time: Cell::new(0),
     });
     let cpu_before = cpu_time();
-    let all = run_connections(Rc::clone(&shared));
+    let to = load
+        .addresses
+        .iter()
+        .copied()
+        .cycle()
+        .take(load.connections);
+    let all = run_connections(Rc::clone(&shared), to.collect());
     let limit = load.warm_up + load.measured + LAST_ANSWERS;
     runtime
         .block_on(LocalSet::new().run_until(async { tokio::time::timeout(limit, all).await }))
@@ -102,14 +116,18 @@ pub fn run<R: Requests>(load: Load, requests: R) -> anyhow::Result<Measured> {
         p50_ms: ms(0.5),
         p99_ms: ms(0.99),
         acknowledged: shared.acknowledged.get(),
+        stored: shared.stored.get(),
         generator: cpu,
     })
 }
 
-async fn run_connections<R: Requests>(shared: Rc<Shared<R>>) -> anyhow::Result<()> {
+async fn run_connections<R: Requests>(
+    shared: Rc<Shared<R>>,
+    to: Vec<SocketAddr>,
+) -> anyhow::Result<()> {
     let mut connections = JoinSet::new();
-    for _ in 0..shared.load.connections {
-        connections.spawn_local(connection(Rc::clone(&shared)));
+    for address in to {
+        connections.spawn_local(connection(Rc::clone(&shared), address));
     }
     while let Some(ended) = connections.join_next().await {
         ended??;
@@ -117,8 +135,8 @@ async fn run_connections<R: Requests>(shared: Rc<Shared<R>>) -> anyhow::Result<(
     Ok(())
 }
 
-async fn connection<R: Requests>(shared: Rc<Shared<R>>) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect(shared.load.address).await?;
+async fn connection<R: Requests>(shared: Rc<Shared<R>>, address: SocketAddr) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut request, mut answer) = (Vec::new(), Vec::new());
     loop {
@@ -126,12 +144,14 @@ async fn connection<R: Requests>(shared: Rc<Shared<R>>) -> anyhow::Result<()> {
             return Ok(());
         }
         request.clear();
-        shared.requests.borrow_mut().write_next(&mut request)?;
+        let expected = shared.requests.borrow_mut().write_next(&mut request)?;
         let sent = Instant::now();
         stream.write_all(&request).await?;
-        read_answer(&mut stream, &mut answer, R::ANSWERED).await?;
+        read_answer(&mut stream, &mut answer, expected.text).await?;
         let answered = Instant::now();
         shared.acknowledged.set(shared.acknowledged.get() + 1);
+        let stored = shared.stored.get() + u64::from(expected.stored);
+        shared.stored.set(stored);
         if (shared.begin..shared.end).contains(&answered) {
             shared.in_time.set(shared.in_time.get() + 1);
             let us = u64::try_from((answered - sent).as_micros()).unwrap_or(LATENCY_MAX_US);

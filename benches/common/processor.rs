@@ -12,7 +12,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Time used so far.
 #[derive(Clone, Copy)]
 pub struct Used {
-    /// By this process: the service and the load generator.
+    /// By this process and others that serve: the service and the load generator.
     pub process: Duration,
     /// By PostgreSQL, its server and all its sessions.
     pub postgres: Duration,
@@ -20,8 +20,15 @@ pub struct Used {
 
 /// Looks at this process, and at the server whose files are in this folder.
 pub fn used(folder: &Path) -> Used {
+    used_with(folder, &[])
+}
+
+/// The same, with other processes that serve.
+pub fn used_with(folder: &Path, others: &[u32]) -> Used {
+    let own = |pid: &str| stat(pid).map_or(Duration::ZERO, |stat| stat.own);
+    let others = others.iter().map(|pid| own(&pid.to_string()));
     Used {
-        process: stat("self").map_or(Duration::ZERO, |stat| stat.own),
+        process: own("self") + others.sum::<Duration>(),
         postgres: postgres(folder).unwrap_or_default(),
     }
 }

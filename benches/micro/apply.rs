@@ -107,26 +107,31 @@ async fn live(database: &Database, units: &mut Units<'_>, users: u64) -> anyhow:
 
 /// An event as the live statements take it.
 #[derive(Debug, ToSql, FromSql)]
-#[postgres(name = "batch_row")]
-struct BatchRow {
-    shard: i16,
-    position: i64,
+#[postgres(name = "event_row")]
+struct EventRow {
+    aggregate_type: String,
     aggregate_id: String,
     sequence: i64,
     event_type: String,
-    payload: Option<String>,
+    event_version: String,
+    payload: String,
+    metadata: String,
+    shard: i16,
+    position: i64,
     recorded_at: DateTime<Utc>,
     source: String,
     provider_event_id: Option<String>,
+    hash: Vec<u8>,
     profile: Option<String>,
     delta: Option<i64>,
     balance: Option<i64>,
     held: Option<i64>,
     debt: Option<i64>,
     purchase_id: Option<String>,
+    models: i32,
 }
 
-struct Batch(Vec<BatchRow>);
+struct Batch(Vec<EventRow>);
 
 impl Batch {
     /// Of the events behind the ends that shards had before, as a rebuild would read them.
@@ -141,11 +146,11 @@ impl Batch {
         let mut batch = Vec::new();
         for end in ends.await? {
             let (shard, position): (i16, i64) = (end.get("shard"), end.get("position"));
-            let (types, with_payload) = (vec![event_type], model.reads_payload());
+            let (types, models) = (vec![event_type], model.bit());
             let range: [&(dyn ToSql + Sync); 5] =
-                [&shard, &(position + 1), &i64::MAX, &types, &with_payload];
+                [&shard, &(position + 1), &i64::MAX, &types, &models];
             let row = history.query_one(&statement, &range).await?;
-            batch.extend(row.try_get::<_, Vec<BatchRow>>(0)?);
+            batch.extend(row.try_get::<_, Vec<EventRow>>(0)?);
         }
         ensure!(batch.len() as u64 == TOGETHER, "one of each unit");
         Ok(Self(batch))

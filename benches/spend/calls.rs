@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use super::load::Requests;
+use super::load::{Expected, Requests};
 
 /// The backend's API key.
 pub const API_KEY: &str = "bench-only-service-key-0000";
@@ -48,9 +48,7 @@ impl Spends {
 }
 
 impl Requests for Spends {
-    const ANSWERED: &'static str = "\"entry_id\"";
-
-    fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<()> {
+    fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<Expected> {
         const BODY: &str = r#"{"amount":1,"reason":"one request"}"#;
         let number = self.next;
         self.next += 1;
@@ -63,7 +61,11 @@ impl Requests for Spends {
             self.address,
             self.run,
             BODY.len(),
-        )
+        )?;
+        Ok(Expected {
+            text: "\"entry_id\"",
+            stored: true,
+        })
     }
 }
 
@@ -86,15 +88,17 @@ impl Balances {
 }
 
 impl Requests for Balances {
-    const ANSWERED: &'static str = "\"available\"";
-
-    fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<()> {
+    fn write_next(&mut self, request: &mut Vec<u8>) -> std::io::Result<Expected> {
         let user = self.users.id(self.next);
         self.next += 1;
         write!(
             request,
             "GET /v1/users/{user}/balance HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {API_KEY}\r\n\r\n",
             self.address,
-        )
+        )?;
+        Ok(Expected {
+            text: "\"available\"",
+            stored: false,
+        })
     }
 }

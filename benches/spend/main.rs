@@ -115,7 +115,7 @@ impl Arguments {
 
     fn load(&self, address: SocketAddr, connections: usize) -> Load {
         Load {
-            address,
+            addresses: vec![address],
             connections,
             warm_up: Duration::from_secs_f64(self.warm_up),
             measured: Duration::from_secs_f64(self.seconds),
@@ -253,7 +253,7 @@ async fn measure_system(
             let before = processor::used(server.folder());
             let measured = send(load, spends).await?;
             let cell = Cell::new(measured, before, processor::used(server.folder()));
-            acknowledged += cell.measured.acknowledged;
+            acknowledged += cell.measured.stored;
             println!("{}, {whose} at {connections}: {cell}", system.name());
             check(system, database, acknowledged).await?;
             cells.push((whose, connections, cell));
@@ -263,7 +263,7 @@ async fn measure_system(
 }
 
 async fn send<R: Requests + Send>(load: Load, requests: R) -> anyhow::Result<Measured> {
-    tokio::task::spawn_blocking(move || load::run(load, requests)).await?
+    tokio::task::spawn_blocking(move || load::run(&load, requests)).await?
 }
 
 /// Each acknowledged spend is in the history, and its credit is gone.

@@ -19,6 +19,7 @@ mod connect;
 mod database;
 mod error;
 mod layout;
+mod memory;
 mod migrate;
 mod process;
 mod roles;

@@ -36,6 +36,7 @@ use super::{
     binaries::Binaries,
     error::{PostgresError, error_chain},
     layout::{Layout, SOCKET_PORT, log_tail},
+    memory,
     process::{STOP_STEPS, kill_and_reap, open_log, spawn, stop_child, wait},
 };
 
@@ -63,7 +64,8 @@ const SERVER_SETTINGS: [&str; 10] = [
     "fsync=on",
     "full_page_writes=on",
     "synchronous_commit=on",
-    "shared_buffers=128MB",
+    // After a checkpoint each page is written to the log whole when it is first changed; keys are spread over all pages.
+    "max_wal_size=4GB",
     "max_connections=100",
     "log_min_error_statement=panic",
     "log_error_verbosity=terse",
@@ -273,6 +275,8 @@ impl Supervisor {
         for setting in SERVER_SETTINGS {
             command.args(["-c", setting]);
         }
+        let shared_buffers = format!("shared_buffers={}MB", memory::shared_buffers_mib());
+        command.args(["-c", &shared_buffers]);
         spawn(&mut command, log)
     }
 

@@ -12,23 +12,22 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
 use super::composites::{
-    self, BatchRow, ErasedRow, EventSent, HeadRow, HoldRow, HomeRow, LotKey, LotSent, OutboxSent,
-    PersonalSent, RequestSent, SeenRow, SettlementRow, StreamSent,
+    self, ErasedRow, EventSent, HeadRow, HoldRow, LotKey, LotSent, OutboxSent, PersonalSent,
+    RequestSent, SeenRow, SettlementRow, StreamSent,
 };
 use super::fate::Fate;
 use super::home::Shard;
 use super::load::Head;
-use super::statements::{ReadModelRows, StatementError, Statements};
+use super::statements::{APPEND_PARAMETERS, Models, StatementError, Statements};
 use super::unit::{Answer, Delivered, Request, Retry};
 use crate::ledger::lots::Lot;
-use crate::ledger::{Event, Personal, Place, PurchaseId, Settlement, StreamId, UserId};
+use crate::ledger::{Event, Personal, Place, Settlement, StreamId, UserId};
 
 /// All rows of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Append {
     pub(super) inbox: Vec<InboxRow>,
     pub(super) retried: Vec<RetriedRow>,
-    pub(super) homes: Vec<(PurchaseId, Shard)>,
     pub(super) requests: Vec<RequestRow>,
     pub(super) events: Vec<EventRow>,
     pub(super) streams: Vec<StreamRow>,
@@ -128,9 +127,11 @@ impl Append {
             .or_default() += 1;
     }
 
-    /// Streams in one order for every instance, so that their index pages are locked alike. The statements sort
-    /// the keys that can collide.
+    /// Rows in one order for every instance, so that keys that can collide and index pages are locked alike.
     pub(super) fn sort(&mut self) {
+        self.inbox
+            .sort_unstable_by(|a, b| a.delivered.inbox_key().cmp(&b.delivered.inbox_key()));
+        self.requests.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         self.streams
             .sort_unstable_by(|a, b| a.stream.cmp(&b.stream));
         self.lots
@@ -145,7 +146,7 @@ pub(super) async fn append(
     statements: &Statements,
     append: &Append,
 ) -> Result<(), StatementError> {
-    let rows = Rows::of(append, &statements.read_models);
+    let rows = Rows::of(append, &statements.models);
     let params = rows.params();
     commit(
         client,
@@ -159,7 +160,6 @@ struct Rows<'a> {
     inbox: Vec<composites::InboxRow<'a>>,
     seen: Vec<SeenRow<'a>>,
     retried: Vec<composites::RetriedRow<'a>>,
-    homes: Vec<HomeRow<'a>>,
     requests: Vec<RequestSent<'a>>,
     events: Vec<EventSent<'a>>,
     personal: Vec<PersonalSent<'a>>,
@@ -171,12 +171,13 @@ struct Rows<'a> {
     lots_gone: Vec<LotKey<'a>>,
     holds: Vec<HoldRow<'a>>,
     settlements: Vec<SettlementRow>,
-    batches: Vec<Vec<BatchRow<'a>>>,
     ends: Vec<HeadRow>,
+    /// The read models that any of the events concerns.
+    models: i32,
 }
 
 impl<'a> Rows<'a> {
-    fn of(append: &'a Append, models: &[ReadModelRows]) -> Self {
+    fn of(append: &'a Append, models: &Models) -> Self {
         let events = || append.events.iter();
         let streams = |new| {
             let rows = append.streams.iter().filter(move |row| row.new == new);
@@ -185,11 +186,7 @@ impl<'a> Rows<'a> {
         let inbox = append.inbox.iter();
         let retried = append.retried.iter();
         let outbox = append.outbox.iter();
-        let batch = |model| {
-            events()
-                .filter_map(|row| BatchRow::of(row, model))
-                .collect()
-        };
+        let sent: Vec<EventSent<'_>> = events().map(|row| EventSent::of(row, models)).collect();
         Self {
             inbox: inbox
                 .map(|row| composites::InboxRow::of(row, append))
@@ -198,9 +195,9 @@ impl<'a> Rows<'a> {
             retried: retried
                 .map(|row| composites::RetriedRow::of(row, append))
                 .collect(),
-            homes: append.homes.iter().map(HomeRow::of).collect(),
             requests: append.requests.iter().map(RequestSent::of).collect(),
-            events: events().map(EventSent::of).collect(),
+            models: sent.iter().fold(0, |all, event| all | event.models),
+            events: sent,
             personal: events().filter_map(PersonalSent::of).collect(),
             erased: append.erased.iter().map(ErasedRow::of).collect(),
             outbox: outbox.map(|row| OutboxSent::of(row, append)).collect(),
@@ -210,18 +207,16 @@ impl<'a> Rows<'a> {
             lots_gone: append.lots_gone.iter().map(LotKey::of).collect(),
             holds: append.holds.iter().map(HoldRow::of).collect(),
             settlements: append.settlements.iter().map(SettlementRow::of).collect(),
-            batches: models.iter().map(batch).collect(),
             ends: append.ends.iter().map(HeadRow::of).collect(),
         }
     }
 
-    /// In the order of the steps.
-    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+    /// In the order of the function's parameters.
+    fn params(&self) -> [&(dyn ToSql + Sync); APPEND_PARAMETERS.len()] {
+        [
             &self.inbox,
             &self.seen,
             &self.retried,
-            &self.homes,
             &self.requests,
             &self.events,
             &self.personal,
@@ -233,12 +228,9 @@ impl<'a> Rows<'a> {
             &self.lots_gone,
             &self.holds,
             &self.settlements,
-            &self.settlements,
-        ];
-        let batches = self.batches.iter();
-        params.extend(batches.map(|batch| batch as &(dyn ToSql + Sync)));
-        params.push(&self.ends);
-        params
+            &self.ends,
+            &self.models,
+        ]
     }
 }
 

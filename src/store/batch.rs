@@ -347,11 +347,7 @@ impl Working {
                 let slot = self.purchases.get_mut(id).ok_or_else(not_loaded)?;
                 slot.state.evolve(event);
                 self.anyone_erased |= slot.state.payer_erased;
-                let (shard, sequence) = slot.next();
-                if sequence == 1 {
-                    self.append.homes.push((id.clone(), shard));
-                }
-                (shard, sequence)
+                slot.next()
             }
             _ => return Err(not_loaded()),
         };

@@ -11,7 +11,7 @@ use postgres_types::{FromSql, ToSql};
 use super::append::{Append, EndRow, EventRow, OutboxRow, RequestRow, StreamRow};
 use super::home::Shard;
 use super::load::Head;
-use super::statements::{ReadModelRows, StatementError};
+use super::statements::{Models, StatementError};
 use crate::ledger::event::EVENT_VERSION;
 use crate::ledger::lots::Lot;
 use crate::ledger::{Personal, Place, PurchaseId, Settlement, StreamId, UserId};
@@ -81,22 +81,6 @@ impl HeadRow {
 }
 
 #[derive(Debug, ToSql)]
-#[postgres(name = "home_row")]
-pub(super) struct HomeRow<'a> {
-    purchase_id: &'a str,
-    shard: Shard,
-}
-
-impl<'a> HomeRow<'a> {
-    pub(super) fn of((id, shard): &'a (PurchaseId, Shard)) -> Self {
-        Self {
-            purchase_id: id.as_str(),
-            shard: *shard,
-        }
-    }
-}
-
-#[derive(Debug, ToSql)]
 #[postgres(name = "request_row")]
 pub(super) struct RequestSent<'a> {
     principal: &'a str,
@@ -138,10 +122,19 @@ pub(super) struct EventSent<'a> {
     source: &'static str,
     provider_event_id: Option<&'a str>,
     hash: &'a [u8],
+    profile: Option<&'a str>,
+    delta: Option<i64>,
+    balance: Option<i64>,
+    held: Option<i64>,
+    debt: Option<i64>,
+    purchase_id: Option<&'a str>,
+    pub(super) models: i32,
 }
 
 impl<'a> EventSent<'a> {
-    pub(super) fn of(row: &'a EventRow) -> Self {
+    pub(super) fn of(row: &'a EventRow, models: &Models) -> Self {
+        let movement = row.event.movement();
+        let account = movement.map(|movement| movement.account);
         Self {
             aggregate_type: row.stream.aggregate_type(),
             aggregate_id: row.stream.aggregate_id(),
@@ -156,6 +149,15 @@ impl<'a> EventSent<'a> {
             source: row.source,
             provider_event_id: row.provider_event_id.as_deref(),
             hash: &row.hash,
+            profile: row.personal.as_ref().map(Personal::profile_json),
+            delta: movement.map(|movement| movement.delta),
+            balance: account.map(|account| account.balance.get()),
+            held: account.map(|account| account.held.get()),
+            debt: account.map(|account| account.debt.get()),
+            purchase_id: movement
+                .and_then(|movement| movement.purchase_id)
+                .map(PurchaseId::as_str),
+            models: models.that_follow(row.event.type_name()),
         }
     }
 }
@@ -338,57 +340,5 @@ impl SettlementRow {
             position: place.position,
             settlement: settlement.as_str(),
         }
-    }
-}
-
-/// An event as read models see it.
-#[derive(Debug, ToSql)]
-#[postgres(name = "batch_row")]
-pub(super) struct BatchRow<'a> {
-    shard: Shard,
-    position: i64,
-    aggregate_id: &'a str,
-    sequence: i64,
-    event_type: &'static str,
-    payload: Option<&'a str>,
-    recorded_at: DateTime<Utc>,
-    source: &'static str,
-    provider_event_id: Option<&'a str>,
-    profile: Option<&'a str>,
-    delta: Option<i64>,
-    balance: Option<i64>,
-    held: Option<i64>,
-    debt: Option<i64>,
-    purchase_id: Option<&'a str>,
-}
-
-impl<'a> BatchRow<'a> {
-    /// None: it does not concern the read model.
-    pub(super) fn of(row: &'a EventRow, model: &ReadModelRows) -> Option<Self> {
-        let event_type = row.event.type_name();
-        if !model.handles.contains(&event_type) {
-            return None;
-        }
-        let movement = row.event.movement();
-        let account = movement.map(|movement| movement.account);
-        Some(Self {
-            shard: row.shard,
-            position: row.position,
-            aggregate_id: row.stream.aggregate_id(),
-            sequence: row.sequence,
-            event_type,
-            payload: model.reads_payload.then_some(row.payload.as_str()),
-            recorded_at: row.recorded_at,
-            source: row.source,
-            provider_event_id: row.provider_event_id.as_deref(),
-            profile: row.personal.as_ref().map(Personal::profile_json),
-            delta: movement.map(|movement| movement.delta),
-            balance: account.map(|account| account.balance.get()),
-            held: account.map(|account| account.held.get()),
-            debt: account.map(|account| account.debt.get()),
-            purchase_id: movement
-                .and_then(|movement| movement.purchase_id)
-                .map(PurchaseId::as_str),
-        })
     }
 }

@@ -1,5 +1,5 @@
 //! Where a stream lives. One fact is never routed by two rules: a user's home is a pure function of the id; a
-//! purchase's home is written down when it is first recorded (`homes`).
+//! purchase's home is written down when it is first recorded (`streams`).
 
 use sha2::{Digest as _, Sha256};
 

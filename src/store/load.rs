@@ -53,8 +53,7 @@ pub(super) struct Answered {
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) heads: HashMap<Shard, Head>,
-    /// Where recorded purchases live, wherever they were looked for. `homes` guards that it is one place; a purchase's
-    /// stream has been there for as long, so reading the stream is enough.
+    /// Where recorded purchases live.
     pub(super) homes: HashMap<PurchaseId, Shard>,
     /// Source and key of deliveries that are stored.
     pub(super) inbox: HashSet<(String, String)>,
@@ -89,8 +88,8 @@ pub(super) async fn load(
     let locked = client.query_one(&statements.load, &params);
     let rows = statements.rows.read(client, &plan.rows);
     let settlements = statements.rows.read_settlements(client, &plan.settlements);
-    let (begun, loaded, rows, settlements) = join4(begin, locked, rows, settlements).await;
-    begun?;
+    let (started, loaded, rows, settlements) = join4(begin, locked, rows, settlements).await;
+    started?;
     let loaded = read(&loaded?)?;
     Ok(Loaded {
         rows: rows?,

@@ -6,6 +6,7 @@
 //! began, so what is read is newer than the locks.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use tokio_postgres::error::SqlState;
@@ -18,16 +19,15 @@ use crate::projection::READ_MODELS;
 pub(super) struct Statements {
     /// Takes and gives one array of rows for each of [`LOAD`].
     pub(super) load: Statement,
-    /// Takes one array of rows for each of [`APPEND`], one for each read model, and the new ends.
+    /// Takes [`APPEND_PARAMETERS`].
     pub(super) append: Statement,
     pub(super) rows: RowStatements,
-    pub(super) read_models: Vec<ReadModelRows>,
+    pub(super) models: Models,
 }
 
-/// What one read model is given of a batch.
-pub(super) struct ReadModelRows {
-    pub(super) handles: Vec<&'static str>,
-    pub(super) reads_payload: bool,
+/// Which read models follow which events.
+pub(super) struct Models {
+    bits: HashMap<&'static str, i32>,
 }
 
 /// A step of round trip (a): what it takes, what it gives and under which name.
@@ -72,24 +72,47 @@ const LOAD: [Read; 5] = [
     },
 ];
 
-/// Round trip (b): what each step takes, and the step. The read models and the ends of the shards follow.
-const APPEND: [(&str, &str); 16] = [
-    ("inbox_row", include_str!("sql/insert_inbox.sql")),
-    ("seen_row", include_str!("sql/count_deliveries.sql")),
-    ("retried_row", include_str!("sql/update_retried.sql")),
-    ("home_row", include_str!("sql/insert_homes.sql")),
-    ("request_row", include_str!("sql/insert_requests.sql")),
-    ("event_row", include_str!("sql/insert_events.sql")),
-    ("personal_row", include_str!("sql/insert_personal.sql")),
-    ("erased_row", include_str!("sql/delete_personal.sql")),
-    ("outbox_row", include_str!("sql/insert_outbox.sql")),
-    ("stream_row", include_str!("sql/insert_streams.sql")),
-    ("stream_row", include_str!("sql/update_streams.sql")),
-    ("lot_row", include_str!("sql/upsert_lots.sql")),
-    ("lot_key", include_str!("sql/delete_lots.sql")),
-    ("hold_row", include_str!("sql/insert_holds.sql")),
-    ("settlement_row", include_str!("sql/delete_holds.sql")),
-    ("settlement_row", include_str!("sql/insert_settlements.sql")),
+/// What round trip (b) takes, in the order of the function's parameters.
+pub(super) const APPEND_PARAMETERS: [&str; 16] = [
+    "pg_temp.inbox_row[]",
+    "pg_temp.seen_row[]",
+    "pg_temp.retried_row[]",
+    "pg_temp.request_row[]",
+    "pg_temp.event_row[]",
+    "pg_temp.personal_row[]",
+    "pg_temp.erased_row[]",
+    "pg_temp.outbox_row[]",
+    "pg_temp.stream_row[]",
+    "pg_temp.stream_row[]",
+    "pg_temp.lot_row[]",
+    "pg_temp.lot_key[]",
+    "pg_temp.hold_row[]",
+    "pg_temp.settlement_row[]",
+    "pg_temp.head_row[]",
+    "integer",
+];
+/// The numbers of those that the read models are made of: the events, and which models any of them concerns.
+const EVENTS: usize = 5;
+const MODELS: usize = 16;
+
+/// Round trip (b): the number of the parameter that a step takes, and the step. The read models follow.
+const APPEND: [(usize, &str); 16] = [
+    (1, include_str!("sql/insert_inbox.sql")),
+    (2, include_str!("sql/count_deliveries.sql")),
+    (3, include_str!("sql/update_retried.sql")),
+    (4, include_str!("sql/insert_requests.sql")),
+    (EVENTS, include_str!("sql/insert_events.sql")),
+    (6, include_str!("sql/insert_personal.sql")),
+    (7, include_str!("sql/delete_personal.sql")),
+    (8, include_str!("sql/insert_outbox.sql")),
+    (9, include_str!("sql/insert_streams.sql")),
+    (10, include_str!("sql/update_streams.sql")),
+    (11, include_str!("sql/upsert_lots.sql")),
+    (12, include_str!("sql/delete_lots.sql")),
+    (13, include_str!("sql/insert_holds.sql")),
+    (14, include_str!("sql/delete_holds.sql")),
+    (14, include_str!("sql/insert_settlements.sql")),
+    (15, include_str!("sql/update_heads.sql")),
 ];
 
 impl Statements {
@@ -98,13 +121,7 @@ impl Statements {
             .batch_execute(include_str!("sql/create_row_types.sql"))
             .await?;
         client.batch_execute(&load_function()).await?;
-        let models: Vec<String> = READ_MODELS.iter().map(|model| model.live_sql()).collect();
-        let steps: Vec<(&str, &str)> = APPEND
-            .into_iter()
-            .chain(models.iter().map(|sql| ("batch_row", sql.as_str())))
-            .chain([("head_row", include_str!("sql/update_heads.sql"))])
-            .collect();
-        client.batch_execute(&append_function(&steps)).await?;
+        client.batch_execute(&append_function()).await?;
         let call = |function: &str, parameters: usize| {
             let parameters: Vec<String> = (1..=parameters).map(|n| format!("${n}")).collect();
             format!(
@@ -112,18 +129,30 @@ impl Statements {
                 parameters.join(", ")
             )
         };
+        let append = call("append_batch", APPEND_PARAMETERS.len());
         Ok(Self {
             load: client.prepare(&call("load_batch", LOAD.len())).await?,
-            append: client.prepare(&call("append_batch", steps.len())).await?,
+            append: client.prepare(&append).await?,
             rows: RowStatements::prepare(client).await?,
-            read_models: READ_MODELS
-                .iter()
-                .map(|model| ReadModelRows {
-                    handles: model.handles(),
-                    reads_payload: model.reads_payload(),
-                })
-                .collect(),
+            models: Models::new(),
         })
+    }
+}
+
+impl Models {
+    fn new() -> Self {
+        let mut bits = HashMap::new();
+        for model in READ_MODELS {
+            for event_type in model.handles() {
+                *bits.entry(event_type).or_default() |= model.bit();
+            }
+        }
+        Self { bits }
+    }
+
+    /// The bits of those that follow events of this type.
+    pub(super) fn that_follow(&self, event_type: &str) -> i32 {
+        self.bits.get(event_type).copied().unwrap_or(0)
     }
 }
 
@@ -145,16 +174,19 @@ fn load_function() -> String {
     function("load_batch", &parameters, "", &body)
 }
 
-fn append_function(steps: &[(&str, &str)]) -> String {
-    let parameters: Vec<String> = steps
-        .iter()
-        .map(|(row, _)| format!("pg_temp.{row}[]"))
-        .collect();
+fn append_function() -> String {
     let mut body = String::new();
-    for (number, (_, sql)) in (1..).zip(steps) {
+    for (number, sql) in APPEND {
         let sql = with_parameter(sql, number);
         let _ = writeln!(body, "if cardinality(${number}) > 0 then\n{sql}; end if;");
     }
+    for model in READ_MODELS {
+        let sql = model.live_sql();
+        let sql = with_parameter(&sql, EVENTS);
+        let bit = model.bit();
+        let _ = writeln!(body, "if ${MODELS} & {bit} <> 0 then\n{sql}; end if;");
+    }
+    let parameters = APPEND_PARAMETERS.map(str::to_owned);
     function("append_batch", &parameters, "returns void", &body)
 }
 
@@ -201,7 +233,7 @@ impl From<Error> for StatementError {
         let code = db.code().code();
         let taken = matches!(
             db.constraint(),
-            Some("inbox_pkey" | "homes_pkey" | "requests_pkey")
+            Some("inbox_pkey" | "streams_pkey" | "requests_pkey")
         );
         if *db.code() == SqlState::UNIQUE_VIOLATION && taken {
             return Self::Collided(code.to_owned());

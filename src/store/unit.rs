@@ -135,6 +135,11 @@ impl Delivered {
         self.secret == Self::API_ANSWER
     }
 
+    /// What it is in the inbox.
+    pub(super) fn inbox_key(&self) -> (&'static str, &str) {
+        (self.source.as_str(), &self.key)
+    }
+
     /// The digest of all that proves it genuine, lower-case hex: every event that it leads to carries it.
     pub fn evidence(&self) -> String {
         credit_ledger_verify::hex(&evidence::digest(&Evidence {

@@ -11,9 +11,8 @@ use crate::audit::seal;
 use crate::audit::snapshot::{Snapshot, SnapshotError};
 
 /// Each finds what may not be in a table.
-const FIND: [(&str, &str); 8] = [
+const FIND: [(&str, &str); 7] = [
     ("heads", include_str!("sql/find_heads.sql")),
-    ("homes", include_str!("sql/find_homes.sql")),
     ("personal", include_str!("sql/find_personal.sql")),
     ("users", include_str!("sql/find_profiles.sql")),
     ("purchases", include_str!("sql/find_payers.sql")),

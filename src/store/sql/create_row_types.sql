@@ -19,14 +19,15 @@ create type pg_temp.seen_row as (source text collate "C", key text collate "C", 
 create type pg_temp.retried_row as (
   source text collate "C", key text collate "C", outcome text, reason text, shards smallint[], positions bigint[],
   waits_for text, next_attempt_at timestamptz, erased_at timestamptz);
-create type pg_temp.home_row as (purchase_id text collate "C", shard smallint);
 create type pg_temp.request_row as (
   principal text collate "C", idempotency_key text collate "C", digest bytea, fields text, status smallint, body text,
   recorded_at timestamptz);
+-- What the log keeps of an event, then what read models are given besides: how it moved credits, and as the bits of
+-- `models` which of them it concerns.
 create type pg_temp.event_row as (
-  aggregate_type text, aggregate_id text, sequence bigint, event_type text, event_version text, payload text,
+  aggregate_type text, aggregate_id text collate "C", sequence bigint, event_type text, event_version text, payload text,
   metadata text, shard smallint, position bigint, recorded_at timestamptz, source text, provider_event_id text,
-  hash bytea);
+  hash bytea, profile text, delta bigint, balance bigint, held bigint, debt bigint, purchase_id text, models integer);
 create type pg_temp.personal_row as (
   aggregate_type text, aggregate_id text, sequence bigint, salt bytea, profile text);
 create type pg_temp.erased_row as (aggregate_type text collate "C", aggregate_id text collate "C", sequence bigint);
@@ -41,9 +42,3 @@ create type pg_temp.lot_row as (
 create type pg_temp.lot_key as (user_id text collate "C", lot bigint);
 create type pg_temp.hold_row as (shard smallint, position bigint, user_id text, times_out_at_s bigint);
 create type pg_temp.settlement_row as (shard smallint, position bigint, settlement text);
-
--- An event as read models see it.
-create type pg_temp.batch_row as (
-  shard smallint, position bigint, aggregate_id text collate "C", sequence bigint, event_type text, payload text,
-  recorded_at timestamptz, source text, provider_event_id text, profile text, delta bigint, balance bigint, held bigint,
-  debt bigint, purchase_id text);
