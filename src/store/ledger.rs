@@ -11,6 +11,7 @@ use super::health::Health;
 use super::home;
 use super::lane::{self, Lane, Pending};
 use super::plan::Planned;
+use super::turn::Turns;
 use super::unit::{Origin, Outcome, StoreError, Unit};
 use crate::postgres::{ConnectOptions, Database, Role};
 
@@ -59,9 +60,11 @@ impl Ledger {
         let work_left = Arc::new(Notify::new());
         let mut lanes = Vec::new();
         let mut ended = Vec::new();
-        for _ in 0..settings.lanes.clamp(1, 16) {
+        for number in 0..settings.lanes.clamp(1, 16) {
             let (sender, queue) = mpsc::channel(settings.queue.max(1));
             let lane = Lane {
+                number: i32::try_from(number).unwrap_or(0),
+                turns: Turns::default(),
                 queue,
                 database: database.clone(),
                 shards,

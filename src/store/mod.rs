@@ -34,6 +34,7 @@ mod load;
 mod plan;
 pub mod rows;
 mod statements;
+mod turn;
 pub mod unit;
 
 pub use backlog::Backlog;
