@@ -1,7 +1,7 @@
 //! A lane: one connection that commits what is queued for its shards, batch after batch.
 //!
 //! The lane owns the commit: a caller that goes away can not cut one in half. Batches form by themselves: while one
-//! is being committed the next one queues up; a lone unit goes at once.
+//! is being committed, or its turn is waited for, the next one queues up; a lone unit goes at once.
 
 use std::collections::VecDeque;
 use std::mem;
