@@ -2,11 +2,16 @@
 //!
 //! Lanes of the same number serve the same shards, whatever instance they are of. One that finds a head locked takes
 //! turns with the others for a while: it waits for its turn *before* it forms a batch, so that the batch takes in
-//! what came meanwhile.
+//! what came meanwhile. When it did have to wait, its instance is not alone on the database, and sends everything to
+//! its first lane: where instances take turns anyhow, a batch of all that an instance has costs PostgreSQL less than
+//! two of half of it.
 //!
 //! A turn keeps no data right, the locks of the heads do that: a lane that did not get its turn in time goes on
 //! without. It is taken before any row is locked and ends with the transaction, so nobody who has one waits for
 //! somebody who waits for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures_util::future::try_join;
 use postgres_types::ToSql;
@@ -17,30 +22,56 @@ use super::load::BEGIN;
 /// For how many batches more turns are taken when nobody else seems to be there any more.
 const CALM_BATCHES: u8 = 8;
 
+/// Whether an instance has company: for how many batches more it believes so.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Company(Arc<AtomicU8>);
+
+impl Company {
+    /// Then the first lane does all the work.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn set(&self, left: u8) {
+        self.0.store(left, Ordering::Relaxed);
+    }
+
+    fn left(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Whether a lane takes turns.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Turns {
-    /// How many batches more it does.
+    /// How many batches more it does, whatever the other lanes of its instance do.
     left: u8,
+    company: Company,
 }
 
 impl Turns {
-    pub(super) const fn are_taken(&self) -> bool {
-        self.left > 0
+    pub(super) const fn of(company: Company) -> Self {
+        Self { left: 0, company }
     }
 
-    /// Somebody else had locked a head.
+    pub(super) fn are_taken(&self) -> bool {
+        self.left > 0 || self.company.is_there()
+    }
+
+    /// Somebody else had locked a head, maybe only another lane of this instance.
     pub(super) const fn collided(&mut self) {
         self.left = CALM_BATCHES;
     }
 
-    /// It was this lane's turn, at once or not.
-    pub(super) const fn taken(&mut self, waited: bool) {
-        self.left = if waited {
-            CALM_BATCHES
+    /// It was this lane's turn, at once or not. Only another instance can have had it before.
+    pub(super) fn taken(&mut self, waited: bool) {
+        if waited {
+            self.left = CALM_BATCHES;
+            self.company.set(CALM_BATCHES);
         } else {
-            self.left.saturating_sub(1)
-        };
+            self.left = self.left.saturating_sub(1);
+            self.company.set(self.company.left().saturating_sub(1));
+        }
     }
 }
 
@@ -68,19 +99,34 @@ mod tests {
 
     #[test]
     fn turns_are_taken_until_nobody_was_waited_for_in_a_while() {
-        let mut turns = Turns::default();
+        let company = Company::default();
+        let mut turns = Turns::of(company.clone());
         assert!(!turns.are_taken());
         turns.collided();
         for _ in 1..CALM_BATCHES {
             turns.taken(false);
+            assert!(turns.are_taken());
         }
-        assert!(turns.are_taken());
+        assert!(!company.is_there(), "it may be the other lane of the same");
         turns.taken(true);
         for _ in 1..CALM_BATCHES {
             turns.taken(false);
-            assert!(turns.are_taken());
+            assert!(turns.are_taken() && company.is_there());
         }
         turns.taken(false);
-        assert!(!turns.are_taken());
+        assert!(!turns.are_taken() && !company.is_there());
+    }
+
+    #[test]
+    fn what_one_lane_saw_of_other_instances_all_lanes_know() {
+        let company = Company::default();
+        let (mut first, mut second) = (Turns::of(company.clone()), Turns::of(company.clone()));
+        second.taken(true);
+        assert!(first.are_taken() && company.is_there());
+        for _ in 0..CALM_BATCHES {
+            first.taken(false);
+        }
+        assert!(!first.are_taken() && !company.is_there());
+        assert!(second.are_taken(), "until it went on by itself for as long");
     }
 }
