@@ -13,10 +13,17 @@
 //! keys of `inbox`, `homes` and `requests` (another shard took the key in the same moment); then the batch runs again, and the
 //! key answers.
 //!
-//! Must never lock a head after (a), remember that a key was absent, or answer before the commit.
+//! (a) does not wait for a head that somebody else has: then it ends at once, and its lane, which has seen that it is
+//! not alone, takes turns (`turn`) with the lanes of the same number of other instances for a while. That is one
+//! round trip more, before (a), and it is the one that waits. A batch is formed after it, of all that is queued by
+//! then: batches are large when lanes are in each other's way, and none is held up by a small one that was formed too
+//! early. In its turn, (a) waits for heads, in the order of shards, so that nobody starves.
+//!
+//! Must never lock a head after (a), take a turn after a head was locked, rely on a turn for what is right, remember
+//! that a key was absent, or answer before the commit.
 //!
 //! In reading order: [`mod@unit`], [`home`], `ledger` (the queue in front of the lanes), `lane` (connection,
-//! batches, retries), `plan` (what to lock and read), `load` and [`rows`] (a), `batch` (decisions in memory), `append` (b),
+//! batches, retries), `turn`, `plan` (what to lock and read), `load` and [`rows`] (a), `batch` (decisions in memory), `append` (b),
 //! [`backlog`] (what commits left to do).
 
 mod append;
@@ -34,6 +41,7 @@ mod load;
 mod plan;
 pub mod rows;
 mod statements;
+mod turn;
 pub mod unit;
 
 pub use backlog::Backlog;
