@@ -3,15 +3,18 @@
 //! A [`Unit`] is what one delivery or one call wants committed, all or nothing. [`Ledger::execute`] hands it to a
 //! lane; a lane takes whatever is queued the moment it is free (no timers) and commits it as one batch:
 //!
-//! | round trip | statements, pipelined in this order | why the boundary |
+//! | round trip | what is done, in this order | why the boundary |
 //! |---|---|---|
 //! | (a) load | `begin` · lock the heads · lock the inbox rows that are tried again · read inbox keys, requests, streams, and what users' states leave out | all reads are newer than the lock, so what is decided on can not change |
-//! | (b) append | inbox rows · homes · requests · events · personal data · outbox · streams · lots · holds · read models · heads · `commit` | decided in memory in between |
+//! | (b) append | inbox rows · requests · events · personal data · outbox · streams · lots · holds · heads · read models · `commit` | decided in memory in between |
+//!
+//! Each is a call of a function of the lane's session ([`statements`]): what it takes are arrays of rows, and it runs only
+//! the statements for which there are rows.
 //!
 //! Every statement of (b) must succeed for its `commit` to be one: after a failed statement PostgreSQL turns the
 //! pipelined `commit` into a rollback. The only failures that two instances can cause each other are the primary
-//! keys of `inbox`, `homes` and `requests` (another shard took the key in the same moment); then the batch runs again, and the
-//! key answers.
+//! keys of `inbox`, `streams` and `requests` (another shard took the key in the same moment); then the batch runs again, and
+//! the key answers.
 //!
 //! (a) does not wait for a head that somebody else has: then it ends at once, and its lane, which has seen that it is
 //! not alone, takes turns (`turn`) with the lanes of the same number of other instances for a while. That is one
