@@ -15,6 +15,7 @@
 //! - [`outbound`]: what we ask the providers' APIs, and whom we tell of seals.
 //! - [`telemetry`]: what the service says of itself in numbers.
 //! - [`postgres`]: how the database is found, started, reached and migrated.
+//! - [`memory`]: how the process holds it.
 //! - [`config`], [`app`], [`cli`]: settings, the program put together, the command line.
 
 pub mod access;
@@ -25,6 +26,7 @@ pub mod config;
 pub mod http;
 pub mod intake;
 pub mod ledger;
+pub mod memory;
 pub mod outbound;
 pub mod postgres;
 pub mod projection;

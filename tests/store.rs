@@ -1,6 +1,8 @@
-//! The store by itself: what units come to, alone and side by side, and how often a batch waits for PostgreSQL.
+//! The store by itself: what units come to, alone and side by side, how often a batch waits for PostgreSQL, and how
+//! lanes of several instances take turns.
 
 mod round_trips;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

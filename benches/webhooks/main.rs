@@ -62,6 +62,8 @@ fn main() -> ExitCode {
         println!("not measured: run `cargo bench --bench webhooks`");
         return ExitCode::SUCCESS;
     }
+    // As the service does; its own server and all systems that run in this process are alike.
+    credit_ledger::memory::without_huge_pages();
     match run(&Arguments::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::body;
@@ -53,30 +53,36 @@ pub async fn receive(
         })?;
     let work = intake::work(&app, provider, &verified).await?;
     let event_id = verified.provider_event_id().to_owned();
-    let outcome = submit(&app, unit(verified, work)).await?;
+    let outcome = submit(&app, unit(verified, work)?).await?;
     answer(&outcome, &event_id)
 }
 
-fn unit(verified: Verified, work: Work) -> Unit {
-    let headers: serde_json::Map<String, serde_json::Value> = verified
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().into()))
-        .collect();
+/// Headers as one JSON object, in their order.
+struct InOrder<'a>(&'a [(String, String)]);
+
+impl Serialize for InOrder<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+fn unit(verified: Verified, work: Work) -> Result<Unit, Problem> {
+    let headers_json = serde_json::to_string(&InOrder(verified.headers()))
+        .map_err(|_| Code::Internal.because("the headers can not be kept"))?;
     let delivered = Delivered {
         source: verified.source(),
         key: verified.key().to_owned(),
         provider_event_id: verified.provider_event_id().to_owned(),
         body_sha256: verified.body_sha256(),
-        headers_json: serde_json::Value::Object(headers).to_string(),
+        headers_json,
         secret: verified.secret_fingerprint().to_owned(),
         received_at: verified.received_at(),
         body: verified.into_body(),
     };
-    Unit {
+    Ok(Unit {
         origin: Origin::Delivery(Arc::new(delivered)),
         work,
-    }
+    })
 }
 
 /// What became of a delivery.

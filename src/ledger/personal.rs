@@ -107,7 +107,7 @@ pub fn digest(salt: Salt, profile_json: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(salt.0);
     hash.update(profile_json.as_bytes());
-    hex::encode(hash.finalize())
+    credit_ledger_verify::hex(&hash.finalize().into())
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl fmt::Display for Source {
 
 /// A user's id: the subject of the identity provider, 1 to 255 bytes without blanks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct UserId(String);
 
 impl UserId {
@@ -127,7 +127,7 @@ impl From<UserId> for String {
 
 /// A purchase's id: `<provider>:<payment id>`, for example `razorpay:pay_29QQoUBi66xm2f`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct PurchaseId(String);
 
 impl PurchaseId {

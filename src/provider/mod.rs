@@ -153,7 +153,7 @@ impl Verified {
 
     /// The body's members. `verify` saw that there is an object, so the empty one can not come up.
     fn event(&self) -> Object<'_> {
-        Object::parse(&self.body).unwrap_or_default()
+        Object::of(&self.body).unwrap_or_default()
     }
 }
 

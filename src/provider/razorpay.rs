@@ -72,7 +72,7 @@ impl Provider for Razorpay {
             .ok_or(Rejected::NoMatch)?;
         let body = json_object(delivery.body)?;
         let body_sha256: [u8; 32] = Sha256::digest(delivery.body).into();
-        let digest = hex::encode(body_sha256);
+        let digest = credit_ledger_verify::hex(&body_sha256);
         let mut headers = vec![(SIGNATURE.to_owned(), signature.to_owned())];
         headers.extend(event_id.map(|id| (EVENT_ID.to_owned(), id.to_owned())));
         Ok(Verified {

@@ -89,7 +89,7 @@ impl Provider for Stripe {
             .ok_or(Rejected::NoMatch)?;
         let body = json_object(delivery.body)?;
         let body_sha256: [u8; 32] = Sha256::digest(delivery.body).into();
-        let id = Object::parse(body)
+        let id = Object::of(body)
             .and_then(|event| event_id(&event))
             .unwrap_or_else(|| format!("sha256:{}", hex::encode(body_sha256)));
         Ok(Verified {

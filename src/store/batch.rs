@@ -214,7 +214,7 @@ impl Working {
     ) -> Result<Outcome, StatementError> {
         let mut recorded = Vec::with_capacity(emitted.len());
         if !emitted.is_empty() {
-            let caused = Caused::by(&unit.origin, evidence);
+            let caused = Caused::by(&unit.origin, evidence)?;
             for one in emitted {
                 recorded.push(self.push(one, &caused)?);
             }
@@ -479,7 +479,7 @@ fn not_loaded() -> StatementError {
     clippy::needless_pass_by_value,
     reason = "the shape that map_err wants"
 )]
-fn unwritable(error: serde_json::Error) -> StatementError {
+pub(super) fn unwritable(error: serde_json::Error) -> StatementError {
     StatementError::Data(
         "json".to_owned(),
         format!("column {} of a state or event", error.column()),

@@ -2,6 +2,10 @@
 //!
 //! Must never hold personal data beyond the name that an operator goes by: it is hashed into the log for ever.
 
+use serde::Serialize;
+
+use super::batch::unwritable;
+use super::statements::StatementError;
 use super::unit::{Operator, Origin};
 use crate::ledger::Source;
 
@@ -12,60 +16,89 @@ pub(super) struct Caused {
     pub(super) metadata: String,
 }
 
+/// The metadata of an event, in the order in which it is written.
+#[derive(Default, Serialize)]
+struct Metadata<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inbox: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
 impl Caused {
     /// `evidence`: of a delivery, the digest of what proves it genuine.
-    pub(super) fn by(origin: &Origin, evidence: Option<&str>) -> Self {
-        match origin {
-            Origin::Delivery(delivered) => Self {
-                source: delivered.source.as_str(),
-                provider_event_id: Some(delivered.provider_event_id.clone()),
-                metadata: serde_json::json!({ "inbox": delivered.key, "evidence": evidence })
-                    .to_string(),
-            },
-            Origin::Request(request) => Self {
-                source: Source::Api.as_str(),
-                provider_event_id: None,
-                metadata: match &request.idempotency_key {
-                    None => serde_json::json!({ "principal": request.principal }),
-                    Some(key) => {
-                        serde_json::json!({ "principal": request.principal, "request": key })
-                    }
-                }
-                .to_string(),
-            },
-            Origin::Retry(retry) => Self {
-                source: retry.source.as_str(),
-                provider_event_id: Some(retry.provider_event_id.clone()),
-                metadata: match &retry.operator {
-                    None => serde_json::json!({ "inbox": retry.key, "evidence": retry.evidence }),
-                    Some(Operator { actor, reason }) => {
-                        serde_json::json!({
-                            "inbox": retry.key, "evidence": retry.evidence, "actor": actor, "reason": reason
-                        })
-                    }
-                }
-                .to_string(),
-            },
-            Origin::Session { user_id } => Self {
-                source: Source::Api.as_str(),
-                provider_event_id: None,
-                metadata: serde_json::json!({ "session": user_id }).to_string(),
-            },
-            Origin::Backend { principal } => Self {
-                source: Source::Api.as_str(),
-                provider_event_id: None,
-                metadata: serde_json::json!({ "principal": principal }).to_string(),
-            },
-            Origin::Operator(Operator { actor, reason }) => Self {
-                source: Source::Admin.as_str(),
-                provider_event_id: None,
-                metadata: serde_json::json!({ "actor": actor, "reason": reason }).to_string(),
-            },
-            Origin::System => Self {
-                source: Source::System.as_str(),
-                provider_event_id: None,
-                metadata: "{}".to_owned(),
-            },
+    pub(super) fn by(origin: &Origin, evidence: Option<&str>) -> Result<Self, StatementError> {
+        let (source, provider_event_id, metadata) = match origin {
+            Origin::Delivery(delivered) => (
+                delivered.source,
+                Some(&delivered.provider_event_id),
+                Metadata {
+                    inbox: Some(&delivered.key),
+                    evidence,
+                    ..Metadata::default()
+                },
+            ),
+            Origin::Request(request) => (
+                Source::Api,
+                None,
+                Metadata {
+                    principal: Some(&request.principal),
+                    request: request.idempotency_key.as_deref(),
+                    ..Metadata::default()
+                },
+            ),
+            Origin::Retry(retry) => (
+                retry.source,
+                Some(&retry.provider_event_id),
+                Metadata {
+                    inbox: Some(&retry.key),
+                    evidence: Some(&retry.evidence),
+                    ..Metadata::asked_by(retry.operator.as_ref())
+                },
+            ),
+            Origin::Session { user_id } => (
+                Source::Api,
+                None,
+                Metadata {
+                    session: Some(user_id),
+                    ..Metadata::default()
+                },
+            ),
+            Origin::Backend { principal } => (
+                Source::Api,
+                None,
+                Metadata {
+                    principal: Some(principal),
+                    ..Metadata::default()
+                },
+            ),
+            Origin::Operator(operator) => (Source::Admin, None, Metadata::asked_by(Some(operator))),
+            Origin::System => (Source::System, None, Metadata::default()),
+        };
+        Ok(Self {
+            source: source.as_str(),
+            provider_event_id: provider_event_id.cloned(),
+            metadata: serde_json::to_string(&metadata).map_err(unwritable)?,
+        })
+    }
+}
+
+impl<'a> Metadata<'a> {
+    fn asked_by(operator: Option<&'a Operator>) -> Self {
+        Self {
+            actor: operator.map(|operator| operator.actor.as_str()),
+            reason: operator.map(|operator| operator.reason.as_str()),
+            ..Self::default()
         }
     }
 }
@@ -108,7 +141,7 @@ mod tests {
                 retry(Some(operator())),
                 "razorpay",
                 Some("evt_1"),
-                r#"{"actor":"ops","evidence":"e","inbox":"k","reason":"ticket 7"}"#,
+                r#"{"inbox":"k","evidence":"e","actor":"ops","reason":"ticket 7"}"#,
             ),
             (session, "api", None, r#"{"session":"user_1"}"#),
             (
@@ -127,11 +160,10 @@ mod tests {
             ),
             (Origin::System, "system", None, "{}"),
         ] {
-            let caused = Caused::by(&origin, None);
+            let caused = Caused::by(&origin, None).unwrap();
             assert_eq!(caused.source, source);
             assert_eq!(caused.provider_event_id.as_deref(), provider_event_id);
-            let json = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
-            assert_eq!(json(&caused.metadata), json(metadata));
+            assert_eq!(caused.metadata, metadata);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! A lane: one connection that commits what is queued for its shards, batch after batch.
 //!
 //! The lane owns the commit: a caller that goes away can not cut one in half. Batches form by themselves: while one
-//! is being committed the next one queues up; a lone unit goes at once.
+//! is being committed, or its turn is waited for, the next one queues up; a lone unit goes at once.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,10 @@ use tokio_postgres::Client;
 use super::append::append;
 use super::batch::{self, Settled};
 use super::health::Health;
-use super::load::load;
+use super::load::{Locking, load};
 use super::plan::{self, Planned};
 use super::statements::{StatementError, Statements};
+use super::turn::{self, Turns};
 use super::unit::{Origin, Outcome, StoreError, Unit, Work};
 use crate::postgres::{ConnectOptions, Database, Role, error_chain};
 
@@ -40,6 +42,8 @@ pub(super) struct Pending {
 }
 
 pub(super) struct Lane {
+    pub(super) number: i32,
+    pub(super) turns: Turns,
     pub(super) queue: mpsc::Receiver<Pending>,
     pub(super) database: Database,
     pub(super) shards: u16,
@@ -53,6 +57,8 @@ pub(super) struct Lane {
 pub(super) struct Connection {
     client: Client,
     statements: Statements,
+    /// Whether a transaction is begun and it is the lane's turn in it.
+    in_turn: bool,
 }
 
 impl Lane {
@@ -66,6 +72,10 @@ impl Lane {
                     None => return,
                 }
             }
+            if self.turns.are_taken() {
+                self.take_turn().await;
+            }
+            // Nothing is waited for between here and the locks, unless it is for a lane that takes no turns.
             while waiting.len() < BATCH_UNITS {
                 match self.queue.try_recv() {
                     Ok(pending) => waiting.push_back(pending),
@@ -73,7 +83,12 @@ impl Lane {
                 }
             }
             let batch = take_batch(&mut waiting);
-            let again = self.commit(batch).await;
+            let locking = if self.turns.are_taken() {
+                Locking::Wait
+            } else {
+                Locking::IfFree
+            };
+            let again = self.commit(batch, locking).await;
             // They were here first, and they know now what they need.
             for pending in again.into_iter().rev() {
                 waiting.push_front(pending);
@@ -81,14 +96,44 @@ impl Lane {
         }
     }
 
-    /// Commits a batch and answers its units. Returns those that must be planned again.
-    async fn commit(&mut self, mut batch: Vec<Pending>) -> Vec<Pending> {
+    /// Waits until it is this lane's turn. Whatever goes wrong with that is no matter: then the batch goes without, and
+    /// if there is more behind it, the batch will tell.
+    async fn take_turn(&mut self) {
+        let Some(mut connection) = self.connection.take_if(|one| !one.client.is_closed()) else {
+            return;
+        };
+        let Connection {
+            client, statements, ..
+        } = &connection;
+        let taken = async {
+            match turn::begin(client, &statements.take_turn, self.number).await {
+                Ok(waited) => Ok(Some(waited)),
+                Err(_) => client.batch_execute("rollback").await.map(|()| None),
+            }
+        };
+        let Ok(Ok(taken)) = timeout(ATTEMPT_TIMEOUT, taken).await else {
+            return;
+        };
+        if let Some(waited) = taken {
+            self.turns.taken(waited);
+        }
+        connection.in_turn = taken.is_some();
+        self.connection = Some(connection);
+    }
+
+    /// Commits a batch and answers its units. Returns those that must be planned again, or that were not tried because
+    /// others have their heads.
+    async fn commit(&mut self, mut batch: Vec<Pending>, mut locking: Locking) -> Vec<Pending> {
         let mut error = StatementError::Busy("not tried".to_owned());
         for _ in 0..BATCH_ATTEMPTS {
-            match self.attempt(&mut batch).await {
-                Ok(outcomes) => {
+            match self.attempt(&mut batch, locking).await {
+                Ok(Some(outcomes)) => {
                     self.health.committed();
                     return answer(batch, outcomes);
+                }
+                Ok(None) => {
+                    self.turns.collided();
+                    return batch;
                 }
                 Err(StatementError::Data(state, place)) => {
                     return self.isolate(batch, &state, &place).await;
@@ -99,6 +144,7 @@ impl Lane {
                 }
                 Err(retry @ (StatementError::Lost(_) | StatementError::Collided(_))) => {
                     error = retry;
+                    locking = Locking::Wait;
                 }
             }
         }
@@ -144,23 +190,34 @@ impl Lane {
     async fn one_by_one(&mut self, batch: Vec<Pending>) -> Vec<Pending> {
         let mut again = Vec::new();
         for pending in batch {
-            again.extend(Box::pin(self.commit(vec![pending])).await);
+            again.extend(Box::pin(self.commit(vec![pending], Locking::Wait)).await);
         }
         again
     }
 
     /// One transaction over the batch. On an error nothing was committed, except that after
-    /// [`StatementError::Lost`] it may have been.
+    /// [`StatementError::Lost`] it may have been. `None`: nothing was tried, because others have a head.
     async fn attempt(
         &mut self,
         batch: &mut [Pending],
-    ) -> Result<Vec<Option<Outcome>>, StatementError> {
-        let connection = match self.connection.take() {
+        mut locking: Locking,
+    ) -> Result<Option<Vec<Option<Outcome>>>, StatementError> {
+        let mut connection = match self.connection.take() {
             Some(connection) if !connection.client.is_closed() => connection,
             _ => connect(&self.database).await?,
         };
+        if mem::take(&mut connection.in_turn) {
+            locking = Locking::WaitInTurn;
+        }
         let now = (self.clock)();
-        let run = transact(&connection, batch, self.shards, now, &self.work_left);
+        let run = transact(
+            &connection,
+            batch,
+            self.shards,
+            now,
+            locking,
+            &self.work_left,
+        );
         let result = timeout(ATTEMPT_TIMEOUT, run).await;
         let result =
             result.unwrap_or_else(|_| Err(StatementError::Lost("no answer in time".to_owned())));
@@ -176,17 +233,24 @@ async fn transact(
     batch: &mut [Pending],
     shards: u16,
     now: DateTime<Utc>,
+    locking: Locking,
     work_left: &Notify,
-) -> Result<Vec<Option<Outcome>>, StatementError> {
-    let Connection { client, statements } = connection;
-    match decide(connection, batch, shards, now).await {
-        Ok(settled) => {
+) -> Result<Option<Vec<Option<Outcome>>>, StatementError> {
+    let Connection {
+        client, statements, ..
+    } = connection;
+    match decide(connection, batch, shards, now, locking).await {
+        Ok(Some(settled)) => {
             // Ends the transaction, one way or the other.
             append(client, statements, &settled.append).await?;
             if !settled.append.outbox.is_empty() {
                 work_left.notify_one();
             }
-            Ok(settled.outcomes)
+            Ok(Some(settled.outcomes))
+        }
+        Ok(None) => {
+            client.batch_execute("rollback").await?;
+            Ok(None)
         }
         Err(error) => {
             client.batch_execute("rollback").await?;
@@ -201,14 +265,20 @@ async fn decide(
     batch: &mut [Pending],
     shards: u16,
     now: DateTime<Utc>,
-) -> Result<Settled, StatementError> {
+    locking: Locking,
+) -> Result<Option<Settled>, StatementError> {
     let plan = plan::plan(batch.iter().map(|pending| &pending.planned), shards);
-    let loaded = load(&connection.client, &connection.statements, &plan).await?;
+    let Connection {
+        client, statements, ..
+    } = connection;
+    let Some(loaded) = load(client, statements, &plan, locking).await? else {
+        return Ok(None);
+    };
     let mut units: Vec<&mut Planned> = batch
         .iter_mut()
         .map(|pending| &mut pending.planned)
         .collect();
-    batch::settle(&mut units, &plan, loaded, now)
+    batch::settle(&mut units, &plan, loaded, now).map(Some)
 }
 
 fn answer(batch: Vec<Pending>, outcomes: Vec<Option<Outcome>>) -> Vec<Pending> {
@@ -276,7 +346,11 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
             .batch_execute(include_str!("sql/set_session.sql"))
             .await?;
         let statements = Statements::prepare(&client).await?;
-        Ok(Connection { client, statements })
+        Ok(Connection {
+            client,
+            statements,
+            in_turn: false,
+        })
     };
     let result = timeout(ATTEMPT_TIMEOUT, prepare).await;
     result.unwrap_or_else(|_| Err(StatementError::Busy("no answer in time".to_owned())))

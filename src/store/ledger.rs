@@ -11,6 +11,7 @@ use super::health::Health;
 use super::home;
 use super::lane::{self, Lane, Pending};
 use super::plan::Planned;
+use super::turn::{Company, Turns};
 use super::unit::{Origin, Outcome, StoreError, Unit};
 use crate::postgres::{ConnectOptions, Database, Role};
 
@@ -38,6 +39,7 @@ pub struct Ledger {
     shards: u16,
     health: Arc<Health>,
     work_left: Arc<Notify>,
+    company: Company,
 }
 
 impl Ledger {
@@ -57,11 +59,14 @@ impl Ledger {
             Arc::new(move || clock().trunc_subsecs(6));
         let health = Arc::new(Health::new());
         let work_left = Arc::new(Notify::new());
+        let company = Company::default();
         let mut lanes = Vec::new();
         let mut ended = Vec::new();
-        for _ in 0..settings.lanes.clamp(1, 16) {
+        for number in 0..settings.lanes.clamp(1, 16) {
             let (sender, queue) = mpsc::channel(settings.queue.max(1));
             let lane = Lane {
+                number: i32::try_from(number).unwrap_or(0),
+                turns: Turns::of(company.clone()),
                 queue,
                 database: database.clone(),
                 shards,
@@ -78,6 +83,7 @@ impl Ledger {
             shards,
             health,
             work_left,
+            company,
         };
         Ok((ledger, ended))
     }
@@ -113,8 +119,11 @@ impl Ledger {
     }
 
     /// A lane serves some shards, so that two lanes of an instance seldom wait for each other. What touches no
-    /// shard goes where its twins go.
+    /// shard goes where its twins go. With other instances on the database, all of them are the first lane's.
     fn lane_of(&self, planned: &Planned) -> usize {
+        if self.company.is_there() {
+            return 0;
+        }
         let shards = planned.streams(self.shards).into_iter();
         let first = shards
             .map(|(_, shard)| usize::try_from(shard).unwrap_or(0))

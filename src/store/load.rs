@@ -69,33 +69,55 @@ pub(super) struct Loaded {
     pub(super) settlements: HashMap<Place, Settlement>,
 }
 
-/// Begins the transaction, locks, reads.
+/// The level is said, because the server's default may be another, whose snapshot would be older than the locks.
+pub(super) const BEGIN: &str = "begin isolation level read committed";
+
+/// How a batch comes to the locks of its heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locking {
+    /// Begins a transaction; gives up at once if somebody else has one of them.
+    IfFree,
+    /// Begins a transaction; waits for them.
+    Wait,
+    /// Waits for them in the transaction that is begun.
+    WaitInTurn,
+}
+
+/// Begins the transaction, locks, reads. `None`: somebody else has a head, and nothing was read.
 pub(super) async fn load(
     client: &Client,
     statements: &Statements,
     plan: &Plan,
-) -> Result<Loaded, StatementError> {
+    locking: Locking,
+) -> Result<Option<Loaded>, StatementError> {
     let shards: Vec<Shard> = plan.shards.iter().copied().collect();
     let tried: Vec<DeliveryKey> = plan.retried.iter().map(DeliveryKey::of).collect();
     let keys: Vec<DeliveryKey> = plan.inbox.iter().map(DeliveryKey::of).collect();
     let asked: Vec<RequestKey<'_>> = plan.requests.iter().map(RequestKey::of).collect();
     let streams: Vec<StreamKey<'_>> = plan.streams.iter().map(StreamKey::of).collect();
-    let params: [&(dyn ToSql + Sync); 5] = [&shards, &tried, &keys, &asked, &streams];
+    let waits = locking != Locking::IfFree;
+    let params: [&(dyn ToSql + Sync); 6] = [&shards, &tried, &keys, &asked, &streams, &waits];
 
     // Polled in this order, so sent in this order, in one go: what is read is newer than the locks.
-    // The level is said, because the server's default may be another, whose snapshot would be older than they are.
-    let begin = client.batch_execute("begin isolation level read committed");
+    let begin = async {
+        match locking {
+            Locking::IfFree | Locking::Wait => client.batch_execute(BEGIN).await,
+            Locking::WaitInTurn => Ok(()),
+        }
+    };
     let locked = client.query_one(&statements.load, &params);
     let rows = statements.rows.read(client, &plan.rows);
     let settlements = statements.rows.read_settlements(client, &plan.settlements);
     let (started, loaded, rows, settlements) = join4(begin, locked, rows, settlements).await;
     started?;
     let loaded = read(&loaded?)?;
-    Ok(Loaded {
-        rows: rows?,
-        settlements: settlements?,
+    let (rows, settlements) = (rows?, settlements?);
+    let all_locked = loaded.heads.len() == shards.len();
+    Ok((all_locked || waits).then_some(Loaded {
+        rows,
+        settlements,
         ..loaded
-    })
+    }))
 }
 
 fn read(row: &Row) -> Result<Loaded, StatementError> {

@@ -13,12 +13,14 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::rows::RowStatements;
+use super::turn;
 use crate::projection::READ_MODELS;
 
 /// Everything that a batch runs, prepared once per connection.
 pub(super) struct Statements {
-    /// Takes and gives one array of rows for each of [`LOAD`].
+    /// Takes and gives one array of rows for each of [`LOAD`]; and takes whether to wait for heads that others locked.
     pub(super) load: Statement,
+    pub(super) take_turn: Statement,
     /// Takes [`APPEND_PARAMETERS`].
     pub(super) append: Statement,
     pub(super) rows: RowStatements,
@@ -37,6 +39,9 @@ struct Read {
     name: &'static str,
     sql: &'static str,
 }
+
+/// The first step of round trip (a), for a batch that waits for nobody.
+const FREE_HEADS: &str = include_str!("sql/lock_free_heads.sql");
 
 /// Round trip (a): the locks, then the reads.
 const LOAD: [Read; 5] = [
@@ -71,6 +76,8 @@ const LOAD: [Read; 5] = [
         sql: include_str!("sql/select_streams.sql"),
     },
 ];
+/// The number of the parameter that says whether heads are waited for.
+const WAITS: usize = LOAD.len() + 1;
 
 /// What round trip (b) takes, in the order of the function's parameters.
 pub(super) const APPEND_PARAMETERS: [&str; 16] = [
@@ -122,6 +129,7 @@ impl Statements {
             .await?;
         client.batch_execute(&load_function()).await?;
         client.batch_execute(&append_function()).await?;
+        client.batch_execute(turn::FUNCTION).await?;
         let call = |function: &str, parameters: usize| {
             let parameters: Vec<String> = (1..=parameters).map(|n| format!("${n}")).collect();
             format!(
@@ -131,7 +139,8 @@ impl Statements {
         };
         let append = call("append_batch", APPEND_PARAMETERS.len());
         Ok(Self {
-            load: client.prepare(&call("load_batch", LOAD.len())).await?,
+            load: client.prepare(&call("load_batch", WAITS)).await?,
+            take_turn: client.prepare(&call("take_turn", 1)).await?,
             append: client.prepare(&append).await?,
             rows: RowStatements::prepare(client).await?,
             models: Models::new(),
@@ -161,15 +170,25 @@ fn load_function() -> String {
     let gives = LOAD
         .iter()
         .map(|read| format!("out {} {}[]", read.name, read.gives));
-    let parameters: Vec<String> = takes.chain(gives).collect();
+    let waits = "boolean".to_owned();
+    let parameters: Vec<String> = takes.chain([waits]).chain(gives).collect();
     let mut body = String::new();
     for (number, read) in (1..).zip(&LOAD) {
         let Read { gives, name, .. } = read;
-        let sql = with_parameter(read.sql, number);
-        let _ = writeln!(
-            body,
-            "if cardinality(${number}) > 0 then {name} := array(select row(item.*)::{gives} from (\n{sql}) as item); end if;"
-        );
+        let rows = |sql: &str| {
+            format!("{name} := array(select row(item.*)::{gives} from (\n{sql}) as item);")
+        };
+        let sql = rows(&with_parameter(read.sql, number));
+        if number == 1 {
+            // Nothing may be read under some of the locks, and none may be waited for after another of a higher shard.
+            let free = rows(FREE_HEADS);
+            let _ = writeln!(
+                body,
+                "if cardinality($1) > 0 then if ${WAITS} then {sql} else {free} if cardinality({name}) < cardinality($1) then return; end if; end if; end if;"
+            );
+        } else {
+            let _ = writeln!(body, "if cardinality(${number}) > 0 then {sql} end if;");
+        }
     }
     function("load_batch", &parameters, "", &body)
 }

@@ -142,7 +142,7 @@ impl Delivered {
 
     /// The digest of all that proves it genuine, lower-case hex: every event that it leads to carries it.
     pub fn evidence(&self) -> String {
-        hex::encode(evidence::digest(&Evidence {
+        credit_ledger_verify::hex(&evidence::digest(&Evidence {
             source: self.source.as_str(),
             key: &self.key,
             provider_event_id: &self.provider_event_id,
