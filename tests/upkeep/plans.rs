@@ -155,7 +155,7 @@ const LOOK_UPS: [(&str, &[&str]); 26] = [
     ),
     (
         include_str!("../../src/store/sql/delete_personal.sql"),
-        &["'{user}'", "'{user_7}'", "'{3}'"],
+        &["'{\"(user,user_7,3)\"}'"],
     ),
 ];
 
@@ -164,6 +164,9 @@ async fn every_look_up_goes_by_an_index() {
     let app = TestApp::start_blind().await;
     let sql = app.sql().await;
     sql.batch_execute(GROWN).await.unwrap();
+    // As in a lane's session.
+    let row_types = include_str!("../../src/store/sql/create_row_types.sql");
+    sql.batch_execute(row_types).await.unwrap();
     for (statement, values) in LOOK_UPS {
         let mut statement = statement.to_owned();
         for (number, value) in (1..).zip(values) {
