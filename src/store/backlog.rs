@@ -112,6 +112,16 @@ impl Backlog {
             .map(drop)
     }
 
+    /// Forgets newly proven addresses that no purchase without a user was paid with, of at most so many, oldest first.
+    /// Gives how many went.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn forget_unmatched(&self, limit: i64) -> Result<usize, StoreError> {
+        let sql = include_str!("sql/delete_unmatched.sql");
+        Ok(self.query(sql, &[&limit]).await?.len())
+    }
+
     /// The e-mail address beside an event; none: it was erased.
     ///
     /// # Errors

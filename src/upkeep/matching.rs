@@ -9,6 +9,9 @@
 //! A payment that names nobody is left alone for a moment: another event of it may name the buyer, who may have paid with
 //! another's address. A newly proven address is looked at at once.
 //!
+//! Nearly all new addresses pay for nothing that is there. Those are forgotten many at a time, by one statement that sees
+//! what one look at each would see; only the others are looked at one by one.
+//!
 //! An address that two active users have proven is nobody's. Addresses are compared without regard to case.
 
 use crate::app::App;
@@ -18,6 +21,9 @@ use crate::ledger::{Command, LedgerError, PurchaseId, StreamId, UserId};
 use crate::store::{Operator, Origin, Outcome, Unit, Work};
 
 use super::{PAGE, UpkeepError};
+
+/// Newly proven addresses that are looked at by one statement: some milliseconds.
+const FORGOTTEN_AT_ONCE: i64 = 500;
 
 /// Whose an address is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +74,20 @@ pub async fn look(
 ) -> Result<Look, UpkeepError> {
     let addresses = app.backlog.payer_addresses(purchase_id).await?;
     claim(app, purchase_id, &addresses, Origin::Operator(operator)).await
+}
+
+/// Forgets the newly proven addresses that pay for nothing. False when they could not be: then each is looked at.
+pub(super) async fn forget_unmatched(app: &App) -> bool {
+    loop {
+        match app.backlog.forget_unmatched(FORGOTTEN_AT_ONCE).await {
+            Ok(forgotten) if i64::try_from(forgotten) == Ok(FORGOTTEN_AT_ONCE) => {}
+            Ok(_) => return true,
+            Err(error) => {
+                tracing::warn!(%error, "new addresses are looked at one by one");
+                return false;
+            }
+        }
+    }
 }
 
 /// Does what a row of the outbox calls for.

@@ -35,6 +35,10 @@ const PAGE: i64 = 100;
 /// Pieces of work under way at once: enough to share a commit, few beside the lanes' queues.
 const AT_ONCE: usize = 8;
 
+/// After a commit that left work. What other commits leave meanwhile is looked at together with it: many sign-ups a second
+/// must not be as many rounds.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// Why a piece of work could not be done now. It stays, and is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum UpkeepError {
@@ -99,7 +103,7 @@ async fn look(app: &App, every: Duration, to_erase: &Notify) {
         app.upkeep_round_ended();
         if followed && retried && settled {
             tokio::select! {
-                () = app.ledger.work_left() => {}
+                () = app.ledger.work_left() => sleep(GATHER).await,
                 () = sleep_until(next) => {}
             }
         } else {
@@ -111,7 +115,8 @@ async fn look(app: &App, every: Duration, to_erase: &Notify) {
 
 /// Does what the outbox calls for, all of it once. False when something could not be done.
 async fn follow_up(app: &App, to_erase: &Notify) -> bool {
-    let (mut after, mut clean) = (0, true);
+    let mut clean = matching::forget_unmatched(app).await;
+    let mut after = 0;
     let settled = app.now() - app.match_after;
     loop {
         let page = match app.backlog.left(after, PAGE, settled).await {

@@ -308,6 +308,62 @@ async fn an_address_that_was_erased_matches_nothing() {
 }
 
 #[tokio::test]
+async fn only_new_addresses_that_pay_for_nothing_are_forgotten_without_a_look_at_each() {
+    let app = TestApp::start_blind().await;
+    pay(&app, &paid_by("ASHA@example.com")).await;
+    pay(&app, &paid_by("erased@example.com")).await;
+    let mut named = paid_by("named@example.com");
+    named.user_id = Some("user_of_named".to_owned());
+    pay(&app, &named).await;
+    let forget = "delete from outbox"; // Only the users' rows are looked at below.
+    app.sql().await.batch_execute(forget).await.unwrap();
+    for (user_id, email) in [
+        ("user_1", "one@example.com"),
+        ("user_2", ASHA),
+        ("user_3", "erased@example.com"),
+        ("user_4", "named@example.com"),
+        ("user_5", "five@example.com"),
+    ] {
+        sign_up(&app, &owner(user_id, email)).await;
+    }
+    let erase = "delete from personal where aggregate_id = 'user_3'";
+    app.sql().await.batch_execute(erase).await.unwrap();
+    let paid = paid_by("five@example.com");
+    pay(&app, &paid).await;
+
+    let forget = include_str!("../../src/store/sql/delete_unmatched.sql");
+    for (limit, forgotten) in [(1_i64, 1), (2, 1), (10, 1), (10, 0)] {
+        let rows = app.sql().await.query(forget, &[&limit]).await.unwrap();
+        assert_eq!(rows.len(), forgotten, "of {limit}");
+    }
+    let left = "select aggregate_id from outbox order by id";
+    let rows = app.sql().await.query(left, &[]).await.unwrap();
+    let left: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(left, ["user_2", "user_5", purchase_id(&paid).as_str()]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_among_many_that_pay_for_nothing_finds_its_purchase() {
+    const SIGN_UPS: usize = 600; // More than are forgotten at once.
+    let app = TestApp::start_blind().await;
+    let paid = paid_by(ASHA);
+    pay(&app, &paid).await;
+    let sent: Vec<_> = (0..SIGN_UPS)
+        .map(|_| {
+            let user_id = unique("user_");
+            let who = owner(&user_id, &format!("{user_id}@example.com"));
+            (Source::Clerk, created(&who))
+        })
+        .collect();
+    tally(&deliver_all(&[&app], &sent, 16).await);
+    sign_up(&app, &owner("user_1", ASHA)).await;
+    let app = restart(app).await;
+    assert_claimed(&app, &paid, "user_1").await;
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn an_operator_may_look_again() {
     let app = TestApp::start_with(only_told()).await;
     let paid = paid_by(ASHA);

@@ -24,6 +24,8 @@ insert into personal (aggregate_type, aggregate_id, sequence, salt, profile)
 insert into personal (aggregate_type, aggregate_id, sequence, salt, profile)
   select 'user', 'user_' || n, 1, '', json_build_object('email', 'User_' || n || '@example.com')
     from generate_series(1, 20000) as n;
+insert into outbox (kind, aggregate_type, aggregate_id, sequence, created_at)
+  select 'match', 'user', 'user_' || n, 1, now() from generate_series(1, 20000) as n;
 insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, shard, position,
                     recorded_at, source, hash)
   select 'purchase', 'stripe:pi_' || n, 1, 'PaymentCaptured', '1.0', '{}', '{}', n % 16, n, now(), 'stripe',
@@ -38,7 +40,7 @@ insert into inbox (source, key, provider_event_id, body, body_sha256, headers, s
 analyze";
 
 /// Each statement with values for its parameters.
-const LOOK_UPS: [(&str, &[&str]); 25] = [
+const LOOK_UPS: [(&str, &[&str]); 26] = [
     (
         include_str!("../../projections/users/owners.sql"),
         &["'USER_7@example.com'", "2"],
@@ -58,6 +60,10 @@ const LOOK_UPS: [(&str, &[&str]); 25] = [
     (
         include_str!("../../src/store/sql/select_payer_addresses.sql"),
         &["'stripe:pi_7'", "10"],
+    ),
+    (
+        include_str!("../../src/store/sql/delete_unmatched.sql"),
+        &["500"],
     ),
     (
         include_str!("../../src/store/sql/select_due.sql"),
@@ -149,7 +155,7 @@ const LOOK_UPS: [(&str, &[&str]); 25] = [
     ),
     (
         include_str!("../../src/store/sql/delete_personal.sql"),
-        &["'{user}'", "'{user_7}'", "'{3}'"],
+        &["'{\"(user,user_7,3)\"}'"],
     ),
 ];
 
@@ -158,6 +164,9 @@ async fn every_look_up_goes_by_an_index() {
     let app = TestApp::start_blind().await;
     let sql = app.sql().await;
     sql.batch_execute(GROWN).await.unwrap();
+    // As in a lane's session.
+    let row_types = include_str!("../../src/store/sql/create_row_types.sql");
+    sql.batch_execute(row_types).await.unwrap();
     for (statement, values) in LOOK_UPS {
         let mut statement = statement.to_owned();
         for (number, value) in (1..).zip(values) {
