@@ -8,7 +8,7 @@
 //! | (a) load | `begin` · lock the heads · lock the inbox rows that are tried again · read inbox keys, requests, streams, and what users' states leave out | all reads are newer than the lock, so what is decided on can not change |
 //! | (b) append | inbox rows · requests · events · personal data · outbox · streams · lots · holds · heads · read models · `commit` | decided in memory in between |
 //!
-//! Each is a call of a function of the lane's session ([`statements`]): what it takes are arrays of rows, and it runs only
+//! Each is a call of a function of the lane's session (`statements`): what it takes are arrays of rows, and it runs only
 //! the statements for which there are rows.
 //!
 //! Every statement of (b) must succeed for its `commit` to be one: after a failed statement PostgreSQL turns the
