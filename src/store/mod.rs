@@ -20,7 +20,8 @@
 //! not alone, takes turns (`turn`) with the lanes of the same number of other instances for a while. That is one
 //! round trip more, before (a), and it is the one that waits. A batch is formed after it, of all that is queued by
 //! then: batches are large when lanes are in each other's way, and none is held up by a small one that was formed too
-//! early. In its turn, (a) waits for heads, in the order of shards, so that nobody starves.
+//! early. In its turn, (a) waits for heads, in the order of shards, so that nobody starves. An instance that had to wait
+//! for a turn gives everything to its first lane until it is alone again.
 //!
 //! Must never lock a head after (a), take a turn after a head was locked, rely on a turn for what is right, remember
 //! that a key was absent, or answer before the commit.
