@@ -112,14 +112,14 @@ impl Backlog {
             .map(drop)
     }
 
-    /// Forgets newly proven addresses that no purchase without a user was paid with, of at most so many, oldest first.
-    /// Gives how many went.
+    /// Forgets newly proven addresses, rows of the outbox, that no purchase without a user was paid with. Gives the others.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn forget_unmatched(&self, limit: i64) -> Result<usize, StoreError> {
+    pub async fn forget_unmatched(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         let sql = include_str!("sql/delete_unmatched.sql");
-        Ok(self.query(sql, &[&limit]).await?.len())
+        let rows = self.query(sql, &[&ids]).await?;
+        rows.iter().map(|row| column(row, "id")).collect()
     }
 
     /// The e-mail address beside an event; none: it was erased.

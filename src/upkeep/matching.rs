@@ -18,12 +18,10 @@ use crate::app::App;
 use crate::ledger::command::MatchPurchase;
 use crate::ledger::event::ProfileVersion;
 use crate::ledger::{Command, LedgerError, PurchaseId, StreamId, UserId};
+use crate::store::backlog::{Call, Left};
 use crate::store::{Operator, Origin, Outcome, Unit, Work};
 
 use super::{PAGE, UpkeepError};
-
-/// Newly proven addresses that are looked at by one statement: some milliseconds.
-const FORGOTTEN_AT_ONCE: i64 = 500;
 
 /// Whose an address is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,18 +74,34 @@ pub async fn look(
     claim(app, purchase_id, &addresses, Origin::Operator(operator)).await
 }
 
-/// Forgets the newly proven addresses that pay for nothing. False when they could not be: then each is looked at.
-pub(super) async fn forget_unmatched(app: &App) -> bool {
-    loop {
-        match app.backlog.forget_unmatched(FORGOTTEN_AT_ONCE).await {
-            Ok(forgotten) if i64::try_from(forgotten) == Ok(FORGOTTEN_AT_ONCE) => {}
-            Ok(_) => return true,
-            Err(error) => {
-                tracing::warn!(%error, "new addresses are looked at one by one");
-                return false;
-            }
+/// Forgets the newly proven addresses that pay for nothing, and leaves what is to be looked at one by one. False when they
+/// could not be forgotten: then that is all.
+pub(super) async fn forget_unmatched(app: &App, page: &mut Vec<Left>) -> bool {
+    let ids: Vec<i64> = page
+        .iter()
+        .filter(|left| is_new_address(left))
+        .map(|left| left.id)
+        .collect();
+    if ids.is_empty() {
+        return true;
+    }
+    match app.backlog.forget_unmatched(&ids).await {
+        Ok(may_pay) => {
+            page.retain(|left| !is_new_address(left) || may_pay.contains(&left.id));
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "new addresses are looked at one by one");
+            false
         }
     }
+}
+
+const fn is_new_address(left: &Left) -> bool {
+    let Call::Match { stream, .. } = &left.call else {
+        return false;
+    };
+    matches!(stream, StreamId::User(_))
 }
 
 /// Does what a row of the outbox calls for.

@@ -30,8 +30,10 @@ use crate::reads::ReadError;
 use crate::store::StoreError;
 use crate::store::backlog::{Call, Left};
 
-/// Rows of the outbox or parked deliveries that are read at once.
+/// Parked deliveries, purchases or users that are read at once.
 const PAGE: i64 = 100;
+/// Rows of the outbox that are read at once: of new addresses nearly all are forgotten by one statement.
+const CALLS_AT_ONCE: i64 = 500;
 /// Pieces of work under way at once: enough to share a commit, few beside the lanes' queues.
 const AT_ONCE: usize = 8;
 
@@ -115,11 +117,10 @@ async fn look(app: &App, every: Duration, to_erase: &Notify) {
 
 /// Does what the outbox calls for, all of it once. False when something could not be done.
 async fn follow_up(app: &App, to_erase: &Notify) -> bool {
-    let mut clean = matching::forget_unmatched(app).await;
-    let mut after = 0;
+    let (mut after, mut clean) = (0, true);
     let settled = app.now() - app.match_after;
     loop {
-        let page = match app.backlog.left(after, PAGE, settled).await {
+        let mut page = match app.backlog.left(after, CALLS_AT_ONCE, settled).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(%error, "the outbox can not be read");
@@ -130,6 +131,9 @@ async fn follow_up(app: &App, to_erase: &Notify) -> bool {
             return clean;
         };
         after = last.id;
+        // What is written meanwhile is for the next round, which whoever wrote it calls for.
+        let is_last = i64::try_from(page.len()).is_ok_and(|rows| rows < CALLS_AT_ONCE);
+        clean &= matching::forget_unmatched(app, &mut page).await;
         if page.iter().any(|left| left.call == Call::Erasure) {
             to_erase.notify_one();
         }
@@ -148,9 +152,14 @@ async fn follow_up(app: &App, to_erase: &Notify) -> bool {
                 }
             }
         }
-        if let Err(error) = app.backlog.done(&done).await {
+        if !done.is_empty()
+            && let Err(error) = app.backlog.done(&done).await
+        {
             tracing::warn!(%error, "work that was done is still in the outbox");
             return false;
+        }
+        if is_last {
+            return clean;
         }
     }
 }

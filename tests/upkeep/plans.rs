@@ -63,7 +63,7 @@ const LOOK_UPS: [(&str, &[&str]); 26] = [
     ),
     (
         include_str!("../../src/store/sql/delete_unmatched.sql"),
-        &["500"],
+        &["'{7,8}'"],
     ),
     (
         include_str!("../../src/store/sql/select_due.sql"),
