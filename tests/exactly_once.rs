@@ -254,6 +254,12 @@ async fn a_purchase_that_races_for_its_home_has_one() {
             .await,
         60
     );
+    let parked = "select count(*) from inbox where outcome = 'parked'";
+    assert_eq!(
+        apps[0].count(parked).await,
+        0,
+        "who comes second is told so"
+    );
     assert_log_is_whole(&apps[0]).await;
     apps[0].assert_audit_is_clean().await;
     stop(apps).await;

@@ -12,8 +12,9 @@ use credit_ledger::app::system_clock;
 use credit_ledger::ledger::command::RegisterUser;
 use credit_ledger::ledger::event::ProfileVersion;
 use credit_ledger::ledger::{Command, Credits, Personal, Profile, Salt, Source, UserId};
+use credit_ledger::postgres::ConnectOptions;
 use credit_ledger::store::{
-    Answer, Delivered, Ledger, LedgerSettings, Origin, Outcome, Request, Unit, Work,
+    Answer, Delivered, Ledger, LedgerSettings, Origin, Outcome, Request, StoreError, Unit, Work,
 };
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -311,4 +312,23 @@ async fn twins_of_a_request_over_instances_get_one_answer() {
         .filter(|one| **one == Ok(reused()))
         .count();
     assert_eq!(reused, 1, "{left:?} {right:?}");
+}
+
+#[tokio::test]
+async fn without_the_right_to_make_types_of_its_own_it_does_not_start() {
+    let database = cluster::fresh_database().await;
+    let login = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
+    let revoke = format!(
+        "revoke temporary on database {} from public",
+        database.name()
+    );
+    login.batch_execute(&revoke).await.unwrap();
+    let refused = Ledger::start(&database, LedgerSettings::default(), system_clock()).await;
+    let Err(StoreError::Failed(reason)) = refused else {
+        panic!("it started");
+    };
+    assert!(reason.contains("TEMPORARY"), "{reason}");
 }

@@ -58,14 +58,12 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 pub(super) const INIT_TIMEOUT: Duration = Duration::from_mins(2);
 /// The server's settings. Those that guard the data are the defaults and are said all the same. The log must hold
 /// no data of the ledger: no statements, no details.
-const SERVER_SETTINGS: [&str; 10] = [
+const SERVER_SETTINGS: [&str; 9] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
     "fsync=on",
     "full_page_writes=on",
     "synchronous_commit=on",
-    // After a checkpoint each page is written to the log whole when it is first changed; keys are spread over all pages.
-    "max_wal_size=4GB",
     "max_connections=100",
     "log_min_error_statement=panic",
     "log_error_verbosity=terse",
@@ -275,8 +273,12 @@ impl Supervisor {
         for setting in SERVER_SETTINGS {
             command.args(["-c", setting]);
         }
-        let shared_buffers = format!("shared_buffers={}MB", memory::shared_buffers_mib());
-        command.args(["-c", &shared_buffers]);
+        for (setting, mib) in [
+            ("shared_buffers", memory::shared_buffers_mib()),
+            ("max_wal_size", memory::max_wal_mib(&self.layout.root)),
+        ] {
+            command.arg("-c").arg(format!("{setting}={mib}MB"));
+        }
         spawn(&mut command, log)
     }
 

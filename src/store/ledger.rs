@@ -156,5 +156,10 @@ async fn read_shards(database: &Database) -> Result<u16, StoreError> {
         let reason = format!("this database routes by rule {home_function}, this program by 1");
         return Err(StoreError::Failed(reason));
     }
+    if !row.get::<_, bool>("may_make_types") {
+        let reason = "grant the right TEMPORARY on this database to the role credit_ledger_app: sessions of the service \
+                      make types and functions of their own";
+        return Err(StoreError::Failed(reason.to_owned()));
+    }
     u16::try_from(shards).map_err(|error| StoreError::Failed(error.to_string()))
 }

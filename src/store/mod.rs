@@ -6,7 +6,7 @@
 //! | round trip | what is done, in this order | why the boundary |
 //! |---|---|---|
 //! | (a) load | `begin` · lock the heads · lock the inbox rows that are tried again · read inbox keys, requests, streams, and what users' states leave out | all reads are newer than the lock, so what is decided on can not change |
-//! | (b) append | inbox rows · requests · events · personal data · outbox · streams · lots · holds · heads · read models · `commit` | decided in memory in between |
+//! | (b) append | inbox rows · requests · new streams · events · personal data · outbox · streams · lots · holds · heads · read models · `commit` | decided in memory in between |
 //!
 //! Each is a call of a function of the lane's session (`statements`): what it takes are arrays of rows, and it runs only
 //! the statements for which there are rows.

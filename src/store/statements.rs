@@ -108,11 +108,12 @@ const APPEND: [(usize, &str); 16] = [
     (2, include_str!("sql/count_deliveries.sql")),
     (3, include_str!("sql/update_retried.sql")),
     (4, include_str!("sql/insert_requests.sql")),
+    // With the other keys that another instance may have taken, before what would be in vain.
+    (9, include_str!("sql/insert_streams.sql")),
     (EVENTS, include_str!("sql/insert_events.sql")),
     (6, include_str!("sql/insert_personal.sql")),
     (7, include_str!("sql/delete_personal.sql")),
     (8, include_str!("sql/insert_outbox.sql")),
-    (9, include_str!("sql/insert_streams.sql")),
     (10, include_str!("sql/update_streams.sql")),
     (11, include_str!("sql/upsert_lots.sql")),
     (12, include_str!("sql/delete_lots.sql")),
@@ -261,7 +262,9 @@ impl From<Error> for StatementError {
         match code {
             "40001" | "40P01" => Self::Collided(code.to_owned()),
             // Terminated by an operator, a crash, or our own idle limit; or a pooler lost the server behind it.
-            "57P01" | "57P02" | "57P03" | "25P03" | "57P05" => Self::Lost(message),
+            // Or the session's own statements, functions or types are gone: a pooler discarded them.
+            "57P01" | "57P02" | "57P03" | "25P03" | "57P05" | "26000" | "42883" | "42704"
+            | "3F000" => Self::Lost(message),
             code if code.starts_with("08") => Self::Lost(message),
             // Aborted by an earlier statement of the pipeline, whose own error says why.
             "25P02" => Self::Busy("an earlier statement failed".to_owned()),
