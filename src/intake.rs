@@ -3,6 +3,8 @@
 //! Adds to what the payload says only what the ledger knows and the payload can not. Must never decide a rule, and never
 //! look at a signature.
 
+use serde::{Serialize, Serializer};
+
 use crate::app::App;
 use crate::ledger::command::CapturePayment;
 use crate::ledger::{Command, Source, UserId};
@@ -21,6 +23,32 @@ pub enum IntakeError {
     /// The system has no randomness.
     #[error("the system has no randomness")]
     Randomness(#[from] getrandom::Error),
+}
+
+/// Headers as one JSON object, in their order.
+struct InOrder<'a>(&'a [(String, String)]);
+
+impl Serialize for InOrder<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// A genuine delivery as the inbox keeps it.
+///
+/// # Errors
+/// Never: texts can be written.
+pub fn delivered(verified: Verified) -> Result<Delivered, serde_json::Error> {
+    Ok(Delivered {
+        source: verified.source(),
+        key: verified.key().to_owned(),
+        provider_event_id: verified.provider_event_id().to_owned(),
+        body_sha256: verified.body_sha256(),
+        headers_json: serde_json::to_string(&InOrder(verified.headers()))?,
+        secret: verified.secret_fingerprint().to_owned(),
+        received_at: verified.received_at(),
+        body: verified.into_body(),
+    })
 }
 
 /// What is to be done with a delivery by the present rules.

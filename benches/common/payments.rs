@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::{bail, ensure};
 use credit_ledger::app::{random_bytes, system_clock, system_now};
 use credit_ledger::config::Config;
+use credit_ledger::intake;
 use credit_ledger::ledger::Salt;
 use credit_ledger::postgres::Database;
 use credit_ledger::projection::rebuild;
 use credit_ledger::provider::razorpay::Razorpay;
 use credit_ledger::provider::{Delivery, Headers, Provider as _, Rules, Translated};
-use credit_ledger::store::{Delivered, Ledger, Origin, Outcome, Unit, Work};
+use credit_ledger::store::{Ledger, Origin, Outcome, Unit, Work};
 use futures_util::stream::{self, StreamExt as _};
 
 use super::delivery::Payments;
@@ -76,23 +77,8 @@ impl Maker<'_> {
         else {
             bail!("not a captured payment");
         };
-        let headers: serde_json::Map<String, serde_json::Value> = verified
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.clone(), value.as_str().into()))
-            .collect();
-        let delivered = Delivered {
-            source: verified.source(),
-            key: verified.key().to_owned(),
-            provider_event_id: verified.provider_event_id().to_owned(),
-            body_sha256: verified.body_sha256(),
-            headers_json: serde_json::Value::Object(headers).to_string(),
-            secret: verified.secret_fingerprint().to_owned(),
-            received_at: verified.received_at(),
-            body: verified.into_body(),
-        };
         Ok(Unit {
-            origin: Origin::Delivery(Arc::new(delivered)),
+            origin: Origin::Delivery(Arc::new(intake::delivered(verified)?)),
             work: Work::Apply(command),
         })
     }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
+use credit_ledger::intake;
 use credit_ledger::ledger::Command;
 use credit_ledger::provider::Verified;
 use credit_ledger::provider::sample::{self, SamplePayment, SampleUser};
-use credit_ledger::store::{Delivered, Ledger, Origin, Outcome, Unit, Work};
+use credit_ledger::store::{Ledger, Origin, Outcome, Unit, Work};
 use futures_util::future::try_join_all;
 
 use super::deliveries::{Subjects, sign_clerk, sign_razorpay};
@@ -48,7 +49,7 @@ impl<'a> Units<'a> {
         let body = sample::clerk_user_created(&user).to_string();
         let signed = sign_clerk(&format!("msg_{number:020}"), clerk.received_at(), body)?;
         let (verified, command) = self.subjects.take(clerk, &signed)?;
-        Ok(unit(verified, command))
+        unit(verified, command)
     }
 
     /// One of those who signed up before anything was measured pays: each in turn, so that each shard has its part.
@@ -69,7 +70,7 @@ impl<'a> Units<'a> {
         let body = sample::razorpay_payment_captured(&payment).to_string();
         let signed = sign_razorpay(&format!("evt_{number:014}"), body)?;
         let (verified, command) = self.subjects.take(razorpay, &signed)?;
-        Ok(unit(verified, command))
+        unit(verified, command)
     }
 
     /// So many users sign up.
@@ -86,26 +87,11 @@ fn user_id(number: u64) -> String {
     format!("user_{number:027}")
 }
 
-fn unit(verified: Verified, command: Command) -> Unit {
-    let headers: serde_json::Map<String, serde_json::Value> = verified
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().into()))
-        .collect();
-    let delivered = Delivered {
-        source: verified.source(),
-        key: verified.key().to_owned(),
-        provider_event_id: verified.provider_event_id().to_owned(),
-        body_sha256: verified.body_sha256(),
-        headers_json: serde_json::Value::Object(headers).to_string(),
-        secret: verified.secret_fingerprint().to_owned(),
-        received_at: verified.received_at(),
-        body: verified.into_body(),
-    };
-    Unit {
-        origin: Origin::Delivery(Arc::new(delivered)),
+fn unit(verified: Verified, command: Command) -> anyhow::Result<Unit> {
+    Ok(Unit {
+        origin: Origin::Delivery(Arc::new(intake::delivered(verified)?)),
         work: Work::Apply(command),
-    }
+    })
 }
 
 /// Commits a unit.

@@ -5,45 +5,20 @@ use std::net::SocketAddr;
 use super::delivery::{Deliveries, scramble};
 use super::goals::{Goal, Goals};
 use super::load::{Expected, Requests};
-use super::rates::{Rates, rate};
-use super::stage::{Stage, check_payments};
+use super::rates::rate;
+use super::stage::Stage;
 
 const PAYMENTS: &str = "new payments";
 const DUPLICATES: &str = "duplicates";
-const CONNECTIONS: usize = 64;
 
 /// Measures both in turn, on one database that has some payments at first.
 ///
 /// # Errors
 /// On the first wrong answer; also when a duplicate has changed anything.
 pub async fn measure(stage: &Stage<'_>, goals: &mut Goals) -> anyhow::Result<()> {
-    let mut rates = Rates::of(&[PAYMENTS, DUPLICATES]);
-    for round in 0..stage.arguments.rounds {
-        let name = stage.database_name("duplicates", round);
-        stage
-            .with_service(&name, async |database, target| {
-                let mut stored = 0;
-                stage
-                    .fill(target, &mut stored, stage.arguments.warm_up)
-                    .await?;
-                for what in Stage::in_turn(round, &[PAYMENTS, DUPLICATES]) {
-                    let cell = if what == PAYMENTS {
-                        stage
-                            .pay(target, database, CONNECTIONS, &mut stored)
-                            .await?
-                    } else {
-                        let again = Again::new(target.address(), stored)?;
-                        let cell = stage.send(target, CONNECTIONS, again).await?;
-                        check_payments(database, stored).await?;
-                        cell
-                    };
-                    rates.add(what, cell);
-                }
-                Ok(())
-            })
-            .await?;
-    }
-    rates.print();
+    let rates = stage
+        .beside_payments("duplicates", [PAYMENTS, DUPLICATES], Again::new)
+        .await?;
     goals.note(Goal::Duplicates, stage.pass, rates.ratio(DUPLICATES, rate));
     Ok(())
 }

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use super::delivery::{Deliveries, scramble};
 use super::goals::{Goal, Goals, MIXED_P99_MAX};
 use super::load::{Expected, Requests};
-use super::rates::{Rates, p99, rate};
-use super::stage::{Stage, check_payments};
+use super::rates::{p99, rate};
+use super::stage::Stage;
 
 const CLEAN: &str = "clean payments";
 const MIXED: &str = "10 % duplicates, 20 % on one user";
-const CONNECTIONS: usize = 64;
 /// Of so many deliveries one is a duplicate.
 const DUPLICATE_IN: u64 = 10;
 /// So many deliveries later an answer has come: far more than there are connections.
@@ -21,34 +20,9 @@ const ANSWERED_AFTER: u64 = 4096;
 /// # Errors
 /// On the first answer that is not `200`, `recorded` for what is new and `duplicate` for what is not.
 pub async fn measure(stage: &Stage<'_>, goals: &mut Goals) -> anyhow::Result<()> {
-    let mut rates = Rates::of(&[CLEAN, MIXED]);
-    for round in 0..stage.arguments.rounds {
-        let name = stage.database_name("mixed", round);
-        stage
-            .with_service(&name, async |database, target| {
-                let mut stored = 0;
-                stage
-                    .fill(target, &mut stored, stage.arguments.warm_up)
-                    .await?;
-                for what in Stage::in_turn(round, &[CLEAN, MIXED]) {
-                    let cell = if what == CLEAN {
-                        stage
-                            .pay(target, database, CONNECTIONS, &mut stored)
-                            .await?
-                    } else {
-                        let mixed = Mixed::new(target.address(), stored)?;
-                        let cell = stage.send(target, CONNECTIONS, mixed).await?;
-                        stored += cell.measured.stored;
-                        check_payments(database, stored).await?;
-                        cell
-                    };
-                    rates.add(what, cell);
-                }
-                Ok(())
-            })
-            .await?;
-    }
-    rates.print();
+    let rates = stage
+        .beside_payments("mixed", [CLEAN, MIXED], Mixed::new)
+        .await?;
     let (rate, p99) = (rates.ratio(MIXED, rate), rates.ratio(MIXED, p99));
     let text = format!("{rate:.2}x, p99 {p99:.2}x, no 5xx");
     goals.note_with(Goal::Mixed, stage.pass, rate, text, p99 <= MIXED_P99_MAX);

@@ -10,8 +10,12 @@ use super::arguments::{Arguments, Pass};
 use super::cell::Cell;
 use super::delivery::Deliveries;
 use super::load::{self, Load, Requests};
+use super::rates::Rates;
 use super::server::{self, Server};
 use super::{ours, processor, running};
+
+/// Of what is measured beside payments.
+const CONNECTIONS: usize = 64;
 
 /// Where and how something is measured.
 #[derive(Clone, Copy)]
@@ -112,10 +116,62 @@ impl Stage<'_> {
         stored: &mut u64,
     ) -> anyhow::Result<Cell> {
         let deliveries = Deliveries::new(target.address(), *stored)?;
-        let cell = self.send(target, connections, deliveries).await?;
+        self.deliver(target, database, connections, stored, deliveries)
+            .await
+    }
+
+    /// Delivers to the service what may or may not be new payments, and sees that all those are there and no others.
+    ///
+    /// # Errors
+    /// As [`Self::pay`].
+    async fn deliver<R: Requests + Send>(
+        &self,
+        target: &Target,
+        database: &Database,
+        connections: usize,
+        stored: &mut u64,
+        requests: R,
+    ) -> anyhow::Result<Cell> {
+        let cell = self.send(target, connections, requests).await?;
         *stored += cell.measured.stored;
         check_payments(database, *stored).await?;
         Ok(cell)
+    }
+
+    /// Measures new payments, the first of `whats`, and other deliveries, the second, in turn on one database that has some
+    /// payments at first. What is delivered is made for an address and so many payments that are stored.
+    ///
+    /// # Errors
+    /// As [`Self::pay`].
+    pub async fn beside_payments<R: Requests + Send>(
+        &self,
+        part: &str,
+        whats: [&'static str; 2],
+        requests: impl Fn(SocketAddr, u64) -> anyhow::Result<R>,
+    ) -> anyhow::Result<Rates> {
+        let mut rates = Rates::of(&whats);
+        for round in 0..self.arguments.rounds {
+            let name = self.database_name(part, round);
+            self.with_service(&name, async |database, target| {
+                let mut stored = 0;
+                self.fill(target, &mut stored, self.arguments.warm_up)
+                    .await?;
+                for what in Self::in_turn(round, &whats) {
+                    let cell = if what == whats[0] {
+                        self.pay(target, database, CONNECTIONS, &mut stored).await?
+                    } else {
+                        let requests = requests(target.address(), stored)?;
+                        self.deliver(target, database, CONNECTIONS, &mut stored, requests)
+                            .await?
+                    };
+                    rates.add(what, cell);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        rates.print();
+        Ok(rates)
     }
 
     /// Delivers new payments that are not measured, for so many seconds after a warm-up.
@@ -129,7 +185,9 @@ impl Stage<'_> {
         seconds: f64,
     ) -> anyhow::Result<()> {
         let deliveries = Deliveries::new(target.address(), *stored)?;
-        let cell = self.send_for(target, 64, seconds, deliveries).await?;
+        let cell = self
+            .send_for(target, CONNECTIONS, seconds, deliveries)
+            .await?;
         *stored += cell.measured.stored;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body;
@@ -14,7 +14,7 @@ use super::submit;
 use crate::app::App;
 use crate::intake;
 use crate::provider::{Delivery, Headers, Lookup, Verified};
-use crate::store::{Delivered, Origin, Outcome, Unit, Work};
+use crate::store::{Origin, Outcome, Unit, Work};
 
 /// Says that nothing new was done, on any answer that only repeats an earlier one.
 pub const IDEMPOTENCY_HIT: HeaderName = HeaderName::from_static("idempotency-hit");
@@ -57,28 +57,9 @@ pub async fn receive(
     answer(&outcome, &event_id)
 }
 
-/// Headers as one JSON object, in their order.
-struct InOrder<'a>(&'a [(String, String)]);
-
-impl Serialize for InOrder<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
-}
-
 fn unit(verified: Verified, work: Work) -> Result<Unit, Problem> {
-    let headers_json = serde_json::to_string(&InOrder(verified.headers()))
+    let delivered = intake::delivered(verified)
         .map_err(|_| Code::Internal.because("the headers can not be kept"))?;
-    let delivered = Delivered {
-        source: verified.source(),
-        key: verified.key().to_owned(),
-        provider_event_id: verified.provider_event_id().to_owned(),
-        body_sha256: verified.body_sha256(),
-        headers_json,
-        secret: verified.secret_fingerprint().to_owned(),
-        received_at: verified.received_at(),
-        body: verified.into_body(),
-    };
     Ok(Unit {
         origin: Origin::Delivery(Arc::new(delivered)),
         work,

@@ -5,7 +5,6 @@
 //! pays only for what it needs. Within a function, as between statements, each step sees what was committed before it
 //! began, so what is read is newer than the locks.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -219,11 +218,8 @@ fn function(name: &str, parameters: &[String], returns: &str, body: &str) -> Str
 }
 
 /// The statement with another number in the place of its only parameter's.
-fn with_parameter(sql: &str, number: usize) -> Cow<'_, str> {
-    match number {
-        1 => Cow::Borrowed(sql),
-        number => Cow::Owned(sql.replace("$1", &format!("${number}"))),
-    }
+fn with_parameter(sql: &str, number: usize) -> String {
+    sql.replace("$1", &format!("${number}"))
 }
 
 /// What a failed statement means for its batch.
