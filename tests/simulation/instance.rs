@@ -233,7 +233,7 @@ fn serve() {
         .with_env_filter("info,credit_ledger=debug")
         .init();
     install_crypto_provider();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/settings.toml");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/settings.toml");
     let config = Config::load(Some(&file), |name| std::env::var(name).ok()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
