@@ -15,4 +15,5 @@ mod faults;
 mod instance;
 mod link;
 mod load;
+mod machines;
 mod stage;

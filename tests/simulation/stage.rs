@@ -61,9 +61,27 @@ impl Cluster {
         database
     }
 
+    /// The server's files.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data/postgres/data")
+    }
+
+    /// The folder of its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("data/postgres/socket")
+    }
+
+    /// Who connects.
+    pub async fn login(&self) -> String {
+        let options = ConnectOptions::default();
+        let session = self.server.connect_as_login(&options).await.unwrap();
+        let row = session.query_one("select session_user::text", &[]).await;
+        row.unwrap().get(0)
+    }
+
     /// The postmaster, as its pid file says.
     pub fn postmaster(&self) -> Option<Pid> {
-        let file = self.folder.join("data/postgres/data/postmaster.pid");
+        let file = self.data().join("postmaster.pid");
         let text = std::fs::read_to_string(file).ok()?;
         Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
     }

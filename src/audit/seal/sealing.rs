@@ -174,7 +174,8 @@ impl Sealer {
         {
             return Err(Changed::Seal(last.seal).into());
         }
-        let now_us = (self.clock)().timestamp_micros();
+        let at_database = rows::time(transaction).await?;
+        let now_us = self.clock.agreed(at_database)?.timestamp_micros();
         let mut record = SealRecord {
             seal: before + 1,
             // The time of seals runs forward, whatever the clock does.
