@@ -1,7 +1,7 @@
 //! The primary is lost for good and its synchronous standby takes over; and a standby that is lost itself.
 
 use std::fs::Permissions;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -34,16 +34,15 @@ struct Standby {
 impl Standby {
     /// A copy of the cluster that follows it.
     async fn of(cluster: &Cluster) -> Self {
-        let primary = cluster.data();
-        let owner = std::fs::metadata(&primary).unwrap();
+        let owner = cluster.owner();
         let folder = cluster.folder.join(NAME);
         std::fs::create_dir(&folder).unwrap();
         std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
-        chown(&folder, Some(owner.uid()), Some(owner.gid())).unwrap();
+        chown(&folder, Some(owner.0), Some(owner.1)).unwrap();
         let mut standby = Self {
             folder,
-            bin: bin_dir(&primary),
-            owner: (owner.uid(), owner.gid()),
+            bin: bin_dir(&cluster.data()),
+            owner,
             server: None,
         };
         let from = format!(
