@@ -199,7 +199,9 @@ fn load_function() -> String {
 }
 
 fn append_function() -> String {
-    let mut body = String::new();
+    let mut body = String::from(
+        "perform set_config('synchronous_commit', current_setting('credit_ledger.synchronous_commit'), true);\n",
+    );
     for (number, sql) in APPEND {
         let sql = with_parameter(sql, number);
         let _ = writeln!(body, "if cardinality(${number}) > 0 then\n{sql}; end if;");

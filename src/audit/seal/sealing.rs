@@ -141,6 +141,11 @@ impl Sealer {
             }
             inserted => inserted?,
         }
+        // A commit that waits for a synchronous standby must not be cut off: then the seal could be seen, and witnesses be told
+        // of it, while no standby has it.
+        transaction
+            .batch_execute("set local statement_timeout = 0")
+            .await?;
         transaction.commit().await?;
         tracing::debug!(seal = record.seal, events = record.events, "sealed");
         Ok(Attempt::Sealed { more })

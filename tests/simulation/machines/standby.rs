@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio_postgres::NoTls;
@@ -90,6 +90,7 @@ impl Standby {
             .arg("-k")
             .arg(&self.folder);
         server.args(["-p", "5432", "-c", "listen_addresses="]);
+        server.args(["-c", "wal_retrieve_retry_interval=100ms"]);
         server.stdout(Stdio::null()).stderr(log);
         self.server = Some(server.spawn().unwrap());
     }
@@ -234,17 +235,67 @@ async fn commits_that_hang_without_their_standby_are_done_once_when_they_may() {
     cluster.end().await;
 }
 
-/// Until an instance has given up a whole batch: then somebody else may try what hangs.
-async fn assert_hangs(stage: &Stage, load: &Load) {
+/// Whoever ends the waiting by force makes no commit known to the standby: what was asked for is not acknowledged until it
+/// is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_wait_for_the_standby_is_cut_off_is_not_acknowledged() {
+    let cluster = Cluster::start().await;
+    let stage = stage(&cluster).await;
+    let mut standby = Standby::of(&cluster).await;
+    make_synchronous(&stage).await;
+    let sql = stage.sql().await;
+    for by in ["pg_cancel_backend", "pg_terminate_backend"] {
+        standby.kill();
+        let mut granted = tokio::spawn(ask(grant(&stage, by)));
+        let cut_off = waits_anew(&sql, &[]).await;
+        let cut = format!("select {by}(pid) from unnest($1::integer[]) as pid");
+        sql.query(&cut, &[&cut_off]).await.unwrap();
+        // It was tried again, and waits again.
+        let tried_again = waits_anew(&sql, &cut_off);
+        tokio::pin!(tried_again);
+        tokio::select! {
+            _ = &mut tried_again => {}
+            said = &mut granted => panic!("{by}: answered too early: {said:?}"),
+        }
+        standby.start();
+        let (status, said) = granted.await.unwrap().unwrap();
+        assert_eq!(status, StatusCode::OK, "{by}: {said}");
+    }
+    let load = Load::start(&stage, 4);
+    load.goes_on(10).await;
+    load.finish().await;
+    let grants = "select count(*) from events where aggregate_id = $1";
+    let row = sql.query_one(grants, &[&BYSTANDER]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 2);
+    set_names(&sql, "").await;
+    drop((stage, standby));
+    cluster.end().await;
+}
+
+/// The sessions of lanes whose commits wait for the standby, once there are others than these.
+async fn waits_anew(sql: &tokio_postgres::Client, before: &[i32]) -> Vec<i32> {
+    eventually("a commit waits", async || {
+        let waiting = "select coalesce(array_agg(pid), '{}') from pg_stat_activity \
+                       where wait_event = 'SyncRep' and application_name = 'credit-ledger lane' and pid <> all($1)";
+        let waiting: Vec<i32> = sql.query_one(waiting, &[&before]).await.unwrap().get(0);
+        (!waiting.is_empty()).then_some(waiting)
+    })
+    .await
+}
+
+fn grant(stage: &Stage, key: &str) -> RequestBuilder {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let address = stage.address(0).unwrap();
     let url = format!("http://{address}/v1/users/{BYSTANDER}/grants");
-    let asked = Instant::now();
     let request = client.post(url).bearer_auth(SERVICE_KEY);
-    let request = request.header("Idempotency-Key", "while_it_hangs");
-    let (status, said) = ask(request.json(&json!({"amount": 1, "reason": "a test"})))
-        .await
-        .unwrap();
+    let request = request.header("Idempotency-Key", key);
+    request.json(&json!({"amount": 1, "reason": "a test"}))
+}
+
+/// Until an instance has given up a whole batch: then somebody else may try what hangs.
+async fn assert_hangs(stage: &Stage, load: &Load) {
+    let asked = Instant::now();
+    let (status, said) = ask(grant(stage, "while_it_hangs")).await.unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{said}");
     assert!(asked.elapsed() < COMMIT_KNOWN, "{:?}", asked.elapsed());
     let done = load.done();
@@ -254,4 +305,11 @@ async fn assert_hangs(stage: &Stage, load: &Load) {
     })
     .await;
     assert_eq!(load.done(), done, "nothing is acknowledged meanwhile");
+    // Only commits wait. A session of which another thing does would stay until the standby is back, one for each try.
+    let sql = stage.sql().await;
+    let others = "select query from pg_stat_activity where wait_event = 'SyncRep' \
+                  and application_name = 'credit-ledger lane' and query <> 'commit'";
+    let others = sql.query(others, &[]).await.unwrap();
+    let others: Vec<String> = others.iter().map(|row| row.get(0)).collect();
+    assert_eq!(others, Vec::<String>::new());
 }
