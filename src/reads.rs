@@ -174,9 +174,10 @@ impl Reads {
         Self { pool }
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), ReadError> {
-        self.query("select 1", &[]).await.map(|_| ())
+    /// What time it is at the database, if it answers.
+    pub async fn database_time(&self) -> Result<DateTime<Utc>, ReadError> {
+        let rows = self.query("select clock_timestamp()", &[]).await?;
+        Ok(rows.first().ok_or_else(missing_row)?.try_get(0)?)
     }
 
     /// A user and the account; `known` is false when there is neither, and no purchase names the user.

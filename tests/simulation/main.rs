@@ -21,6 +21,7 @@ mod faults;
 mod instance;
 mod link;
 mod load;
+mod machines;
 mod stage;
 mod world;
 

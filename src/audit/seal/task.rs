@@ -80,6 +80,8 @@ fn log(error: &SealError, what: &str) {
         SealError::Pool(_) | SealError::Query(_) | SealError::Witness { .. } => {
             tracing::warn!(%error, "{what}; it is tried again");
         }
+        // Said when it began.
+        SealError::Clock(_) => {}
         SealError::Unreadable
         | SealError::Changed(_)
         | SealError::RolledBack(_)
