@@ -1,5 +1,7 @@
 //! The URL map from outside: who gets in, which methods, and that every problem of the contract really comes up.
 
+pub mod map;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -16,44 +18,11 @@ use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use self::map::{SHARD_OF_USER_1, concrete, needed_query};
 use crate::support::app::{ADMIN_KEY, AUDIT_KEY, Answer, ISSUER, MINT, SERVICE_KEY, answer};
 use crate::support::deliveries::{captured, checkout, created, deleted, payment, user};
 use crate::support::seals::sealing;
 use crate::support::{Options, TestApp, tokens, wire};
-
-/// The shard of the user of these tests, which has no other events before theirs.
-const SHARD_OF_USER_1: &str = "3";
-
-/// A path of the map with its parameters filled in.
-fn concrete(entry: &Entry) -> String {
-    let path = entry
-        .path
-        .replace("{provider}", "razorpay")
-        .replace("{user_id}", "user_1")
-        .replace("{purchase_id}", "razorpay:pay_1")
-        .replace("{source}", "clerk")
-        .replace("{event_id}", "msg_1")
-        .replace("{hold_id}", "0-1")
-        .replace("{entry_id}", "0-1")
-        .replace("{type}", "user")
-        .replace("{id}", "user_1")
-        // Where the first event of `user_1` is.
-        .replace("{shard}", SHARD_OF_USER_1)
-        .replace("{position}", "1")
-        .replace("{first}", "1")
-        .replace("{second}", "1");
-    assert!(!path.contains('{'), "a new parameter in {path}");
-    path
-}
-
-/// What a path needs behind it to be answered.
-fn needed_query(entry: &Entry) -> &'static str {
-    match entry.path {
-        "/v1/admin/purchases" => "status=unclaimed",
-        "/v1/audit/events" => "shard=0",
-        _ => "",
-    }
-}
 
 async fn call(app: &TestApp, entry: &Entry, authorization: &[String]) -> Answer {
     let mut request = app.request(entry.method.parse().unwrap(), &concrete(entry));

@@ -109,10 +109,13 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is logged when this is asked for. Never what the driver says on debug: it shows the parameters of each statement,
-/// and bodies and names are among them.
+/// What would say more than may be said, whatever is asked for: the driver shows on debug the parameters of each
+/// statement, bodies and names among them, and the server a header's value that it can not read.
+const NEVER_LOUDER: [&str; 2] = ["tokio_postgres::query=info", "actix_http::h1::decoder=info"];
+
+/// What is logged when this is asked for.
 pub fn log_filter(levels: &str) -> EnvFilter {
-    EnvFilter::new(format!("{levels},tokio_postgres::query=info"))
+    EnvFilter::new(format!("{levels},{}", NEVER_LOUDER.join(",")))
 }
 
 /// Logs go to standard error, so that what a command prints stays its own. `RUST_LOG` says how much.

@@ -1,0 +1,435 @@
+//! A whole life of the service, in which everything goes wrong that can, at the highest level of its log.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{TimeDelta, Utc};
+use credit_ledger::http::{Access, ROUTES};
+use credit_ledger::provider::sample::{self, SampleUser};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::world::{SUPABASE_SECRET, World};
+use crate::crash::service::kill_postmaster;
+use crate::routes::map::{concrete, needed_query};
+use crate::support::app::{ADMIN_KEY, ISSUER, MINT, SERVICE_KEY};
+use crate::support::deliveries::{
+    captured, checkout, clerk, payment, razorpay, sale, some_time, stripe, told, unique, user,
+};
+use crate::support::{eventually, tokens, wire};
+
+const EMAIL: &str = "quillon.leakproof@example.com";
+const FIRST_NAME: &str = "Quillonleak";
+const LAST_NAME: &str = "Proofleakson";
+const PAYER: &str = "payer.leakproof@example.com";
+const IN_A_BODY: &str = "what-a-body-says-is-nobodys-business";
+const REASON: &str = "the-reason-that-somebody-gave";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_says_no_secret_in_all_its_life() {
+    let mut world = World::start().await;
+    for (what, text) in [
+        ("an e-mail address", EMAIL),
+        ("a first name", FIRST_NAME),
+        ("a last name", LAST_NAME),
+        ("a payer's address", PAYER),
+        ("a body", IN_A_BODY),
+        ("a reason", REASON),
+    ] {
+        world.needles.personal(what, text);
+    }
+    sign_up_and_pay(&mut world).await;
+    bad_deliveries(&mut world).await;
+    every_route(&mut world).await;
+    checkouts(&mut world).await;
+    by_hand(&world).await;
+    what_the_database_refuses(&mut world).await;
+    world.look_at_what_is_open().await;
+    commands(&mut world);
+    without_a_database(&mut world).await;
+    world.look_at_what_is_open().await;
+    let (found, log) = world.end();
+    // So loud that what could be said was said: by the driver, the server, the client and the program.
+    for said in [
+        "executing statement batch",
+        "preparing query",
+        "poll_write: done",
+        "request parse error",
+        "pooling idle connection",
+        "delivery refused",
+        "a unit can not be stored",
+        "the witness did not take",
+        "public keys could not be fetched",
+        "the private PostgreSQL is down",
+        "violates check constraint",
+    ] {
+        assert!(log.contains(said), "{said} is not in {} bytes", log.len());
+    }
+    assert_eq!(found, Vec::<String>::new(), "in {} bytes", log.len());
+}
+
+fn somebody(user_id: &str) -> SampleUser {
+    SampleUser {
+        email: Some(EMAIL.to_owned()),
+        first_name: Some(FIRST_NAME.to_owned()),
+        last_name: Some(LAST_NAME.to_owned()),
+        ..user(user_id)
+    }
+}
+
+/// With something in it that nobody reads.
+fn marked(mut body: Value) -> String {
+    body["not_read"] = json!(IN_A_BODY);
+    body.to_string()
+}
+
+async fn sign_up_and_pay(world: &mut World) {
+    let sign_up = marked(sample::clerk_user_created(&somebody("user_1")));
+    let mut paid = payment(None);
+    paid.email = Some(PAYER.to_owned());
+    let paid = marked(sample::razorpay_payment_captured(&paid));
+    let mut sold = sale(Some("user_1"));
+    sold.email = Some(PAYER.to_owned());
+    let sold = sample::stripe::event("checkout.session.completed", &unique("evt_"), &sold);
+    for (path, delivery) in [
+        ("/webhooks/clerk", clerk("msg_1", sign_up)),
+        ("/webhooks/razorpay", razorpay("evt_1", paid)),
+        ("/webhooks/stripe", stripe(marked(sold.unwrap()))),
+        ("/webhooks/razorpay", captured(&payment(Some("user_1")))),
+    ] {
+        for status in ["recorded", "duplicate"] {
+            let (code, body) = world.deliver(path, &delivery).await.unwrap();
+            assert_eq!((code, body["status"].as_str()), (200, Some(status)));
+        }
+    }
+    for (key, what, body, status) in [
+        (
+            "key_1",
+            "grants",
+            json!({"amount": 5, "reason": REASON}),
+            200,
+        ),
+        (
+            "key_2",
+            "spends",
+            json!({"amount": 5, "reason": REASON, "reference": REASON}),
+            200,
+        ),
+        (
+            "key_2",
+            "spends",
+            json!({"amount": 6, "reason": REASON}),
+            409,
+        ),
+        (
+            "key_3",
+            "spends",
+            json!({"amount": 90_000, "reason": REASON}),
+            402,
+        ),
+    ] {
+        let request = world.request(Method::POST, &format!("/v1/users/user_1/{what}"));
+        let request = request
+            .bearer_auth(SERVICE_KEY)
+            .header("idempotency-key", key);
+        assert_eq!(world.status(request.json(&body)).await, status, "{what}");
+    }
+}
+
+/// Signed wrongly, cut, no JSON, of no use.
+async fn bad_deliveries(world: &mut World) {
+    for path in ["/webhooks/clerk", "/webhooks/razorpay", "/webhooks/stripe"] {
+        let body = marked(sample::clerk_user_created(&somebody("user_2")));
+        let sign = |body: String| match path {
+            "/webhooks/clerk" => clerk(&unique("msg_"), body),
+            "/webhooks/razorpay" => razorpay(&unique("evt_"), body),
+            _ => stripe(body),
+        };
+        let good = sign(body.clone());
+        let mut changed = good.clone();
+        changed.body.extend(b" ");
+        let mut unsigned = good.clone();
+        unsigned.headers.clear();
+        let mut doubled = good.clone();
+        doubled.headers.extend(good.headers.clone());
+        let garbage = sign(format!("{{\"{IN_A_BODY}: {EMAIL}"));
+        let useless = sign(json!({"type": IN_A_BODY, "event": EMAIL, "data": [EMAIL]}).to_string());
+        for delivery in [changed, unsigned, doubled, garbage, useless] {
+            world.deliver(path, &delivery).await.unwrap();
+        }
+        let huge = sign(format!("\"{}\"", IN_A_BODY.repeat(40_000)));
+        // It may be refused while it is still sent.
+        world.deliver(path, &huge).await;
+    }
+}
+
+/// Everything that opens something or looks like it; each is a secret.
+fn credentials(world: &mut World) -> Vec<String> {
+    let now = Utc::now();
+    let claims = tokens::clerk_claims("user_1", now);
+    let mut supabase = json!({
+        "iss": format!("{}/auth/v1", world.providers.uri()),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "sub": "5f3c1b1e-8f0a-4f9b-9d66-3f0e0c5f1a2b",
+        "exp": now.timestamp() + 3600,
+        "iat": now.timestamp(),
+        "session_id": "7f3c1b1e-8f0a-4f9b-9d66-3f0e0c5f1a2b",
+        "email": EMAIL,
+    });
+    let good = tokens::hs256(SUPABASE_SECRET.as_bytes(), &supabase);
+    supabase["role"] = json!("service_role");
+    let old = MINT.clerk_token("user_1", ISSUER, None, now - TimeDelta::hours(1), 60);
+    let mut all = vec![
+        tokens::rs256(&claims),
+        old.unwrap(),
+        good,
+        tokens::hs256(SUPABASE_SECRET.as_bytes(), &supabase),
+        tokens::hs256(b"another-secret-of-at-least-32-bytes", &supabase),
+        tokens::unsigned(&claims),
+        format!("cl_{}", "0a".repeat(38)),
+        "a-key-that-nobody-has-made-0000".to_owned(),
+    ];
+    for (number, token) in all.iter().enumerate() {
+        world.needles.secret(&format!("credential {number}"), token);
+        for part in token.split('.').filter(|part| part.len() > 60) {
+            world.needles.secret("a part of a token", part);
+        }
+    }
+    all.push(ADMIN_KEY.to_owned());
+    all
+}
+
+async fn every_route(world: &mut World) {
+    let all = credentials(world);
+    for entry in &ROUTES {
+        let method: Method = entry.method.parse().unwrap();
+        let path = concrete(entry);
+        let query = needed_query(entry);
+        for credential in &all {
+            let bodies = [
+                json!({"amount": 1, "reason": REASON, "actor": "ops", "plan": "pro", "credits": 1}),
+                json!({"amount": IN_A_BODY, "reason": [EMAIL], IN_A_BODY: EMAIL}),
+                json!({"items": [{"type": IN_A_BODY, "user_id": EMAIL, "amount": REASON}], "mode": EMAIL}),
+            ];
+            for body in bodies {
+                let request = world.request(method.clone(), &format!("{path}?{query}"));
+                let request = request
+                    .bearer_auth(credential)
+                    .header("idempotency-key", unique("k"));
+                world.status(request.body(body.to_string())).await;
+            }
+            for (name, value) in [
+                ("authorization", credential.clone()),
+                (
+                    "authorization",
+                    format!("Basic {}", STANDARD.encode(format!("me:{credential}"))),
+                ),
+                ("x-api-key", credential.clone()),
+                ("cookie", format!("__session={credential}")),
+            ] {
+                let request = world.request(method.clone(), &path).header(name, value);
+                world.status(request.body(format!("{{\"{IN_A_BODY}"))).await;
+            }
+            for path in [
+                format!("{path}?api_key={credential}"),
+                format!("{path}?{credential}"),
+                format!("{path}/{credential}"),
+            ] {
+                world
+                    .status(world.request(method.clone(), &path).bearer_auth(ADMIN_KEY))
+                    .await;
+            }
+        }
+        if entry.access == Access::Session {
+            let token = world_session();
+            world.needles.secret("a session", &token);
+            let request = world.request(method, &path).bearer_auth(&token);
+            world.status(request.body("{}")).await;
+        }
+    }
+}
+
+fn world_session() -> String {
+    MINT.clerk_token("user_1", ISSUER, None, Utc::now(), 60)
+        .unwrap()
+}
+
+/// Checkouts that the providers' APIs answer in every way.
+async fn checkouts(world: &mut World) {
+    let token = world_session();
+    world.needles.secret("a session", &token);
+    for answer in ["401", "500", "400", "200", "302", "404"] {
+        let mut paid = payment(None);
+        paid.payment_id = format!("pay_{:0>11}{answer}", unique("").split_off(4));
+        paid.order_id = Some(format!("order_{:0>11}{answer}", unique("").split_off(4)));
+        let (order_id, payment_id, signature) = checkout(&paid);
+        world.needles.secret("a checkout's signature", &signature);
+        let forged = signature.replace(['0', '1', '2'], "f");
+        for signature in [&signature, &forged, &signature[..40].to_owned()] {
+            let body = json!({
+                "razorpay_order_id": order_id,
+                "razorpay_payment_id": payment_id,
+                "razorpay_signature": signature,
+            });
+            let request = world.request(Method::POST, "/v1/payments/verify");
+            world.status(request.bearer_auth(&token).json(&body)).await;
+        }
+        let body = json!({"stripe_session_id": format!("cs_test_a{answer}")});
+        let request = world.request(Method::POST, "/v1/payments/verify");
+        world.status(request.bearer_auth(&token).json(&body)).await;
+    }
+}
+
+/// What no good client would send.
+async fn by_hand(world: &World) {
+    for request in [
+        format!("GET /v1/users HTTP/1.1\r\nauthorization Bearer {ADMIN_KEY}\r\n\r\n"),
+        format!("GET /v1/users?key={ADMIN_KEY} HTTP/9.9\r\n\r\n"),
+        format!("{ADMIN_KEY} {EMAIL}\r\n\r\n"),
+        format!(
+            "GET /v1/users HTTP/1.1\r\nauthorization: Bearer {ADMIN_KEY}\r\nx: \0{EMAIL}\r\n\r\n"
+        ),
+        format!(
+            "POST /webhooks/clerk HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{IN_A_BODY}"
+        ),
+        format!(
+            "POST /webhooks/clerk HTTP/1.1\r\nhost: a\r\ncontent-length: {IN_A_BODY}\r\n\r\n{EMAIL}"
+        ),
+    ] {
+        let answer = wire::break_off(world.service.address, request.as_bytes()).await;
+        assert_eq!(world.needles.in_log(&answer), Vec::<String>::new());
+    }
+}
+
+/// The database says in its errors which row it did not take.
+async fn what_the_database_refuses(world: &mut World) {
+    let sql = world.data.sql_of("leaky").await;
+    let picky = "alter table users add constraint picky check (email not like 'picky.%') not valid";
+    sql.batch_execute(picky).await.unwrap();
+    let mut picky = somebody("user_3");
+    picky.email = Some(format!("picky.{EMAIL}"));
+    picky.updated_at = some_time();
+    let body = marked(sample::clerk_user_created(&picky));
+    let (status, body) = world
+        .deliver("/webhooks/clerk", &clerk("msg_picky", body))
+        .await
+        .unwrap();
+    assert_eq!((status, &body["status"]), (200, &json!("parked")));
+    for (spoil, path, status) in [
+        (
+            "revoke select on users from credit_ledger_app",
+            "/v1/users/user_1",
+            503,
+        ),
+        (
+            "grant select on users to credit_ledger_app",
+            "/v1/users/user_1",
+            200,
+        ),
+    ] {
+        sql.batch_execute(spoil).await.unwrap();
+        let request = world.request(Method::GET, path).bearer_auth(ADMIN_KEY);
+        assert_eq!(world.status(request).await, status);
+    }
+    for body in [
+        json!({"reason": REASON}),
+        json!({"reason": REASON, "actor": FIRST_NAME}),
+    ] {
+        let path = "/v1/admin/inbox/clerk/msg_picky/retry";
+        let request = world.request(Method::POST, path).bearer_auth(ADMIN_KEY);
+        world.status(request.json(&body)).await;
+    }
+}
+
+/// All commands, as loud, with the same settings. One of them makes a key, and prints it once.
+fn commands(world: &mut World) {
+    let url = format!("http://{}", world.service.address);
+    let folder = world.data.0.join("export");
+    let folder = folder.to_str().unwrap();
+    for arguments in [
+        &["keys", "create", "shop", "--scope", "audit"][..],
+        &["keys", "list"],
+        &["migrate"],
+        &["recover", "--reason", REASON],
+        &["rebuild", "users"],
+        &["audit", "verify"],
+        &["audit", "replay"],
+        &["audit", "balance", "user_1"],
+        &["audit", "public-key"],
+        &["audit", "export", folder],
+        &[
+            "send",
+            "clerk",
+            "user.created",
+            "--user",
+            "user_5",
+            "--url",
+            &url,
+        ],
+        &[
+            "send",
+            "razorpay",
+            "payment.captured",
+            "--user",
+            "user_5",
+            "--url",
+            &url,
+        ],
+        &[
+            "send",
+            "stripe",
+            "checkout.session.completed",
+            "--user",
+            "user_5",
+            "--payment",
+            "pi_1",
+            "--url",
+            &url,
+        ],
+        &["serve", "--listen", &world.service.address.to_string()],
+    ] {
+        let output = world.run(arguments);
+        let refused = arguments.contains(&"serve");
+        let code = i32::from(refused);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+        if arguments.contains(&"create") {
+            let key = String::from_utf8(output.stdout).unwrap();
+            world.needles.secret("a made key", key.trim());
+        } else {
+            world.look_at(&output.stdout);
+        }
+        world.look_at(&output.stderr);
+    }
+}
+
+/// The database is killed, and comes back.
+async fn without_a_database(world: &mut World) {
+    kill_postmaster(&world.data);
+    let body = marked(sample::clerk_user_created(&somebody("user_4")));
+    for _ in 0..3 {
+        let _ = world
+            .deliver("/webhooks/clerk", &clerk(&unique("msg_"), body.clone()))
+            .await;
+        for path in ["/v1/users/user_1", "/v1/admin/overview", "/health/ready"] {
+            let request = world.request(Method::GET, path).bearer_auth(ADMIN_KEY);
+            world.status(request).await;
+        }
+        let sold = told("checkout.session.completed", &sale(Some("user_4")));
+        let _ = world.deliver("/webhooks/stripe", &sold).await;
+    }
+    let address = world.service.address;
+    let client = world.service.client.clone();
+    eventually("the database is back", || async {
+        let url = format!("http://{address}/health/ready");
+        let status = client.get(url).send().await.unwrap().status();
+        (status == 200).then_some(())
+    })
+    .await;
+    let delivery = clerk(&unique("msg_"), body);
+    let (status, _) = world.deliver("/webhooks/clerk", &delivery).await.unwrap();
+    assert_eq!(status, 200);
+}
