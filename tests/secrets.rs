@@ -2,6 +2,8 @@
 //! number, no error of a command. The program itself runs, is treated well and badly, and all that it said is searched.
 
 mod commands;
+mod compare;
+mod faults;
 mod life;
 mod needles;
 mod world;

@@ -243,7 +243,7 @@ impl Service {
         ];
         let (address, said) = match address.recv_timeout(Duration::from_mins(1)) {
             Ok((address, said)) => (address.parse().unwrap(), said),
-            Err(_) => panic!("it did not start: {}", log.lock().unwrap()),
+            Err(problem) => panic!("it did not start: {problem}: {}", log.lock().unwrap()),
         };
         let client = Client::builder()
             .no_proxy()

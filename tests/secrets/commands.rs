@@ -96,7 +96,7 @@ fn no_line_of_a_file_is_repeated() {
         format!("stripe_secret_key = \"{MARK}"),
         format!("stripe_secret_key = {MARK}"),
         format!("stripe_secret_key: {MARK}"),
-        format!("{MARK}"),
+        MARK.to_owned(),
         format!("[signup]\nbonus_credits = \"{MARK}\""),
         format!("[signup]\nplan = [\"{MARK}\"]\nbonus_credits = -1"),
         format!("signup = \"{MARK}\""),

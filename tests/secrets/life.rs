@@ -8,21 +8,22 @@ use credit_ledger::provider::sample::{self, SampleUser};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::world::{SUPABASE_SECRET, World};
-use crate::crash::service::kill_postmaster;
+use super::faults::{commands, what_the_database_refuses, without_a_database};
+use super::world::World;
 use crate::routes::map::{concrete, needed_query};
 use crate::support::app::{ADMIN_KEY, ISSUER, MINT, SERVICE_KEY};
 use crate::support::deliveries::{
-    captured, checkout, clerk, payment, razorpay, sale, some_time, stripe, told, unique, user,
+    captured, checkout, clerk, payment, razorpay, sale, stripe, unique, user,
 };
-use crate::support::{eventually, tokens, wire};
+use crate::support::tokens::SUPABASE_SECRET;
+use crate::support::{tokens, wire};
 
-const EMAIL: &str = "quillon.leakproof@example.com";
-const FIRST_NAME: &str = "Quillonleak";
+pub const EMAIL: &str = "quillon.leakproof@example.com";
+pub const FIRST_NAME: &str = "Quillonleak";
 const LAST_NAME: &str = "Proofleakson";
 const PAYER: &str = "payer.leakproof@example.com";
 const IN_A_BODY: &str = "what-a-body-says-is-nobodys-business";
-const REASON: &str = "the-reason-that-somebody-gave";
+pub const REASON: &str = "the-reason-that-somebody-gave";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_says_no_secret_in_all_its_life() {
@@ -67,7 +68,7 @@ async fn the_service_says_no_secret_in_all_its_life() {
     assert_eq!(found, Vec::<String>::new(), "in {} bytes", log.len());
 }
 
-fn somebody(user_id: &str) -> SampleUser {
+pub fn somebody(user_id: &str) -> SampleUser {
     SampleUser {
         email: Some(EMAIL.to_owned()),
         first_name: Some(FIRST_NAME.to_owned()),
@@ -77,7 +78,7 @@ fn somebody(user_id: &str) -> SampleUser {
 }
 
 /// With something in it that nobody reads.
-fn marked(mut body: Value) -> String {
+pub fn marked(mut body: Value) -> String {
     body["not_read"] = json!(IN_A_BODY);
     body.to_string()
 }
@@ -166,16 +167,8 @@ async fn bad_deliveries(world: &mut World) {
 fn credentials(world: &mut World) -> Vec<String> {
     let now = Utc::now();
     let claims = tokens::clerk_claims("user_1", now);
-    let mut supabase = json!({
-        "iss": format!("{}/auth/v1", world.providers.uri()),
-        "aud": "authenticated",
-        "role": "authenticated",
-        "sub": "5f3c1b1e-8f0a-4f9b-9d66-3f0e0c5f1a2b",
-        "exp": now.timestamp() + 3600,
-        "iat": now.timestamp(),
-        "session_id": "7f3c1b1e-8f0a-4f9b-9d66-3f0e0c5f1a2b",
-        "email": EMAIL,
-    });
+    let mut supabase = tokens::supabase_claims(&world.providers.uri(), now);
+    supabase["email"] = json!(EMAIL);
     let good = tokens::hs256(SUPABASE_SECRET.as_bytes(), &supabase);
     supabase["role"] = json!("service_role");
     let old = MINT.clerk_token("user_1", ISSUER, None, now - TimeDelta::hours(1), 60);
@@ -185,7 +178,7 @@ fn credentials(world: &mut World) -> Vec<String> {
         good,
         tokens::hs256(SUPABASE_SECRET.as_bytes(), &supabase),
         tokens::hs256(b"another-secret-of-at-least-32-bytes", &supabase),
-        tokens::unsigned(&claims),
+        tokens::unsigned("none", &claims),
         format!("cl_{}", "0a".repeat(38)),
         "a-key-that-nobody-has-made-0000".to_owned(),
     ];
@@ -299,137 +292,4 @@ async fn by_hand(world: &World) {
         let answer = wire::break_off(world.service.address, request.as_bytes()).await;
         assert_eq!(world.needles.in_log(&answer), Vec::<String>::new());
     }
-}
-
-/// The database says in its errors which row it did not take.
-async fn what_the_database_refuses(world: &mut World) {
-    let sql = world.data.sql_of("leaky").await;
-    let picky = "alter table users add constraint picky check (email not like 'picky.%') not valid";
-    sql.batch_execute(picky).await.unwrap();
-    let mut picky = somebody("user_3");
-    picky.email = Some(format!("picky.{EMAIL}"));
-    picky.updated_at = some_time();
-    let body = marked(sample::clerk_user_created(&picky));
-    let (status, body) = world
-        .deliver("/webhooks/clerk", &clerk("msg_picky", body))
-        .await
-        .unwrap();
-    assert_eq!((status, &body["status"]), (200, &json!("parked")));
-    for (spoil, path, status) in [
-        (
-            "revoke select on users from credit_ledger_app",
-            "/v1/users/user_1",
-            503,
-        ),
-        (
-            "grant select on users to credit_ledger_app",
-            "/v1/users/user_1",
-            200,
-        ),
-    ] {
-        sql.batch_execute(spoil).await.unwrap();
-        let request = world.request(Method::GET, path).bearer_auth(ADMIN_KEY);
-        assert_eq!(world.status(request).await, status);
-    }
-    for body in [
-        json!({"reason": REASON}),
-        json!({"reason": REASON, "actor": FIRST_NAME}),
-    ] {
-        let path = "/v1/admin/inbox/clerk/msg_picky/retry";
-        let request = world.request(Method::POST, path).bearer_auth(ADMIN_KEY);
-        world.status(request.json(&body)).await;
-    }
-}
-
-/// All commands, as loud, with the same settings. One of them makes a key, and prints it once.
-fn commands(world: &mut World) {
-    let url = format!("http://{}", world.service.address);
-    let folder = world.data.0.join("export");
-    let folder = folder.to_str().unwrap();
-    for arguments in [
-        &["keys", "create", "shop", "--scope", "audit"][..],
-        &["keys", "list"],
-        &["migrate"],
-        &["recover", "--reason", REASON],
-        &["rebuild", "users"],
-        &["audit", "verify"],
-        &["audit", "replay"],
-        &["audit", "balance", "user_1"],
-        &["audit", "public-key"],
-        &["audit", "export", folder],
-        &[
-            "send",
-            "clerk",
-            "user.created",
-            "--user",
-            "user_5",
-            "--url",
-            &url,
-        ],
-        &[
-            "send",
-            "razorpay",
-            "payment.captured",
-            "--user",
-            "user_5",
-            "--url",
-            &url,
-        ],
-        &[
-            "send",
-            "stripe",
-            "checkout.session.completed",
-            "--user",
-            "user_5",
-            "--payment",
-            "pi_1",
-            "--url",
-            &url,
-        ],
-        &["serve", "--listen", &world.service.address.to_string()],
-    ] {
-        let output = world.run(arguments);
-        let refused = arguments.contains(&"serve");
-        let code = i32::from(refused);
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{arguments:?}: {output:?}"
-        );
-        if arguments.contains(&"create") {
-            let key = String::from_utf8(output.stdout).unwrap();
-            world.needles.secret("a made key", key.trim());
-        } else {
-            world.look_at(&output.stdout);
-        }
-        world.look_at(&output.stderr);
-    }
-}
-
-/// The database is killed, and comes back.
-async fn without_a_database(world: &mut World) {
-    kill_postmaster(&world.data);
-    let body = marked(sample::clerk_user_created(&somebody("user_4")));
-    for _ in 0..3 {
-        let _ = world
-            .deliver("/webhooks/clerk", &clerk(&unique("msg_"), body.clone()))
-            .await;
-        for path in ["/v1/users/user_1", "/v1/admin/overview", "/health/ready"] {
-            let request = world.request(Method::GET, path).bearer_auth(ADMIN_KEY);
-            world.status(request).await;
-        }
-        let sold = told("checkout.session.completed", &sale(Some("user_4")));
-        let _ = world.deliver("/webhooks/stripe", &sold).await;
-    }
-    let address = world.service.address;
-    let client = world.service.client.clone();
-    eventually("the database is back", || async {
-        let url = format!("http://{address}/health/ready");
-        let status = client.get(url).send().await.unwrap().status();
-        (status == 200).then_some(())
-    })
-    .await;
-    let delivery = clerk(&unique("msg_"), body);
-    let (status, _) = world.deliver("/webhooks/clerk", &delivery).await.unwrap();
-    assert_eq!(status, 200);
 }

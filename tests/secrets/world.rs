@@ -15,9 +15,9 @@ use crate::support::app::{
     ADMIN_KEY, AUDIT_KEY, CLERK_SECRET, ISSUER, RAZORPAY_KEY_SECRET, RAZORPAY_SECRET, SERVICE_KEY,
     STRIPE_SECRET, STRIPE_SECRET_KEY,
 };
+use crate::support::tokens::SUPABASE_SECRET;
 use crate::support::{seals, tokens};
 
-pub const SUPABASE_SECRET: &str = "supabase-jwt-secret-of-the-tests-of-32-bytes";
 const DATABASE_PASSWORD: &str = "database+password/of the tests";
 const WITNESS_TOKEN: &str = "witness-token-of-the-tests";
 const WITNESS_QUERY: &str = "what-lets-one-in-by-the-url";
