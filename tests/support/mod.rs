@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod deliveries;
 pub mod folder;
 pub mod integrity;
+pub mod lives;
 pub mod load;
 pub mod node;
 pub mod proxy;
@@ -16,6 +17,7 @@ pub mod search;
 pub mod story;
 pub mod stripe_api;
 pub mod tokens;
+pub mod told;
 pub mod wire;
 
 use std::time::{Duration, Instant};
