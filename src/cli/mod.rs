@@ -7,6 +7,7 @@ mod demo;
 mod keys;
 mod migrate;
 mod openapi;
+mod panics;
 mod rebuild;
 mod recover;
 mod send;
@@ -22,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::postgres::install_crypto_provider;
+use crate::postgres::{error_chain, install_crypto_provider};
 
 /// An event-sourced credit ledger: verified webhooks become an append-only history of credits.
 #[derive(Debug, Parser)]
@@ -59,6 +60,7 @@ enum Command {
 
 /// Parses the arguments, runs the command, says what went wrong.
 pub fn run() -> ExitCode {
+    panics::tell_without_data();
     let cli = Cli::parse();
     start_log(&cli.command);
     install_crypto_provider();
@@ -94,18 +96,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Says an error with its causes, each once.
+/// Says an error with its causes.
 fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    eprintln!("error: {text}");
+    eprintln!("error: {}", error_chain(error));
     ExitCode::FAILURE
 }
 

@@ -195,6 +195,26 @@ fn no_password_of_a_database_is_repeated() {
     }
 }
 
+/// A panic says where, and not what: here that nobody reads the standard output.
+#[test]
+fn a_panic_says_nothing_that_may_be_data() {
+    let data = DataDir::new();
+    let mut command = data.program(&["openapi"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer);
+    let output = command.stderr(std::process::Stdio::piped()).output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(
+        said.contains("panicked at ") && said.contains("stdio.rs"),
+        "{said}"
+    );
+    assert!(
+        said.contains("may hold data") && !said.contains("pipe"),
+        "{said}"
+    );
+}
+
 /// Whoever logs the settings, or panics with them, says nothing.
 #[test]
 fn settings_are_shown_without_what_is_secret() {

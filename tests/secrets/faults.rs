@@ -51,6 +51,28 @@ pub async fn what_the_database_refuses(world: &mut World) {
     }
 }
 
+/// A rebuild fails on a row, which the server shows in the details of its error.
+pub async fn a_rebuild_fails(world: &mut World) {
+    let sql = world.data.sql_of("leaky").await;
+    let picky = "
+        create function picky() returns event_trigger language plpgsql as $$
+        begin
+          alter table rebuild.users add check (email not like '%leakproof%');
+        end $$;
+        create event trigger picky on ddl_command_end when tag in ('CREATE TABLE') execute function picky()";
+    sql.batch_execute(picky).await.unwrap();
+    let sign_up = marked(sample::clerk_user_created(&somebody("user_7")));
+    let delivery = clerk("msg_7", sign_up);
+    let (status, _) = world.deliver("/webhooks/clerk", &delivery).await.unwrap();
+    assert_eq!(status, 200);
+    let output = world.run(&["rebuild", "users"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("violates check constraint"), "{said}");
+    world.look_at(&output.stderr);
+    sql.batch_execute("drop event trigger picky").await.unwrap();
+}
+
 /// All commands, as loud, with the same settings. One of them makes a key, and prints it once.
 pub fn commands(world: &mut World) {
     let url = format!("http://{}", world.service.address);

@@ -8,7 +8,7 @@ use credit_ledger::provider::sample::{self, SampleUser};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::faults::{commands, what_the_database_refuses, without_a_database};
+use super::faults::{a_rebuild_fails, commands, what_the_database_refuses, without_a_database};
 use super::world::World;
 use crate::routes::map::{concrete, needed_query};
 use crate::support::app::{ADMIN_KEY, ISSUER, MINT, SERVICE_KEY};
@@ -46,6 +46,7 @@ async fn the_service_says_no_secret_in_all_its_life() {
     what_the_database_refuses(&mut world).await;
     world.look_at_what_is_open().await;
     commands(&mut world);
+    a_rebuild_fails(&mut world).await;
     without_a_database(&mut world).await;
     world.look_at_what_is_open().await;
     let (found, log) = world.end();
