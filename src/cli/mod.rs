@@ -20,7 +20,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 use crate::config::{Config, ConfigError};
 use crate::postgres::{error_chain, install_crypto_provider};
@@ -102,13 +106,16 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What would say more than may be said, whatever is asked for: the driver shows on debug the parameters of each
-/// statement, bodies and names among them, and the server a header's value that it can not read.
-const NEVER_LOUDER: [&str; 2] = ["tokio_postgres::query=info", "actix_http::h1::decoder=info"];
+/// What may say no more than `info`, whatever is asked for: the driver shows on debug the parameters of each statement,
+/// bodies and names among them, and the server a header's value that it can not read.
+const TOO_LOUD: [&str; 2] = ["tokio_postgres::query", "actix_http::h1::decoder"];
 
 /// What is logged when this is asked for.
-pub fn log_filter(levels: &str) -> EnvFilter {
-    EnvFilter::new(format!("{levels},{}", NEVER_LOUDER.join(",")))
+pub fn log_filter(levels: &str) -> impl Filter<Registry> + Send + Sync + use<> {
+    // Not as directives: a finer one would win.
+    let quiet =
+        filter_fn(|what| *what.level() <= Level::INFO || !TOO_LOUD.contains(&what.target()));
+    EnvFilter::new(levels).and(quiet)
 }
 
 /// Logs go to standard error, so that what a command prints stays its own. `RUST_LOG` says how much.
@@ -122,13 +129,12 @@ fn start_log(command: &Command) {
     };
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let asked = asked.filter(|levels| EnvFilter::try_new(levels).is_ok());
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(log_filter(asked.as_deref().unwrap_or(default)))
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+        .with_filter(log_filter(asked.as_deref().unwrap_or(default)));
+    let _ = tracing_subscriber::registry().with(log).try_init();
 }
 
 /// Runs long work beside a bar, drawn only on a terminal, and takes the bar away whatever came of it.

@@ -17,11 +17,12 @@ use super::credentials::{
 };
 use super::headers::assert_private;
 use super::map::concrete;
+use super::problems::parse;
 use crate::access::{keep, revoke, until};
 use crate::support::app::{ADMIN_KEY, AUDIT_KEY, Answer, SERVICE_KEY, answer};
 use crate::support::deliveries::{captured, created, payment, user};
 use crate::support::tokens::SUPABASE_SECRET;
-use crate::support::{Options, TestApp, tokens};
+use crate::support::{Options, TestApp, tokens, wire};
 
 /// Both providers of sessions, each as strict as it can be.
 fn strict(project: &str) -> Options {
@@ -186,6 +187,25 @@ async fn a_refusal_repeats_no_secret() {
         let answer = answer(request.bearer_auth(secret)).await;
         let said = format!("{} {:?}", answer.body, answer.headers);
         assert!(!said.contains(secret), "{answer:?}");
+    }
+    app.stop().await;
+}
+
+/// Whoever is not known is refused before a byte of the body is read, which may be slow to come.
+#[tokio::test]
+async fn nothing_is_read_of_somebody_who_is_not_known() {
+    let app = TestApp::start().await;
+    for entry in &ROUTES {
+        if !matches!(entry.access, Access::Session | Access::ApiKey(_)) {
+            continue;
+        }
+        let head = format!(
+            "{} {} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer nobody\r\ncontent-length: 9\r\n\r\n",
+            entry.method,
+            concrete(entry)
+        );
+        let said = wire::exchange(app.address, head.as_bytes()).await;
+        assert_refused(&parse(&said), entry.path, 401, "unauthenticated");
     }
     app.stop().await;
 }

@@ -148,7 +148,8 @@ impl World {
 }
 
 /// As loud as it can be set.
-pub const LOUD: &str = "trace,tokio_postgres=trace,tokio_postgres::query=trace";
+pub const LOUD: &str = "trace,tokio_postgres::query=trace,tokio_postgres::query[{message}]=trace,\
+     actix_http::h1::decoder=trace";
 
 fn settings(data: &DataDir, arguments: &[&str], database: &str, providers: &str) -> Command {
     let mut command = data.program(arguments);
