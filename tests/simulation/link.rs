@@ -66,6 +66,8 @@ struct State {
     cut: watch::Sender<u64>,
     /// Connections pass nothing on any more when it changes.
     hang: watch::Sender<u64>,
+    /// Nothing is passed on while it is set.
+    paused: watch::Sender<bool>,
     traps: Mutex<Vec<Trap>>,
 }
 
@@ -80,6 +82,7 @@ impl Link {
             refuses: AtomicBool::new(false),
             cut: watch::Sender::new(0),
             hang: watch::Sender::new(0),
+            paused: watch::Sender::new(false),
             traps: Mutex::new(Vec::new()),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
@@ -114,6 +117,11 @@ impl Link {
     /// Leaves all connections open, and passes nothing on.
     pub fn hang(&self) {
         self.state.hang.send_modify(|epoch| *epoch += 1);
+    }
+
+    /// Keeps everything back, of new connections, too, until it is let go again.
+    pub fn pause(&self, pause: bool) {
+        self.state.paused.send_replace(pause);
     }
 
     /// Whether new connections are refused.
@@ -151,6 +159,7 @@ impl Link {
         self.disarm();
         self.slow_down(Duration::ZERO);
         self.refuse(false);
+        self.pause(false);
         let hung = *self.state.hang.borrow();
         if hung > 0 {
             self.cut();
@@ -238,6 +247,7 @@ impl Way<'_> {
     ) -> std::io::Result<()> {
         let mut hang = self.state.hang.subscribe();
         hang.mark_unchanged();
+        let mut paused = self.state.paused.subscribe();
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let read = from.read(&mut chunk).await?;
@@ -248,6 +258,8 @@ impl Way<'_> {
             if delay_us > 0 {
                 tokio::time::sleep(Duration::from_micros(delay_us)).await;
             }
+            // The sender lives as long as the line.
+            let _ = paused.wait_for(|paused| !paused).await;
             if hang.has_changed().unwrap_or(true) {
                 std::future::pending::<()>().await;
             }

@@ -1,20 +1,13 @@
 //! Random cases that can be seen again.
 
 use proptest::prelude::Strategy;
+use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 /// Plays some random cases, each with everything that it needs of its own. The environment variable of this name repeats
 /// a run; each run says which seed it has.
 pub fn play_some<S: Strategy>(seed_name: &str, cases: &S, play: impl AsyncFn(S::Value)) {
-    let seed = std::env::var(seed_name).map_or_else(
-        |_| {
-            let mut bytes = [0; 8];
-            getrandom::fill(&mut bytes).unwrap();
-            u64::from_le_bytes(bytes)
-        },
-        |seed| seed.parse().unwrap(),
-    );
-    println!("{seed_name}={seed}");
+    let seed = seed(seed_name);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -34,4 +27,28 @@ pub fn play_some<S: Strategy>(seed_name: &str, cases: &S, play: impl AsyncFn(S::
             Ok(())
         })
         .unwrap();
+}
+
+/// One case, for a test that is a play of its own.
+pub fn any_of<S: Strategy>(seed_name: &str, cases: &S) -> S::Value {
+    let config = Config {
+        rng_seed: RngSeed::Fixed(seed(seed_name)),
+        ..Config::default()
+    };
+    let tree = cases.new_tree(&mut TestRunner::new(config));
+    tree.unwrap().current()
+}
+
+/// What the environment says, or any; said in either case.
+fn seed(name: &str) -> u64 {
+    let seed = std::env::var(name).map_or_else(
+        |_| {
+            let mut bytes = [0; 8];
+            getrandom::fill(&mut bytes).unwrap();
+            u64::from_le_bytes(bytes)
+        },
+        |seed| seed.parse().unwrap(),
+    );
+    println!("{name}={seed}");
+    seed
 }
