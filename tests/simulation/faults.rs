@@ -6,6 +6,7 @@ mod database;
 mod frozen;
 mod kills;
 mod line;
+mod making;
 
 use std::sync::Arc;
 
@@ -61,6 +62,7 @@ impl Scene {
     /// Lets everything come to its end and looks at what is there.
     async fn end(self) -> Seen {
         let seen = self.load.finish().await;
+        making::assert_read_models_are_right(&self.stage.database).await;
         drop(self.stage);
         self.cluster.end().await;
         seen

@@ -62,6 +62,14 @@ impl Cluster {
         database
     }
 
+    /// A new database with nothing in it.
+    pub async fn empty_database(&self) -> Database {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let database = self.server.sibling(&format!("round_{number}"));
+        assert!(database.create(None).await.unwrap());
+        database
+    }
+
     /// The postmaster, as its pid file says.
     pub fn postmaster(&self) -> Option<Pid> {
         let file = self.folder.join("data/postgres/data/postmaster.pid");
@@ -109,6 +117,16 @@ pub struct Stage {
 impl Stage {
     /// Starts the services; they may not answer yet.
     pub async fn set(cluster: &Cluster, database: Database, setup: &Setup) -> Arc<Self> {
+        Self::set_with(cluster, database, setup, |_| ()).await
+    }
+
+    /// The same, with something done to each line before anybody connects.
+    pub async fn set_with(
+        cluster: &Cluster,
+        database: Database,
+        setup: &Setup,
+        prepare: impl Fn(&Link),
+    ) -> Arc<Self> {
         let session = database
             .connect_as_login(&ConnectOptions::default())
             .await
@@ -138,6 +156,7 @@ impl Stage {
         };
         for number in 0..setup.instances {
             let (link, url) = stage.line();
+            prepare(&link);
             let mut settings = settings();
             settings.push(("DATABASE_URL".to_owned(), url));
             settings.extend(setup.settings.iter().cloned());
