@@ -10,11 +10,24 @@ mod making;
 
 use std::sync::Arc;
 
+use proptest::strategy::{Strategy, ValueTree as _};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use tokio::sync::Semaphore;
 
 use super::link::{Link, Point, Then};
 use super::load::{Load, Seen};
 use super::stage::{Cluster, Setup, Stage};
+use crate::support::random::seed;
+
+/// One of the cases. The environment variable of this name repeats it.
+fn any_of<S: Strategy>(seed_name: &str, cases: &S) -> S::Value {
+    let config = Config {
+        rng_seed: RngSeed::Fixed(seed(seed_name)),
+        ..Config::default()
+    };
+    let tree = cases.new_tree(&mut TestRunner::new(config));
+    tree.unwrap().current()
+}
 
 /// Each has a cluster and two services, and there may be few cores.
 static AT_ONCE: Semaphore = Semaphore::const_new(3);

@@ -4,7 +4,7 @@
 //! It understands just enough of PostgreSQL's protocol to know which statements run and when a transaction was committed.
 //! Must never change a byte of what it passes on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use crate::support::folder::Folder;
 
@@ -249,21 +250,34 @@ impl Way<'_> {
         hang.mark_unchanged();
         let mut paused = self.state.paused.subscribe();
         let mut chunk = vec![0; CHUNK_BYTES];
+        // What is under way on a slow line, and when it arrives.
+        let mut sent: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
         loop {
-            let read = from.read(&mut chunk).await?;
-            if read == 0 {
+            let arrives = sent.front().map(|(at, _)| *at);
+            let arrived = tokio::select! {
+                () = sleep_until(arrives.unwrap_or_else(Instant::now)), if arrives.is_some() => {
+                    sent.pop_front().map(|(_, bytes)| bytes).unwrap_or_default()
+                }
+                read = from.read(&mut chunk) => {
+                    let bytes = chunk[..read?].to_vec();
+                    let delay_us = self.state.delay_us.load(Ordering::Relaxed);
+                    if delay_us > 0 || !sent.is_empty() {
+                        let delay = Duration::from_micros(delay_us);
+                        sent.push_back((Instant::now() + delay, bytes));
+                        continue;
+                    }
+                    bytes
+                }
+            };
+            if arrived.is_empty() {
                 return Ok(());
-            }
-            let delay_us = self.state.delay_us.load(Ordering::Relaxed);
-            if delay_us > 0 {
-                tokio::time::sleep(Duration::from_micros(delay_us)).await;
             }
             // The sender lives as long as the line.
             let _ = paused.wait_for(|paused| !paused).await;
             if hang.has_changed().unwrap_or(true) {
                 std::future::pending::<()>().await;
             }
-            for frame in self.frames.read(&chunk[..read]) {
+            for frame in self.frames.read(&arrived) {
                 let then = (self.look)(&mut self.ran.lock().unwrap(), self.state, &frame);
                 match then {
                     Then::Pass => to.write_all(&frame).await?,

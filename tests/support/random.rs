@@ -1,7 +1,6 @@
 //! Random cases that can be seen again.
 
 use proptest::prelude::Strategy;
-use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 /// Plays some random cases, each with everything that it needs of its own. The environment variable of this name repeats
@@ -29,18 +28,8 @@ pub fn play_some<S: Strategy>(seed_name: &str, cases: &S, play: impl AsyncFn(S::
         .unwrap();
 }
 
-/// One case, for a test that is a play of its own.
-pub fn any_of<S: Strategy>(seed_name: &str, cases: &S) -> S::Value {
-    let config = Config {
-        rng_seed: RngSeed::Fixed(seed(seed_name)),
-        ..Config::default()
-    };
-    let tree = cases.new_tree(&mut TestRunner::new(config));
-    tree.unwrap().current()
-}
-
 /// What the environment says, or any; said in either case.
-fn seed(name: &str) -> u64 {
+pub fn seed(name: &str) -> u64 {
     let seed = std::env::var(name).map_or_else(
         |_| {
             let mut bytes = [0; 8];

@@ -6,8 +6,7 @@ use proptest::collection;
 use rustix::process::Signal;
 
 use super::super::link::{Point, Then};
-use super::{AT_ONCE, Scene};
-use crate::support::random::any_of;
+use super::{AT_ONCE, Scene, any_of};
 
 /// Wherever it is in the life of a batch: before anything is locked, while heads are locked, with everything written and
 /// nothing known, between the commit and the answer. In the last, whoever asked does not know, and asks again.

@@ -8,9 +8,8 @@ use tokio::time::sleep;
 
 use super::super::link::{Point, Then};
 use super::super::stage::Stage;
-use super::{AT_ONCE, Scene};
+use super::{AT_ONCE, Scene, any_of};
 use crate::support::eventually;
-use crate::support::random::any_of;
 
 /// Each message takes so long, both ways; a service starts over such a line, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
