@@ -4,6 +4,7 @@
 mod crowded;
 mod database;
 mod frozen;
+mod house;
 mod kills;
 mod line;
 mod making;

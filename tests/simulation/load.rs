@@ -218,7 +218,8 @@ impl Shared {
     }
 }
 
-fn signed(client: &Client, url: String, delivery: &SignedDelivery) -> RequestBuilder {
+/// A delivery to this address.
+pub fn signed(client: &Client, url: String, delivery: &SignedDelivery) -> RequestBuilder {
     let mut request = client.post(url);
     for (name, value) in &delivery.headers {
         request = request.header(*name, value);
