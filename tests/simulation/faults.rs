@@ -8,6 +8,7 @@ mod house;
 mod kills;
 mod line;
 mod making;
+mod pairs;
 
 use std::sync::Arc;
 

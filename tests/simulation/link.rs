@@ -67,8 +67,10 @@ struct State {
     cut: watch::Sender<u64>,
     /// Connections pass nothing on any more when it changes.
     hang: watch::Sender<u64>,
-    /// Nothing is passed on while it is set.
-    paused: watch::Sender<bool>,
+    /// How many connections there were so far.
+    connections: AtomicU64,
+    /// Of connections before this one nothing is passed on.
+    paused: watch::Sender<u64>,
     traps: Mutex<Vec<Trap>>,
 }
 
@@ -83,7 +85,8 @@ impl Link {
             refuses: AtomicBool::new(false),
             cut: watch::Sender::new(0),
             hang: watch::Sender::new(0),
-            paused: watch::Sender::new(false),
+            connections: AtomicU64::new(0),
+            paused: watch::Sender::new(0),
             traps: Mutex::new(Vec::new()),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
@@ -121,8 +124,19 @@ impl Link {
     }
 
     /// Keeps everything back, of new connections, too, until it is let go again.
-    pub fn pause(&self, pause: bool) {
-        self.state.paused.send_replace(pause);
+    pub fn pause(&self) {
+        self.state.paused.send_replace(u64::MAX);
+    }
+
+    /// The same of the connections that there are.
+    pub fn stall(&self) {
+        let connections = self.state.connections.load(Ordering::Relaxed);
+        self.state.paused.send_replace(connections);
+    }
+
+    /// Lets everything go that was kept back.
+    pub fn resume(&self) {
+        self.state.paused.send_replace(0);
     }
 
     /// Whether new connections are refused.
@@ -160,7 +174,7 @@ impl Link {
         self.disarm();
         self.slow_down(Duration::ZERO);
         self.refuse(false);
-        self.pause(false);
+        self.resume();
         let hung = *self.state.hang.borrow();
         if hung > 0 {
             self.cut();
@@ -213,13 +227,16 @@ async fn pass(state: &Arc<State>, client: UnixStream, server: UnixStream) {
     let ran = Mutex::new(Ran::default());
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let number = state.connections.fetch_add(1, Ordering::Relaxed);
     let asked = Way {
+        number,
         state,
         ran: &ran,
         frames: Frames::of_client(),
         look: Ran::asked,
     };
     let answered = Way {
+        number,
         state,
         ran: &ran,
         frames: Frames::of_server(),
@@ -234,6 +251,7 @@ async fn pass(state: &Arc<State>, client: UnixStream, server: UnixStream) {
 
 /// One direction of a connection.
 struct Way<'a> {
+    number: u64,
     state: &'a State,
     ran: &'a Mutex<Ran>,
     frames: Frames,
@@ -273,7 +291,7 @@ impl Way<'_> {
                 return Ok(());
             }
             // The sender lives as long as the line.
-            let _ = paused.wait_for(|paused| !paused).await;
+            let _ = paused.wait_for(|first| self.number >= *first).await;
             if hang.has_changed().unwrap_or(true) {
                 std::future::pending::<()>().await;
             }

@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use super::super::link::{Point, Then};
 use super::{AT_ONCE, Scene};
 
-/// Longer than the server lets a transaction idle, and than anybody waits for a lock.
-const FROZEN: Duration = Duration::from_secs(8);
+/// Longer than the server lets a transaction idle.
+const FROZEN: Duration = Duration::from_secs(4);
 
 /// With the locks of a batch held, with a batch sent, with one committed. Others go on, and what it finds when it wakes up
 /// happens once.
