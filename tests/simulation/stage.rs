@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::postgres::{ConnectOptions, Database, DatabaseSettings};
@@ -107,6 +108,14 @@ impl Cluster {
         row.unwrap().get(0)
     }
 
+    /// A new database with nothing in it.
+    pub async fn empty_database(&self) -> Database {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let database = self.server.sibling(&format!("round_{number}"));
+        assert!(database.create(None).await.unwrap());
+        database
+    }
+
     /// The postmaster, as its pid file says.
     pub fn postmaster(&self) -> Option<Pid> {
         let file = self.data().join("postmaster.pid");
@@ -144,12 +153,26 @@ pub struct Stage {
     /// How far the world's clock is before the system's.
     world_ms: AtomicI64,
     skews_ms: Vec<AtomicI64>,
-    folder: PathBuf,
+    pub folder: PathBuf,
+    /// Where the server's socket is, and who may use it.
+    socket: PathBuf,
+    login: String,
+    client: reqwest::Client,
 }
 
 impl Stage {
     /// Starts the services; they may not answer yet.
     pub async fn set(cluster: &Cluster, database: Database, setup: &Setup) -> Arc<Self> {
+        Self::set_with(cluster, database, setup, |_| ()).await
+    }
+
+    /// The same, with something done to each line before anybody connects.
+    pub async fn set_with(
+        cluster: &Cluster,
+        database: Database,
+        setup: &Setup,
+        prepare: impl Fn(&Link),
+    ) -> Arc<Self> {
         let session = database
             .connect_as_login(&ConnectOptions::default())
             .await
@@ -168,12 +191,18 @@ impl Stage {
             world_ms: AtomicI64::new(0),
             skews_ms: Vec::new(),
             folder,
+            socket,
+            login,
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(ANSWER)
+                .build()
+                .unwrap(),
             database,
         };
         for number in 0..setup.instances {
-            let link = Link::to(&socket);
-            let host = link.folder().display();
-            let url = format!("postgres://{login}@/{}?host={host}", stage.database.name());
+            let (link, url) = stage.line();
+            prepare(&link);
             let mut settings = settings();
             settings.push(("DATABASE_URL".to_owned(), url));
             let others = setup.settings.iter().map(|(name, value)| {
@@ -190,17 +219,32 @@ impl Stage {
         Arc::new(stage)
     }
 
+    /// A line of its own to the database, and its address, for whoever else works there.
+    pub fn line(&self) -> (Link, String) {
+        let link = Link::to(&self.socket);
+        let (login, host) = (&self.login, link.folder().display());
+        let url = format!("postgres://{login}@/{}?host={host}", self.database.name());
+        (link, url)
+    }
+
     /// Waits until all answer, and take what is written.
     pub async fn ready(&self) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        for instance in &self.instances {
+        for number in 0..self.instances.len() {
             eventually("an instance is ready", async || {
-                let url = format!("http://{}/health/ready", instance.address()?);
-                let answer = client.get(url).send().await.ok()?;
-                answer.status().is_success().then_some(())
+                self.is_ready(number).await.then_some(())
             })
             .await;
         }
+    }
+
+    /// Whether an instance says that work may be sent to it.
+    pub async fn is_ready(&self, number: usize) -> bool {
+        let Some(address) = self.instances[number].address() else {
+            return false;
+        };
+        let url = format!("http://{address}/health/ready");
+        let answer = self.client.get(url).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// Where an instance answers, if it does.
@@ -263,6 +307,9 @@ impl Stage {
         }
     }
 }
+
+/// How long readiness may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Good settings.
 fn settings() -> Vec<(String, String)> {
