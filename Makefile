@@ -1,5 +1,5 @@
 # `make demo` shows the main job; `make test` runs all tests. Both install what is missing, Rust apart.
-.PHONY: demo test bench deny advisories postgres sdks schemathesis
+.PHONY: demo test soak bench deny advisories postgres sdks schemathesis
 
 demo: postgres
 	cargo run --release --locked -- demo
@@ -11,6 +11,9 @@ test: postgres sdks schemathesis deny
 	cargo bench --locked --no-run
 	cargo test --locked --workspace
 	cargo test --locked -p credit-ledger --lib --features parquet parquet
+
+soak: postgres
+	cargo test --locked --test simulation soak -- --ignored --nocapture
 
 bench: postgres
 	cargo bench --locked --bench webhooks

@@ -114,13 +114,11 @@ impl Backend {
         if status.is_success() {
             let (command, delta, place) = done(body);
             let user_id = self.user_id.to_string();
-            let answer = body.clone();
             let done = Done {
                 user_id,
                 command,
                 delta,
                 place,
-                answer,
             };
             self.world.books.done.lock().unwrap().push(done);
             return Some(place);
