@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -145,14 +145,20 @@ pub struct Setup {
     pub settings: Vec<(String, String)>,
 }
 
+/// How far the world's clock is before the system's, and each service's before the world's.
+#[derive(Default)]
+struct Clocks {
+    world: TimeDelta,
+    skews: Vec<TimeDelta>,
+}
+
 /// A database with services in front of it.
 pub struct Stage {
     pub database: Database,
     pub instances: Vec<Instance>,
     pub links: Vec<Link>,
-    /// How far the world's clock is before the system's.
-    world_ms: AtomicI64,
-    skews_ms: Vec<AtomicI64>,
+    /// Nobody looks at them while they are moved.
+    clocks: RwLock<Clocks>,
     pub folder: PathBuf,
     /// Where the server's socket is, and who may use it.
     socket: PathBuf,
@@ -188,8 +194,7 @@ impl Stage {
         let mut stage = Self {
             instances: Vec::new(),
             links: Vec::new(),
-            world_ms: AtomicI64::new(0),
-            skews_ms: Vec::new(),
+            clocks: RwLock::default(),
             folder,
             socket,
             login,
@@ -214,7 +219,8 @@ impl Stage {
             let instance = Instance::start(&settings, &stage.folder, &name);
             stage.instances.push(instance);
             stage.links.push(link);
-            stage.skews_ms.push(AtomicI64::new(0));
+            let clocks = stage.clocks.get_mut().unwrap();
+            clocks.skews.push(TimeDelta::zero());
         }
         Arc::new(stage)
     }
@@ -254,27 +260,27 @@ impl Stage {
 
     /// What time it is in the world.
     pub fn now(&self) -> DateTime<Utc> {
-        Utc::now() + TimeDelta::milliseconds(self.world_ms.load(Ordering::Relaxed))
+        let world = self.clocks.read().unwrap().world;
+        Utc::now() + world
     }
 
     /// Time passes for all.
     pub fn pass(&self, by: TimeDelta) {
-        self.world_ms
-            .fetch_add(by.num_milliseconds(), Ordering::Relaxed);
-        self.set_clocks();
+        let mut clocks = self.clocks.write().unwrap();
+        clocks.world += by;
+        self.set_clocks(&clocks);
     }
 
     /// One clock is wrong by this.
     pub fn skew(&self, number: usize, by: TimeDelta) {
-        self.skews_ms[number].store(by.num_milliseconds(), Ordering::Relaxed);
-        self.set_clocks();
+        let mut clocks = self.clocks.write().unwrap();
+        clocks.skews[number] = by;
+        self.set_clocks(&clocks);
     }
 
-    fn set_clocks(&self) {
-        let world_ms = self.world_ms.load(Ordering::Relaxed);
-        for (instance, skew_ms) in self.instances.iter().zip(&self.skews_ms) {
-            let moved_ms = world_ms + skew_ms.load(Ordering::Relaxed);
-            instance.set_clock(TimeDelta::milliseconds(moved_ms));
+    fn set_clocks(&self, clocks: &Clocks) {
+        for (instance, skew) in self.instances.iter().zip(&clocks.skews) {
+            instance.set_clock(clocks.world + *skew);
         }
     }
 
