@@ -439,6 +439,7 @@ impl Settings<'_> {
             queue: self
                 .size("QUEUE", 65_536, "must be 1 to 65536")?
                 .unwrap_or(default.queue),
+            ..default
         })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use credit_ledger_verify::evidence::{self, Evidence};
 
+use super::clock::ClockOff;
 use crate::ledger::{Account, Command, Event, InvalidValue, LedgerError, Source, UserId};
 
 /// What one delivery or one call wants committed, all or nothing.
@@ -283,6 +284,9 @@ pub enum StoreError {
     /// The database could not be reached, or was lost on the way.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// This instance's clock, or the database's, is wrong.
+    #[error(transparent)]
+    ClockOff(#[from] ClockOff),
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopping,

@@ -2,9 +2,11 @@
 //! break.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::postgres::{ConnectOptions, Database, DatabaseSettings};
@@ -22,6 +24,15 @@ use crate::support::seals::key_pem;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// A new folder, for all of a stage. Not below the checkout: as root, PostgreSQL runs as another user.
+pub fn new_folder() -> PathBuf {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("credit-ledger-simulation-{}-{number}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// A private cluster, supervised by this process; gone with this.
 pub struct Cluster {
     pub folder: PathBuf,
@@ -32,10 +43,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("credit-ledger-simulation-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
+        Self::start_in(new_folder()).await
+    }
+
+    /// With its files below a folder of its own.
+    pub async fn start_in(folder: PathBuf) -> Self {
         let template = "template_of_all".to_owned();
         let settings = DatabaseSettings {
             url: None,
@@ -61,9 +73,52 @@ impl Cluster {
         database
     }
 
+    /// The server's files.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data/postgres/data")
+    }
+
+    /// The account and the group that own them.
+    pub fn owner(&self) -> (u32, u32) {
+        let found = std::fs::metadata(self.data()).unwrap();
+        (found.uid(), found.gid())
+    }
+
+    /// Moves the tables of a database that nobody uses.
+    pub async fn move_to_disk(&self, database: &Database, folder: &Path) {
+        let options = ConnectOptions::default();
+        let session = self.server.connect_as_login(&options).await.unwrap();
+        let name = database.name();
+        let disk = format!("create tablespace disk location '{}'", folder.display());
+        session.batch_execute(&disk).await.unwrap();
+        let go = format!("alter database \"{name}\" set tablespace disk");
+        session.batch_execute(&go).await.unwrap();
+    }
+
+    /// The folder of its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("data/postgres/socket")
+    }
+
+    /// Who connects.
+    pub async fn login(&self) -> String {
+        let options = ConnectOptions::default();
+        let session = self.server.connect_as_login(&options).await.unwrap();
+        let row = session.query_one("select session_user::text", &[]).await;
+        row.unwrap().get(0)
+    }
+
+    /// A new database with nothing in it.
+    pub async fn empty_database(&self) -> Database {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let database = self.server.sibling(&format!("round_{number}"));
+        assert!(database.create(None).await.unwrap());
+        database
+    }
+
     /// The postmaster, as its pid file says.
     pub fn postmaster(&self) -> Option<Pid> {
-        let file = self.folder.join("data/postgres/data/postmaster.pid");
+        let file = self.data().join("postmaster.pid");
         let text = std::fs::read_to_string(file).ok()?;
         Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
     }
@@ -86,7 +141,7 @@ impl Cluster {
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub instances: usize,
-    /// Settings beside the good ones, by name.
+    /// Settings beside the good ones, by name; `{instance}` in a value is the number of the instance.
     pub settings: Vec<(String, String)>,
 }
 
@@ -98,12 +153,26 @@ pub struct Stage {
     /// How far the world's clock is before the system's.
     world_ms: AtomicI64,
     skews_ms: Vec<AtomicI64>,
-    folder: PathBuf,
+    pub folder: PathBuf,
+    /// Where the server's socket is, and who may use it.
+    socket: PathBuf,
+    login: String,
+    client: reqwest::Client,
 }
 
 impl Stage {
     /// Starts the services; they may not answer yet.
     pub async fn set(cluster: &Cluster, database: Database, setup: &Setup) -> Arc<Self> {
+        Self::set_with(cluster, database, setup, |_| ()).await
+    }
+
+    /// The same, with something done to each line before anybody connects.
+    pub async fn set_with(
+        cluster: &Cluster,
+        database: Database,
+        setup: &Setup,
+        prepare: impl Fn(&Link),
+    ) -> Arc<Self> {
         let session = database
             .connect_as_login(&ConnectOptions::default())
             .await
@@ -122,15 +191,25 @@ impl Stage {
             world_ms: AtomicI64::new(0),
             skews_ms: Vec::new(),
             folder,
+            socket,
+            login,
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(ANSWER)
+                .build()
+                .unwrap(),
             database,
         };
         for number in 0..setup.instances {
-            let link = Link::to(&socket);
-            let host = link.folder().display();
-            let url = format!("postgres://{login}@/{}?host={host}", stage.database.name());
+            let (link, url) = stage.line();
+            prepare(&link);
             let mut settings = settings();
             settings.push(("DATABASE_URL".to_owned(), url));
-            settings.extend(setup.settings.iter().cloned());
+            let others = setup.settings.iter().map(|(name, value)| {
+                let value = value.replace("{instance}", &number.to_string());
+                (name.clone(), value)
+            });
+            settings.extend(others);
             let name = format!("instance_{number}");
             let instance = Instance::start(&settings, &stage.folder, &name);
             stage.instances.push(instance);
@@ -140,17 +219,32 @@ impl Stage {
         Arc::new(stage)
     }
 
+    /// A line of its own to the database, and its address, for whoever else works there.
+    pub fn line(&self) -> (Link, String) {
+        let link = Link::to(&self.socket);
+        let (login, host) = (&self.login, link.folder().display());
+        let url = format!("postgres://{login}@/{}?host={host}", self.database.name());
+        (link, url)
+    }
+
     /// Waits until all answer, and take what is written.
     pub async fn ready(&self) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        for instance in &self.instances {
+        for number in 0..self.instances.len() {
             eventually("an instance is ready", async || {
-                let url = format!("http://{}/health/ready", instance.address()?);
-                let answer = client.get(url).send().await.ok()?;
-                answer.status().is_success().then_some(())
+                self.is_ready(number).await.then_some(())
             })
             .await;
         }
+    }
+
+    /// Whether an instance says that work may be sent to it.
+    pub async fn is_ready(&self, number: usize) -> bool {
+        let Some(address) = self.instances[number].address() else {
+            return false;
+        };
+        let url = format!("http://{address}/health/ready");
+        let answer = self.client.get(url).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// Where an instance answers, if it does.
@@ -213,6 +307,9 @@ impl Stage {
         }
     }
 }
+
+/// How long readiness may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Good settings.
 fn settings() -> Vec<(String, String)> {
