@@ -15,6 +15,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::crash::service::DataDir;
+use crate::routes::headers::assert_private;
 use crate::support::app::{ADMIN_KEY, Answer, SERVICE_KEY, answer};
 use crate::support::deliveries::{created, user};
 use crate::support::{Options, TestApp, eventually};
@@ -344,7 +345,7 @@ async fn ask_until_refused(what: &str, ask: impl AsyncFn() -> Answer) {
     let gained = usize::try_from(started.elapsed().as_secs()).unwrap() + 1;
     assert!((BURST..=BURST + gained).contains(&taken), "{what}: {taken}");
     assert_eq!(refused.headers["retry-after"], "1", "{what}");
-    assert_eq!(refused.headers["cache-control"], "no-store", "{what}");
+    assert_private(&refused);
 }
 
 #[tokio::test]

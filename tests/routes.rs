@@ -2,7 +2,7 @@
 
 mod credentials;
 mod gates;
-mod headers;
+pub mod headers;
 pub mod map;
 mod problems;
 mod supabase;
