@@ -183,10 +183,11 @@ impl Reads {
         Self { pool }
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), ReadError> {
-        let asked = self.query("select 1", &[]);
-        within(PING, &self.pool, asked).await?.map(drop)
+    /// What time it is at the database, if it answers.
+    pub async fn database_time(&self) -> Result<DateTime<Utc>, ReadError> {
+        let asked = self.query("select clock_timestamp()", &[]);
+        let rows = within(PING, &self.pool, asked).await??;
+        Ok(rows.first().ok_or_else(missing_row)?.try_get(0)?)
     }
 
     /// A user and the account; `known` is false when there is neither, and no purchase names the user.

@@ -25,10 +25,10 @@ use std::time::Duration;
 use credit_ledger_verify::seal::SealKey;
 use deadpool_postgres::{Pool, PoolError};
 
-use crate::app::Clock;
 use crate::config::SealSettings;
 use crate::outbound::{OutboundError, WitnessApi};
 use crate::postgres::{ConnectOptions, Database, Late, PoolOptions, PostgresError, Role};
+use crate::store::{ClockCheck, ClockOff};
 use crate::telemetry::Telemetry;
 use numbers::Numbers;
 pub use rows::State;
@@ -98,6 +98,9 @@ pub enum SealError {
         /// Why.
         error: OutboundError,
     },
+    /// What is sealed now would bear a wrong time, and all seals after it.
+    #[error(transparent)]
+    Clock(#[from] ClockOff),
     /// The work was cut off.
     #[error("the work was cut off")]
     CutOff,
@@ -107,7 +110,7 @@ pub enum SealError {
 pub struct Sealer {
     pool: Pool,
     key: SealKey,
-    clock: Clock,
+    clock: Arc<ClockCheck>,
     events_max: i64,
     file: Option<WitnessFile>,
     url: Option<WitnessUrl>,
@@ -123,7 +126,7 @@ impl Sealer {
         database: &Database,
         settings: &SealSettings,
         witness: Option<WitnessApi>,
-        clock: Clock,
+        clock: Arc<ClockCheck>,
         telemetry: &Telemetry,
     ) -> Result<Arc<Self>, PostgresError> {
         let file = settings.witness_file.clone().map(WitnessFile::at);

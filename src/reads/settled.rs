@@ -235,9 +235,10 @@ impl From<StatementError> for ReadError {
     fn from(error: StatementError) -> Self {
         match error {
             StatementError::Data(..) => Self::Unreadable,
-            StatementError::Lost(_) | StatementError::Collided(_) | StatementError::Busy(_) => {
-                Self::Rows(error)
-            }
+            StatementError::Lost(_)
+            | StatementError::Collided(_)
+            | StatementError::Busy(_)
+            | StatementError::Clock(_) => Self::Rows(error),
         }
     }
 }

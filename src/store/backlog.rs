@@ -298,6 +298,6 @@ fn corrupt() -> StoreError {
     StoreError::Failed("a stored delivery or a row of the outbox can not be read".to_owned())
 }
 
-fn unavailable(error: &dyn std::error::Error) -> StoreError {
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> StoreError {
     StoreError::Unavailable(error_chain(error))
 }

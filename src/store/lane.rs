@@ -8,13 +8,13 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use super::append::append;
 use super::batch::{self, Settled};
+use super::clock::{ClockCheck, ClockOff};
 use super::health::Health;
 use super::load::{Locking, load};
 use super::plan::{self, Planned};
@@ -52,7 +52,7 @@ pub(super) struct Lane {
     pub(super) queue: mpsc::Receiver<Pending>,
     pub(super) database: Database,
     pub(super) shards: u16,
-    pub(super) clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    pub(super) clock: Arc<ClockCheck>,
     pub(super) connection: Option<Connection>,
     pub(super) health: Arc<Health>,
     /// Told of each commit that wrote to the outbox.
@@ -143,6 +143,7 @@ impl Lane {
                 Err(StatementError::Data(state, place)) => {
                     return self.isolate(batch, &state, &place).await;
                 }
+                Err(StatementError::Clock(off)) => return refuse(batch, off),
                 Err(StatementError::Busy(reason)) => {
                     error = StatementError::Busy(reason);
                     break;
@@ -214,12 +215,11 @@ impl Lane {
         if mem::take(&mut connection.in_turn) {
             locking = Locking::WaitInTurn;
         }
-        let now = (self.clock)();
         let run = transact(
             &connection,
             batch,
             self.shards,
-            now,
+            &self.clock,
             locking,
             &self.work_left,
         );
@@ -237,14 +237,14 @@ async fn transact(
     connection: &Connection,
     batch: &mut [Pending],
     shards: u16,
-    now: DateTime<Utc>,
+    clock: &ClockCheck,
     locking: Locking,
     work_left: &Notify,
 ) -> Result<Option<Vec<Option<Outcome>>>, StatementError> {
     let Connection {
         client, statements, ..
     } = connection;
-    match decide(connection, batch, shards, now, locking).await {
+    match decide(connection, batch, shards, clock, locking).await {
         Ok(Some(settled)) => {
             // Ends the transaction, one way or the other.
             append(client, statements, &settled.append).await?;
@@ -269,7 +269,7 @@ async fn decide(
     connection: &Connection,
     batch: &mut [Pending],
     shards: u16,
-    now: DateTime<Utc>,
+    clock: &ClockCheck,
     locking: Locking,
 ) -> Result<Option<Settled>, StatementError> {
     let plan = plan::plan(batch.iter().map(|pending| &pending.planned), shards);
@@ -279,6 +279,10 @@ async fn decide(
     let Some(loaded) = load(client, statements, &plan, locking).await? else {
         return Ok(None);
     };
+    // Read now, and not before the locks were waited for: nothing can come between the comparison and the decision.
+    let now = clock
+        .agreed(loaded.at_database)
+        .map_err(StatementError::Clock)?;
     let mut units: Vec<&mut Planned> = batch
         .iter_mut()
         .map(|pending| &mut pending.planned)
@@ -302,6 +306,14 @@ fn answer(batch: Vec<Pending>, outcomes: Vec<Option<Outcome>>) -> Vec<Pending> {
         }
     }
     again
+}
+
+/// Nothing is decided by a wrong clock. The log says so once, not for each batch.
+fn refuse(batch: Vec<Pending>, off: ClockOff) -> Vec<Pending> {
+    for pending in batch {
+        let _ = pending.reply.send(Err(StoreError::ClockOff(off)));
+    }
+    vec![]
 }
 
 fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {

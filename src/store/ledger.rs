@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::clock::ClockCheck;
 use super::health::Health;
 use super::home;
 use super::lane::{self, Lane, Pending};
@@ -23,6 +24,9 @@ pub struct LedgerSettings {
     pub lanes: usize,
     /// How many units may wait in front of each lane before more are refused.
     pub queue: usize,
+    /// How far this instance's clock and the database's may differ: beyond it nothing is decided. `None`: they are not
+    /// compared, for tests that move clocks.
+    pub clocks_differ_max: Option<Duration>,
 }
 
 impl Default for LedgerSettings {
@@ -30,6 +34,8 @@ impl Default for LedgerSettings {
         Self {
             lanes: 2,
             queue: 1024,
+            // Far more than clocks that are looked after, and a tenth of what providers' signatures allow.
+            clocks_differ_max: Some(Duration::from_secs(30)),
         }
     }
 }
@@ -39,6 +45,7 @@ pub struct Ledger {
     lanes: Vec<mpsc::Sender<Pending>>,
     shards: u16,
     health: Arc<Health>,
+    clock: Arc<ClockCheck>,
     work_left: Arc<Notify>,
     company: Company,
 }
@@ -55,9 +62,7 @@ impl Ledger {
         clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     ) -> Result<(Self, Vec<JoinHandle<()>>), StoreError> {
         let shards = read_shards(database).await?;
-        // The log keeps microseconds; a finer time would hash differently than it is stored.
-        let clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync> =
-            Arc::new(move || clock().trunc_subsecs(6));
+        let clock = Arc::new(ClockCheck::new(clock, settings.clocks_differ_max));
         let health = Arc::new(Health::new());
         let work_left = Arc::new(Notify::new());
         let company = Company::default();
@@ -84,6 +89,7 @@ impl Ledger {
             lanes,
             shards,
             health,
+            clock,
             work_left,
             company,
         };
@@ -112,6 +118,11 @@ impl Ledger {
     /// since.
     pub fn gave_up_within(&self, window: Duration) -> bool {
         self.health.gave_up_within(window)
+    }
+
+    /// This instance's clock, as compared with the database's.
+    pub const fn clock(&self) -> &Arc<ClockCheck> {
+        &self.clock
     }
 
     /// Waits until a batch of this instance left work behind ([`Backlog`](super::Backlog)), at once if one did since the

@@ -12,6 +12,7 @@ use futures_util::future::{try_join_all, try_join4};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Statement};
 
+use super::clock::ClockOff;
 use super::rows::RowStatements;
 use super::turn;
 use crate::projection::READ_MODELS;
@@ -76,6 +77,8 @@ const LOAD: [Read; 5] = [
         sql: include_str!("sql/select_streams.sql"),
     },
 ];
+/// What it gives beside: what time it is at the database, once it has read.
+pub(super) const AT_DATABASE: &str = "at_database";
 /// The number of the parameter that says whether heads are waited for.
 const WAITS: usize = LOAD.len() + 1;
 
@@ -199,7 +202,8 @@ fn load_function() -> String {
         .iter()
         .map(|read| format!("out {} {}[]", read.name, read.gives));
     let waits = "boolean".to_owned();
-    let parameters: Vec<String> = takes.chain([waits]).chain(gives).collect();
+    let time = format!("out {AT_DATABASE} timestamptz");
+    let parameters: Vec<String> = takes.chain([waits]).chain(gives).chain([time]).collect();
     let mut body = String::new();
     for (number, read) in (1..).zip(&LOAD) {
         let Read { gives, name, .. } = read;
@@ -218,11 +222,14 @@ fn load_function() -> String {
             let _ = writeln!(body, "if cardinality(${number}) > 0 then {sql} end if;");
         }
     }
+    let _ = writeln!(body, "{AT_DATABASE} := clock_timestamp();");
     function("load_batch", &parameters, "", &body)
 }
 
 fn append_function() -> String {
-    let mut body = String::new();
+    let mut body = String::from(
+        "perform set_config('synchronous_commit', current_setting('credit_ledger.synchronous_commit'), true);\n",
+    );
     for (number, sql) in APPEND {
         let sql = with_parameter(sql, number);
         let _ = writeln!(body, "if cardinality(${number}) > 0 then\n{sql}; end if;");
@@ -264,6 +271,9 @@ pub enum StatementError {
     /// full, its schema is not ours.
     #[error("the database is busy: {0}")]
     Busy(String),
+    /// Nothing may be decided at this time.
+    #[error(transparent)]
+    Clock(ClockOff),
     /// The database refuses this batch: something in it can not be stored. The SQLSTATE, and where; never what.
     #[error("SQLSTATE {0} at {1}")]
     Data(String, String),

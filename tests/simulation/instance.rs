@@ -20,6 +20,9 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 
 /// Where a process finds how far its clock is moved.
 const CLOCK: &str = "SIMULATION_CLOCK";
+/// Set among its settings: a process compares its clock with the database's, as the program does. Otherwise not, so that
+/// time can pass for all services of a stage.
+pub const COMPARES_CLOCKS: &str = "SIMULATION_COMPARES_CLOCKS";
 const PAUSE_BEFORE_RESTART: Duration = Duration::from_millis(100);
 
 /// One service. It ends with this.
@@ -233,8 +236,11 @@ fn serve() {
         .with_env_filter("info,credit_ledger=debug")
         .init();
     install_crypto_provider();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/settings.toml");
-    let config = Config::load(Some(&file), |name| std::env::var(name).ok()).unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/settings.toml");
+    let mut config = Config::load(Some(&file), |name| std::env::var(name).ok()).unwrap();
+    if std::env::var_os(COMPARES_CLOCKS).is_none() {
+        config.store.clocks_differ_max = None;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -2,7 +2,8 @@
 //! break.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,6 +24,15 @@ use crate::support::seals::key_pem;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// A new folder, for all of a stage. Not below the checkout: as root, PostgreSQL runs as another user.
+pub fn new_folder() -> PathBuf {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("credit-ledger-simulation-{}-{number}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// A private cluster, supervised by this process; gone with this.
 pub struct Cluster {
     pub folder: PathBuf,
@@ -33,10 +43,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("credit-ledger-simulation-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
+        Self::start_in(new_folder()).await
+    }
+
+    /// With its files below a folder of its own.
+    pub async fn start_in(folder: PathBuf) -> Self {
         let template = "template_of_all".to_owned();
         let settings = DatabaseSettings {
             url: None,
@@ -62,6 +73,41 @@ impl Cluster {
         database
     }
 
+    /// The server's files.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data/postgres/data")
+    }
+
+    /// The account and the group that own them.
+    pub fn owner(&self) -> (u32, u32) {
+        let found = std::fs::metadata(self.data()).unwrap();
+        (found.uid(), found.gid())
+    }
+
+    /// Moves the tables of a database that nobody uses.
+    pub async fn move_to_disk(&self, database: &Database, folder: &Path) {
+        let options = ConnectOptions::default();
+        let session = self.server.connect_as_login(&options).await.unwrap();
+        let name = database.name();
+        let disk = format!("create tablespace disk location '{}'", folder.display());
+        session.batch_execute(&disk).await.unwrap();
+        let go = format!("alter database \"{name}\" set tablespace disk");
+        session.batch_execute(&go).await.unwrap();
+    }
+
+    /// The folder of its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("data/postgres/socket")
+    }
+
+    /// Who connects.
+    pub async fn login(&self) -> String {
+        let options = ConnectOptions::default();
+        let session = self.server.connect_as_login(&options).await.unwrap();
+        let row = session.query_one("select session_user::text", &[]).await;
+        row.unwrap().get(0)
+    }
+
     /// A new database with nothing in it.
     pub async fn empty_database(&self) -> Database {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +118,7 @@ impl Cluster {
 
     /// The postmaster, as its pid file says.
     pub fn postmaster(&self) -> Option<Pid> {
-        let file = self.folder.join("data/postgres/data/postmaster.pid");
+        let file = self.data().join("postmaster.pid");
         let text = std::fs::read_to_string(file).ok()?;
         Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
     }
@@ -95,7 +141,7 @@ impl Cluster {
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub instances: usize,
-    /// Settings beside the good ones, by name.
+    /// Settings beside the good ones, by name; `{instance}` in a value is the number of the instance.
     pub settings: Vec<(String, String)>,
 }
 
@@ -159,7 +205,11 @@ impl Stage {
             prepare(&link);
             let mut settings = settings();
             settings.push(("DATABASE_URL".to_owned(), url));
-            settings.extend(setup.settings.iter().cloned());
+            let others = setup.settings.iter().map(|(name, value)| {
+                let value = value.replace("{instance}", &number.to_string());
+                (name.clone(), value)
+            });
+            settings.extend(others);
             let name = format!("instance_{number}");
             let instance = Instance::start(&settings, &stage.folder, &name);
             stage.instances.push(instance);

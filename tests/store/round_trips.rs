@@ -34,6 +34,7 @@ impl Counted {
         let settings = LedgerSettings {
             lanes: 1,
             queue: 100,
+            ..LedgerSettings::default()
         };
         let (ledger, _lanes) = Ledger::start(&proxy.database().await, settings, system_clock())
             .await

@@ -154,7 +154,7 @@ impl Sealer {
         let witness = self.url.as_ref().map(|one| one.name.as_str());
         let state = tokio::time::timeout(Numbers::PATIENCE, seals.state(witness)).await;
         let state = state.ok().and_then(Result::ok);
-        self.numbers.show(state, (self.clock)());
+        self.numbers.show(state, self.clock.now());
     }
 }
 

@@ -154,6 +154,11 @@ impl Sealer {
             }
             inserted => inserted?,
         }
+        // A commit that waits for a synchronous standby must not be cut off: then the seal could be seen, and witnesses be told
+        // of it, while no standby has it.
+        transaction
+            .batch_execute("set local statement_timeout = 0")
+            .await?;
         transaction.commit().await?;
         tracing::debug!(seal = record.seal, events = record.events, "sealed");
         Ok(Attempt::Sealed { more })
@@ -187,7 +192,8 @@ impl Sealer {
         {
             return Err(Changed::Seal(last.seal).into());
         }
-        let now_us = (self.clock)().timestamp_micros();
+        let at_database = rows::time(transaction).await?;
+        let now_us = self.clock.agreed(at_database)?.timestamp_micros();
         let mut record = SealRecord {
             seal: before + 1,
             // The time of seals runs forward, whatever the clock does.

@@ -83,6 +83,8 @@ fn log(error: &SealError, what: &str) {
         | SealError::Witness { .. } => {
             tracing::warn!(%error, "{what}; it is tried again");
         }
+        // Said when it began.
+        SealError::Clock(_) => {}
         SealError::Unreadable
         | SealError::Changed(_)
         | SealError::RolledBack(_)

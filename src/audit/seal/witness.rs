@@ -144,9 +144,16 @@ fn open(path: PathBuf) -> Result<OpenFile, FileError> {
 }
 
 fn append(mut open: OpenFile, lines: &[u8]) -> Result<(), FileError> {
-    let written = open.file.write_all(lines);
-    let written = written.and_then(|()| open.file.sync_data());
-    written.map_err(|error| io(&open.path, error))
+    let appended = open.file.metadata().and_then(|before| {
+        let written = open.file.write_all(lines);
+        let written = written.and_then(|()| open.file.sync_data());
+        if written.is_err() {
+            // No room, mostly. Whoever reads the file finds no torn line, and what may not be on the disk is written again.
+            let _ = open.file.set_len(before.len());
+        }
+        written
+    });
+    appended.map_err(|error| io(&open.path, error))
 }
 
 fn io(path: &Path, error: Error) -> FileError {
