@@ -314,9 +314,13 @@ impl Reads {
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ReadError> {
-        match self.query_once(sql, params).await {
-            Err(ReadError::Query(error)) if error.is_closed() => self.query_once(sql, params).await,
-            result => result,
+        let mut again = true;
+        loop {
+            // Large, and part of every request.
+            match Box::pin(self.query_once(sql, params)).await {
+                Err(ReadError::Query(error)) if error.is_closed() && again => again = false,
+                result => return result,
+            }
         }
     }
 

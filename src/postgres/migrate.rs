@@ -18,8 +18,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 /// The longest that a migration may wait for a table: all other users of the table wait behind it.
 const TABLE_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a migration may stand still with its locks before the server ends it.
-const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long the session may stand still, with its locks or the lock of migrations alone, before the server ends it: others
+/// wait for them.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// The migrations, as they were when the program was built.
 mod embedded {
@@ -51,11 +52,15 @@ pub(super) fn connect_options() -> ConnectOptions {
 /// `client` is a session of its own that acts as the login, with [`connect_options`].
 pub(super) async fn run(mut client: Client) -> Result<MigrationReport, PostgresError> {
     lock(&client).await?;
-    let lock_timeout = format!("set lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis());
+    let limits = format!(
+        "set lock_timeout = {}; set idle_session_timeout = {}",
+        TABLE_LOCK_TIMEOUT.as_millis(),
+        IDLE_MAX.as_millis()
+    );
     client
-        .batch_execute(&lock_timeout)
+        .batch_execute(&limits)
         .await
-        .map_err(PostgresError::query("set lock_timeout"))?;
+        .map_err(PostgresError::query("set its limits"))?;
 
     let roles = roles::ensure(&client).await?;
     roles::ensure_rebuild_schema(&client, &roles).await?;

@@ -45,7 +45,7 @@ impl Reads {
     /// A user's state as it is at a time that is not past; `None`: there is no stream.
     async fn user_at(&self, user_id: &str, at_s: i64) -> Result<Option<User>, ReadError> {
         let mut session = Lent::of(&self.pool).await?;
-        let user = in_time(&self.pool, user_at(&mut session, user_id, at_s)).await?;
+        let user = in_time(&self.pool, Box::pin(user_at(&mut session, user_id, at_s))).await?;
         session.give_back();
         user
     }
@@ -57,7 +57,7 @@ impl Reads {
         at: DateTime<Utc>,
     ) -> Result<Option<BalanceRow>, ReadError> {
         let mut session = Lent::of(&self.pool).await?;
-        let balance = in_time(&self.pool, balance_at(&mut session, user_id, at)).await?;
+        let balance = in_time(&self.pool, Box::pin(balance_at(&mut session, user_id, at))).await?;
         session.give_back();
         balance
     }

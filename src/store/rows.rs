@@ -45,14 +45,14 @@ impl RowStatements {
     where
         F: Future<Output = Result<Statement, Error>>,
     {
-        let (next, due, named, holds, settlements) = try_join5(
+        let all = try_join5(
             prepare(include_str!("sql/select_next_lots.sql")),
             prepare(include_str!("sql/select_due_lots.sql")),
             prepare(include_str!("sql/select_named_lots.sql")),
             prepare(include_str!("sql/select_due_holds.sql")),
             prepare(include_str!("sql/select_settlements.sql")),
-        )
-        .await?;
+        );
+        let (next, due, named, holds, settlements) = Box::pin(all).await?;
         Ok(Self {
             next,
             due,

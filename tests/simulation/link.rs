@@ -271,9 +271,9 @@ impl Way<'_> {
         // What is under way on a slow line, and when it arrives.
         let mut sent: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
         loop {
-            let arrives = sent.front().map(|(at, _)| *at);
+            let next_at = sent.front().map(|(at, _)| *at);
             let arrived = tokio::select! {
-                () = sleep_until(arrives.unwrap_or_else(Instant::now)), if arrives.is_some() => {
+                () = sleep_until(next_at.unwrap_or_else(Instant::now)), if next_at.is_some() => {
                     sent.pop_front().map(|(_, bytes)| bytes).unwrap_or_default()
                 }
                 read = from.read(&mut chunk) => {

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use proptest::collection;
 use rustix::process::Signal;
+use tokio::time::timeout;
 
 use super::super::link::{Point, Then};
+use super::super::load::RECOVERY;
+use super::super::stage::Stage;
 use super::{AT_ONCE, Scene, any_of};
 
 /// Wherever it is in the life of a batch: before anything is locked, while heads are locked, with everything written and
@@ -47,7 +50,31 @@ async fn a_service_killed_while_it_seals_or_keeps_house_leaves_nothing_undone() 
         let link = &scene.stage.links[number];
         scene.spring(link, point, Then::Pass, kill).await;
     }
+    let kill = scene.stage.instances[0].signaller(Signal::KILL);
+    let point = Point::Asked("api_keys");
+    let killed = scene.stage.links[0].arm(point, Then::Pass, kill);
+    let asked = async {
+        loop {
+            ask_with_unknown_key(&scene.stage).await;
+        }
+    };
+    tokio::select! {
+        came = timeout(RECOVERY, killed) => assert!(came.is_ok(), "nobody looked at the keys"),
+        () = asked => {}
+    }
+    scene.load.recovers().await;
     scene.end().await;
+}
+
+/// One that has the form of a key that this service gives out, so that it is looked up.
+async fn ask_with_unknown_key(stage: &Stage) {
+    if let Some(address) = stage.address(0) {
+        let key = format!("cl_{}", "0".repeat(76));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("http://{address}/v1/users/user_1"));
+        // It may be killed meanwhile.
+        let _ = request.bearer_auth(key).send().await;
+    }
 }
 
 /// Both at once, too, and while they start.

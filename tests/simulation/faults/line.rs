@@ -16,7 +16,7 @@ use crate::support::eventually;
 async fn a_slow_line_makes_services_slow_and_no_more() {
     let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
-    for (delay_ms, starts) in [(50, true), (300, false)] {
+    for (delay_ms, starts) in [(50, true), (150, false)] {
         scene.stage.links[0].slow_down(Duration::from_millis(delay_ms));
         scene.load.recovers().await;
         if starts {

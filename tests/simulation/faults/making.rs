@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use super::super::link::{Link, Point, Then};
-use super::super::load::Load;
+use super::super::load::{Load, RECOVERY};
 use super::super::stage::{Cluster, Setup, Stage};
 use super::{AT_ONCE, Scene};
 
@@ -63,6 +63,38 @@ async fn services_killed_while_they_make_the_schema_make_it_whole() {
     load.finish().await;
     assert_read_models_are_right(&stage.database).await;
     drop(stage);
+    cluster.end().await;
+}
+
+/// Another service does not wait for one that stands still in the middle of a migration, or between two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_migration_holds_no_other_service_up() {
+    let _turn = AT_ONCE.acquire().await.unwrap();
+    let cluster = Cluster::start().await;
+    let setup = Setup {
+        instances: 2,
+        settings: vec![],
+    };
+    for point in [Point::Asked("streams_due"), Point::Committed("streams_due")] {
+        let refuse = |link: &Link| link.refuse(true);
+        let database = cluster.empty_database().await;
+        let stage = Stage::set_with(&cluster, database, &setup, refuse).await;
+        let stop = stage.instances[0].signaller(Signal::STOP);
+        let stopped = stage.links[0].arm(point, Then::Pass, stop);
+        stage.links[0].refuse(false);
+        stopped.await.unwrap();
+        stage.links[1].refuse(false);
+        let ready = async {
+            while !stage.is_ready(1).await {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ready = tokio::time::timeout(RECOVERY, ready).await;
+        assert!(ready.is_ok(), "the other one waits");
+        stage.mend();
+        stage.ready().await;
+        stage.assert_nobody_panicked();
+    }
     cluster.end().await;
 }
 
