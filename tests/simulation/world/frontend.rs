@@ -25,7 +25,7 @@ struct Checkout {
     user_id: String,
     purchase_id: String,
     body: Value,
-    /// The payment's events name the buyer, so nobody else can have it.
+    /// Whatever comes first names the buyer, so nobody else can have it.
     named: bool,
     /// Its money may be gone before it is recorded.
     may_be_over: bool,
@@ -52,7 +52,7 @@ fn checkouts(plan: &Plan) -> Vec<Checkout> {
                 user_id: format!("user_{number}"),
                 purchase_id,
                 body,
-                named: life.named,
+                named: life.named && (of_stripe || !razorpay::is_bare(life)),
                 may_be_over: goes_back(life),
             });
         }

@@ -44,7 +44,7 @@ impl Payment<'_> {
 
     /// Whichever way it is paid, `payment.captured` comes too, and may say nothing of whom it is for.
     fn paid(&self) -> Vec<Told> {
-        let bare = self.told(0);
+        let bare = is_bare(self.life);
         let payment = |named| json!({ "entity": self.entity("captured", named, 0) });
         let notes = self.notes(true);
         let order = json!({ "entity": { "id": self.id("order"), "entity": "order", "amount": 49_900, "notes": notes } });
@@ -156,6 +156,11 @@ fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Told> {
     [payment.paid(), payment.given_back(), payment.contested()].concat()
 }
 
+/// The payment itself names nobody; what it was paid for may.
+pub const fn is_bare(life: &Life) -> bool {
+    life.told & 1 != 0
+}
+
 /// What Razorpay's API says of a purchase, by path: the payment as `payment.captured` has it, and its order.
 pub fn at_api(number: usize, nth: usize, life: &Life, email: &str) -> [(String, Value); 2] {
     let payment = Payment::of(number, nth, life, email);
@@ -163,7 +168,7 @@ pub fn at_api(number: usize, nth: usize, life: &Life, email: &str) -> [(String, 
         "id": payment.id("order"), "entity": "order", "amount": 49_900, "amount_paid": 49_900, "currency": "INR",
         "status": "paid", "notes": payment.notes(life.way == 0), "created_at": TIME_S,
     });
-    let entity = payment.entity("captured", !payment.told(0), 0);
+    let entity = payment.entity("captured", !is_bare(life), 0);
     [
         (format!("/v1/payments/{}", payment.id("pay")), entity),
         (format!("/v1/orders/{}", payment.id("order")), order),
