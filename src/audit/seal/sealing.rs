@@ -18,6 +18,11 @@ const SEALING_LOCK: i64 = 0x6372_6564_6974_2d73;
 /// How many seals are made in a row before the witnesses are told.
 const SEALS_PER_ROUND: u32 = 16;
 
+/// Witnesses are told of what can be seen, so that must stay whatever happens to the server: a default of `off` or `local` is
+/// overruled, and no time-out cuts off a commit that waits for a synchronous standby.
+const DURABLE: &str = "set local statement_timeout = 0; select set_config('synchronous_commit', 'on', true) \
+                       where current_setting('synchronous_commit') in ('off', 'local')";
+
 /// What one look came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Round {
@@ -141,11 +146,7 @@ impl Sealer {
             }
             inserted => inserted?,
         }
-        // A commit that waits for a synchronous standby must not be cut off: then the seal could be seen, and witnesses be told
-        // of it, while no standby has it.
-        transaction
-            .batch_execute("set local statement_timeout = 0")
-            .await?;
+        transaction.batch_execute(DURABLE).await?;
         transaction.commit().await?;
         tracing::debug!(seal = record.seal, events = record.events, "sealed");
         Ok(Attempt::Sealed { more })

@@ -144,9 +144,9 @@ async fn make_synchronous(stage: &Stage) {
     let sql = stage.sql().await;
     set_names(&sql, NAME).await;
     eventually("the standby is synchronous", async || {
-        let state =
+        let in_sync =
             "select from pg_stat_replication where application_name = $1 and sync_state = 'sync'";
-        let rows = sql.query(state, &[&NAME]).await.unwrap();
+        let rows = sql.query(in_sync, &[&NAME]).await.unwrap();
         (!rows.is_empty()).then_some(())
     })
     .await;
