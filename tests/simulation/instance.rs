@@ -236,7 +236,7 @@ fn serve() {
         .with_env_filter("info,credit_ledger=debug")
         .init();
     install_crypto_provider();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/settings.toml");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/settings.toml");
     let mut config = Config::load(Some(&file), |name| std::env::var(name).ok()).unwrap();
     if std::env::var_os(COMPARES_CLOCKS).is_none() {
         config.store.clocks_differ_max = None;

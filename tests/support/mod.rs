@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod deliveries;
 pub mod folder;
 pub mod integrity;
+#[allow(dead_code, reason = "not all tests tell all of it")]
 pub mod lives;
 pub mod load;
 pub mod node;

@@ -158,26 +158,55 @@ impl Person {
     }
 }
 
+/// What somebody is due: all that was given less all that was taken back, and how much of it is disputed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Worth {
+    pub net: i64,
+    pub disputed: i64,
+}
+
+impl Worth {
+    pub fn of_sign_up(person: &Person) -> Self {
+        Self {
+            net: if person.signs_up { 20 } else { 0 },
+            disputed: 0,
+        }
+    }
+
+    /// None: no purchase is the person's.
+    pub fn of_purchases(person: &Person, pack: fn(&Life) -> Pack) -> Option<Self> {
+        let theirs = |life: &&Life| life.named || person.is_found();
+        let worths = person.purchases.iter().filter(theirs).map(|life| {
+            let (clawed, disputed) = withheld(life, pack(life));
+            let net = pack(life).credits - clawed;
+            Self { net, disputed }
+        });
+        worths.reduce(Self::and)
+    }
+
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            net: self.net + other.net,
+            disputed: self.disputed + other.disputed,
+        }
+    }
+
+    /// Balance, held, debt.
+    pub fn account(self) -> [i64; 3] {
+        let balance = self.net.max(0);
+        let held = self.disputed.min(balance);
+        [balance, held, (self.disputed - self.net).max(0)]
+    }
+}
+
 /// The model: user, balance, held, debt, straight from the facts.
 pub fn balance_line(number: usize, person: &Person, pack: fn(&Life) -> Pack) -> Option<String> {
-    let bonus = if person.signs_up { 20 } else { 0 };
-    let (mut net, mut disputed) = (bonus, 0);
-    let given: Vec<&Life> = person
-        .purchases
-        .iter()
-        .filter(|life| life.named || person.is_found())
-        .collect();
-    for life in &given {
-        let pack = pack(life);
-        let (clawed, contested) = withheld(life, pack);
-        net += pack.credits - clawed;
-        disputed += contested;
-    }
-    if bonus == 0 && given.is_empty() {
+    let bonus = Worth::of_sign_up(person);
+    let bought = Worth::of_purchases(person, pack);
+    if !person.signs_up && bought.is_none() {
         return None;
     }
-    let balance = net.max(0);
-    let (held, debt) = (disputed.min(balance), (disputed - net).max(0));
+    let [balance, held, debt] = bonus.and(bought.unwrap_or_default()).account();
     Some(format!("user_{number}|{balance}|{held}|{debt}"))
 }
 

@@ -1,8 +1,11 @@
 //! Lives as Razorpay tells of them.
 
 use credit_ledger::ledger::Source;
+use credit_ledger::provider::sign;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use super::super::app::RAZORPAY_KEY_SECRET;
 use super::super::told::Told;
 use super::{End, Life, Pack, Payment, Plan, Teller, part};
 
@@ -151,6 +154,32 @@ impl Payment<'_> {
 fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Told> {
     let payment = Payment::of(number, nth, life, email);
     [payment.paid(), payment.given_back(), payment.contested()].concat()
+}
+
+/// What Razorpay's API says of a purchase, by path: the payment as `payment.captured` has it, and its order.
+pub fn at_api(number: usize, nth: usize, life: &Life, email: &str) -> [(String, Value); 2] {
+    let payment = Payment::of(number, nth, life, email);
+    let order = json!({
+        "id": payment.id("order"), "entity": "order", "amount": 49_900, "amount_paid": 49_900, "currency": "INR",
+        "status": "paid", "notes": payment.notes(life.way == 0), "created_at": TIME_S,
+    });
+    let entity = payment.entity("captured", !payment.told(0), 0);
+    [
+        (format!("/v1/payments/{}", payment.id("pay")), entity),
+        (format!("/v1/orders/{}", payment.id("order")), order),
+    ]
+}
+
+/// The purchase of an order, and what checkout gives the browser for it.
+pub fn checkout(number: usize, nth: usize, life: &Life) -> Option<(String, Value)> {
+    let payment = Payment::of(number, nth, life, "");
+    let (order_id, payment_id) = (payment.id("order"), payment.id("pay"));
+    let key = SecretString::from(RAZORPAY_KEY_SECRET);
+    let signature = sign::razorpay_checkout(&key, &order_id, &payment_id).unwrap();
+    let body = json!({
+        "razorpay_order_id": order_id, "razorpay_payment_id": payment_id, "razorpay_signature": signature,
+    });
+    (life.way == 0).then(|| (format!("razorpay:{payment_id}"), body))
 }
 
 /// Razorpay's way.

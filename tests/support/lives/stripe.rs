@@ -300,6 +300,22 @@ fn tell_plan(number: usize, plan: Plan) -> Vec<Told> {
     sent
 }
 
+/// What Stripe's API says of a purchase, by path: the checkout session, if there was one.
+pub fn at_api(number: usize, nth: usize, life: &Life, email: &str) -> Option<(String, Value)> {
+    let payment = Payment::of(number, nth, life, email);
+    let mut session = payment.session("paid");
+    session["livemode"] = json!(false);
+    let path = format!("/v1/checkout/sessions/cs_test_{}", payment.key);
+    (life.way < 2).then_some((path, session))
+}
+
+/// The purchase of a session, and what checkout gives the browser for it.
+pub fn checkout(number: usize, nth: usize, life: &Life) -> Option<(String, Value)> {
+    let payment = Payment::of(number, nth, life, "");
+    let body = json!({ "stripe_session_id": format!("cs_test_{}", payment.key) });
+    (life.way < 2).then(|| (format!("stripe:{}", payment.id("pi")), body))
+}
+
 /// Stripe's way.
 pub const TELLER: Teller = Teller {
     ways: 5,
