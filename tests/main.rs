@@ -35,6 +35,7 @@ mod routes;
 mod schema;
 mod sdk;
 mod seals;
+mod secrets;
 mod spending_model;
 mod spends;
 mod start;

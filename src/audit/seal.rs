@@ -27,7 +27,7 @@ use deadpool_postgres::{Pool, PoolError};
 
 use crate::config::SealSettings;
 use crate::outbound::{OutboundError, WitnessApi};
-use crate::postgres::{ConnectOptions, Database, PoolOptions, PostgresError, Role};
+use crate::postgres::{ConnectOptions, Database, Late, PoolOptions, PostgresError, Role};
 use crate::store::{ClockCheck, ClockOff};
 use crate::telemetry::Telemetry;
 use numbers::Numbers;
@@ -72,6 +72,9 @@ pub enum SealError {
     /// No connection in time.
     #[error("no connection: {0}")]
     Pool(#[from] PoolError),
+    /// No answer in time.
+    #[error(transparent)]
+    Late(#[from] Late),
     /// A statement failed.
     #[error("the statement failed: {0}")]
     Query(#[from] tokio_postgres::Error),
@@ -149,7 +152,8 @@ fn pool_options() -> PoolOptions {
             application_name: "credit-ledger seals".to_owned(),
             statement_timeout: Some(Duration::from_secs(30)),
             lock_timeout: Some(Duration::from_secs(5)),
-            idle_in_transaction_session_timeout: Some(Duration::from_mins(1)),
+            // Longer than a server may be told in one turn. Whoever stands still in the middle of it lets another do it.
+            idle_in_transaction_session_timeout: Some(Duration::from_secs(30)),
             ..ConnectOptions::default()
         },
     }

@@ -10,7 +10,7 @@ use actix_web::ResponseError as _;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 
@@ -49,7 +49,6 @@ pub async fn bounded(
 fn answered(problem: Problem) -> actix_web::Error {
     let mut response = problem.error_response();
     for (name, value) in HEADERS {
-        let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);
     }
     InternalError::from_response(problem, response).into()
@@ -98,6 +97,8 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderValue;
+
     use super::*;
 
     fn client_of(proxies: usize, forwarded: &[&'static str]) -> String {

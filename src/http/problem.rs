@@ -469,7 +469,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         tracing::warn!(%error, "a read failed");
         match error {
-            ReadError::Pool(_) | ReadError::Query(_) | ReadError::Rows(_) => {
+            ReadError::Pool(_) | ReadError::Late(_) | ReadError::Query(_) | ReadError::Rows(_) => {
                 Code::Unavailable.because("the database does not answer")
             }
             ReadError::Unreadable => Code::Internal.because("what is stored can not be read"),
@@ -489,7 +489,7 @@ impl From<IntakeError> for Problem {
 impl From<SealError> for Problem {
     fn from(error: SealError) -> Self {
         match error {
-            SealError::Pool(_) | SealError::Query(_) => {
+            SealError::Pool(_) | SealError::Late(_) | SealError::Query(_) => {
                 tracing::warn!(%error, "a read of seals failed");
                 Code::Unavailable.because("the database does not answer")
             }

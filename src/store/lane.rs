@@ -32,8 +32,13 @@ const BATCH_ATTEMPTS: u8 = 4;
 /// How often a unit may leave a batch because it needs more than it knew. Each time teaches it one stream, one home, or
 /// more rows of its users: eight times as many of those that burn next, so a handful of rounds is all of them.
 const ROUNDS: u8 = 12;
-/// How long one attempt may take before its connection is given up and its outcome counts as unknown.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one attempt may take before its connection is given up and its outcome counts as unknown: by then those who
+/// asked were told so. This, and nothing else, notices a connection that only seems to be there.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long taking a turn may take: a server that is there gives up waiting for it after a second.
+const TURN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long it may take until a new connection is prepared. Some ten round trips, on a line however slow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A unit with whoever waits for it.
 pub(super) struct Pending {
@@ -111,7 +116,7 @@ impl Lane {
                 Err(_) => client.batch_execute("rollback").await.map(|()| None),
             }
         };
-        let Ok(Ok(taken)) = timeout(ATTEMPT_TIMEOUT, taken).await else {
+        let Ok(Ok(taken)) = timeout(TURN_TIMEOUT, taken).await else {
             return;
         };
         if let Some(waited) = taken {
@@ -337,7 +342,7 @@ fn body_bytes(unit: &Unit) -> usize {
     }
 }
 
-/// Connects as the service's role and prepares everything.
+/// Connects as the service's role and prepares everything, in few round trips.
 ///
 /// A paused or cut-off instance must not hold a shard: the server ends a session that idles in a transaction, and
 /// gives up on one that does not answer. There is no statement time-out: it could cut a commit whose outcome would
@@ -354,9 +359,6 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
             .connect(Role::App, &options)
             .await
             .map_err(|error| StatementError::Busy(error_chain(&error)))?;
-        client
-            .batch_execute(include_str!("sql/set_session.sql"))
-            .await?;
         let statements = Statements::prepare(&client).await?;
         Ok(Connection {
             client,
@@ -364,6 +366,6 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
             in_turn: false,
         })
     };
-    let result = timeout(ATTEMPT_TIMEOUT, prepare).await;
+    let result = timeout(CONNECT_TIMEOUT, prepare).await;
     result.unwrap_or_else(|_| Err(StatementError::Busy("no answer in time".to_owned())))
 }

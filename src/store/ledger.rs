@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -67,7 +68,8 @@ impl Ledger {
         let company = Company::default();
         let mut lanes = Vec::new();
         let mut ended = Vec::new();
-        for number in 0..settings.lanes.clamp(1, 16) {
+        let connecting = (0..settings.lanes.clamp(1, 16)).map(|_| lane::connect(database));
+        for (number, connected) in join_all(connecting).await.into_iter().enumerate() {
             let (sender, queue) = mpsc::channel(settings.queue.max(1));
             let lane = Lane {
                 number: i32::try_from(number).unwrap_or(0),
@@ -76,7 +78,7 @@ impl Ledger {
                 database: database.clone(),
                 shards,
                 clock: Arc::clone(&clock),
-                connection: lane::connect(database).await.ok(),
+                connection: connected.ok(),
                 health: Arc::clone(&health),
                 work_left: Arc::clone(&work_left),
             };

@@ -5,9 +5,10 @@
 //! pays only for what it needs. Within a function, as between statements, each step sees what was committed before it
 //! began, so what is read is newer than the locks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
+use futures_util::future::{try_join_all, try_join4};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Statement};
 
@@ -131,12 +132,17 @@ const APPEND: [(usize, &str); 16] = [
 
 impl Statements {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
-        client
-            .batch_execute(include_str!("sql/create_row_types.sql"))
-            .await?;
-        client.batch_execute(&load_function()).await?;
-        client.batch_execute(&append_function()).await?;
-        client.batch_execute(turn::FUNCTION).await?;
+        let (load, append) = (load_function(), append_function());
+        let made = [
+            include_str!("sql/set_session.sql"),
+            include_str!("sql/create_row_types.sql"),
+            &load,
+            &append,
+            turn::FUNCTION,
+        ];
+        // Polled in this order, so sent in this order, in one go. So is what follows.
+        try_join_all(made.map(|sql| client.batch_execute(sql))).await?;
+        learn_types(client).await?;
         let call = |function: &str, parameters: usize| {
             let parameters: Vec<String> = (1..=parameters).map(|n| format!("${n}")).collect();
             format!(
@@ -145,14 +151,36 @@ impl Statements {
             )
         };
         let append = call("append_batch", APPEND_PARAMETERS.len());
+        let (load, take_turn) = (call("load_batch", WAITS), call("take_turn", 1));
+        let (load, take_turn, append, rows) = try_join4(
+            client.prepare(&load),
+            client.prepare(&take_turn),
+            client.prepare(&append),
+            RowStatements::prepare(client),
+        )
+        .await?;
         Ok(Self {
-            load: client.prepare(&call("load_batch", WAITS)).await?,
-            take_turn: client.prepare(&call("take_turn", 1)).await?,
-            append: client.prepare(&append).await?,
-            rows: RowStatements::prepare(client).await?,
+            load,
+            take_turn,
+            append,
+            rows,
             models: Models::new(),
         })
     }
+}
+
+/// Looks up the types of all rows at once. Preparing a statement would look up one after the other: some seventy round
+/// trips, which a slow line does not have the time for.
+async fn learn_types(client: &Client) -> Result<(), Error> {
+    let reads = LOAD.iter().flat_map(|read| [read.takes, read.gives]);
+    let rows = reads.map(|name| format!("{name}[]"));
+    let rows = rows.chain(APPEND_PARAMETERS.map(str::to_owned));
+    let ours: BTreeSet<String> = rows.filter(|name| name.starts_with("pg_temp.")).collect();
+    let learnt = ours.into_iter().map(async |name| {
+        // The client remembers what it has seen.
+        client.prepare(&format!("select null::{name}")).await
+    });
+    try_join_all(learnt).await.map(drop)
 }
 
 impl Models {

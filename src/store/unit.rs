@@ -47,12 +47,19 @@ pub enum Origin {
 }
 
 /// Who repairs something, and why. Kept in the history, so neither may be secret or personal beyond a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Operator {
     /// The operator.
     pub actor: String,
     /// Why.
     pub reason: String,
+}
+
+impl std::fmt::Debug for Operator {
+    /// Shows what may be logged: nothing that somebody wrote.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator").finish_non_exhaustive()
+    }
 }
 
 /// The longest reason, in characters.

@@ -1,32 +1,85 @@
-//! Each fault alone, under load: the services recover by themselves within seconds, answer 503 meanwhile, and nothing
-//! that was acknowledged is lost or there twice.
+//! Each fault alone, some in pairs, under load: the services recover by themselves within seconds, answer 503 meanwhile,
+//! and nothing that was acknowledged is lost or there twice.
 
-use rustix::process::Signal;
+mod crowded;
+mod database;
+mod frozen;
+mod house;
+mod kills;
+mod line;
+mod making;
+mod pairs;
 
-use super::load::Load;
+use std::sync::Arc;
+
+use proptest::strategy::{Strategy, ValueTree as _};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+use tokio::sync::Semaphore;
+
+use super::link::{Link, Point, Then};
+use super::load::{Load, Seen};
 use super::stage::{Cluster, Setup, Stage};
+use crate::support::random::seed;
 
-/// Between the commit and the answer: whoever asked does not know, and asks again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_killed_between_commit_and_answer_books_once() {
-    let cluster = Cluster::start().await;
-    let setup = Setup {
-        instances: 2,
-        settings: vec![],
+/// One of the cases. The environment variable of this name repeats it.
+fn any_of<S: Strategy>(seed_name: &str, cases: &S) -> S::Value {
+    let config = Config {
+        rng_seed: RngSeed::Fixed(seed(seed_name)),
+        ..Config::default()
     };
-    let stage = Stage::set(&cluster, cluster.database().await, &setup).await;
-    stage.ready().await;
-    let load = Load::start(&stage, 16);
-    load.goes_on(20).await;
-    for number in 0..2 {
-        let kill = stage.instances[number].signaller(Signal::KILL);
-        let point = super::link::Point::Committed("append_batch");
-        let sprung = stage.links[number].arm(point, super::link::Then::Cut, kill);
-        sprung.await.unwrap();
-        load.goes_on(20).await;
+    let tree = cases.new_tree(&mut TestRunner::new(config));
+    tree.unwrap().current()
+}
+
+/// Each has a cluster and two services, and there may be few cores.
+static AT_ONCE: Semaphore = Semaphore::const_new(3);
+
+/// What a fault happens to: a cluster, two services on one database, and a load on both.
+struct Scene {
+    cluster: Cluster,
+    stage: Arc<Stage>,
+    load: Load,
+}
+
+impl Scene {
+    async fn set(instances: usize) -> Self {
+        let cluster = Cluster::start().await;
+        let setup = Setup {
+            instances,
+            settings: vec![],
+        };
+        let stage = Stage::set(&cluster, cluster.database().await, &setup).await;
+        stage.ready().await;
+        let load = Load::start(&stage, 8);
+        load.recovers().await;
+        Self {
+            cluster,
+            stage,
+            load,
+        }
     }
-    let seen = load.finish().await;
-    assert!(seen.broken > 0, "somebody was not answered");
-    drop(stage);
-    cluster.end().await;
+
+    /// Waits until somebody came to a point of the line, and everybody is well again.
+    async fn spring(
+        &self,
+        link: &Link,
+        point: Point,
+        then: Then,
+        hook: impl FnOnce() + Send + 'static,
+    ) {
+        let text = format!("{point:?}");
+        let sprung = link.arm(point, then, hook);
+        let came = tokio::time::timeout(super::load::RECOVERY, sprung).await;
+        assert!(came.is_ok(), "nobody came to {text}");
+        self.load.recovers().await;
+    }
+
+    /// Lets everything come to its end and looks at what is there.
+    async fn end(self) -> Seen {
+        let seen = self.load.finish().await;
+        making::assert_read_models_are_right(&self.stage.database).await;
+        drop(self.stage);
+        self.cluster.end().await;
+        seen
+    }
 }

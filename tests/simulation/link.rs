@@ -4,7 +4,7 @@
 //! It understands just enough of PostgreSQL's protocol to know which statements run and when a transaction was committed.
 //! Must never change a byte of what it passes on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use crate::support::folder::Folder;
 
@@ -66,6 +67,10 @@ struct State {
     cut: watch::Sender<u64>,
     /// Connections pass nothing on any more when it changes.
     hang: watch::Sender<u64>,
+    /// How many connections there were so far.
+    connections: AtomicU64,
+    /// Of connections before this one nothing is passed on.
+    paused: watch::Sender<u64>,
     traps: Mutex<Vec<Trap>>,
 }
 
@@ -80,6 +85,8 @@ impl Link {
             refuses: AtomicBool::new(false),
             cut: watch::Sender::new(0),
             hang: watch::Sender::new(0),
+            connections: AtomicU64::new(0),
+            paused: watch::Sender::new(0),
             traps: Mutex::new(Vec::new()),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
@@ -114,6 +121,22 @@ impl Link {
     /// Leaves all connections open, and passes nothing on.
     pub fn hang(&self) {
         self.state.hang.send_modify(|epoch| *epoch += 1);
+    }
+
+    /// Keeps everything back, of new connections, too, until it is let go again.
+    pub fn pause(&self) {
+        self.state.paused.send_replace(u64::MAX);
+    }
+
+    /// The same of the connections that there are.
+    pub fn stall(&self) {
+        let connections = self.state.connections.load(Ordering::Relaxed);
+        self.state.paused.send_replace(connections);
+    }
+
+    /// Lets everything go that was kept back.
+    pub fn resume(&self) {
+        self.state.paused.send_replace(0);
     }
 
     /// Whether new connections are refused.
@@ -151,6 +174,7 @@ impl Link {
         self.disarm();
         self.slow_down(Duration::ZERO);
         self.refuse(false);
+        self.resume();
         let hung = *self.state.hang.borrow();
         if hung > 0 {
             self.cut();
@@ -203,13 +227,16 @@ async fn pass(state: &Arc<State>, client: UnixStream, server: UnixStream) {
     let ran = Mutex::new(Ran::default());
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let number = state.connections.fetch_add(1, Ordering::Relaxed);
     let asked = Way {
+        number,
         state,
         ran: &ran,
         frames: Frames::of_client(),
         look: Ran::asked,
     };
     let answered = Way {
+        number,
         state,
         ran: &ran,
         frames: Frames::of_server(),
@@ -224,6 +251,7 @@ async fn pass(state: &Arc<State>, client: UnixStream, server: UnixStream) {
 
 /// One direction of a connection.
 struct Way<'a> {
+    number: u64,
     state: &'a State,
     ran: &'a Mutex<Ran>,
     frames: Frames,
@@ -238,20 +266,36 @@ impl Way<'_> {
     ) -> std::io::Result<()> {
         let mut hang = self.state.hang.subscribe();
         hang.mark_unchanged();
+        let mut paused = self.state.paused.subscribe();
         let mut chunk = vec![0; CHUNK_BYTES];
+        // What is under way on a slow line, and when it arrives.
+        let mut sent: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
         loop {
-            let read = from.read(&mut chunk).await?;
-            if read == 0 {
+            let arrives = sent.front().map(|(at, _)| *at);
+            let arrived = tokio::select! {
+                () = sleep_until(arrives.unwrap_or_else(Instant::now)), if arrives.is_some() => {
+                    sent.pop_front().map(|(_, bytes)| bytes).unwrap_or_default()
+                }
+                read = from.read(&mut chunk) => {
+                    let bytes = chunk[..read?].to_vec();
+                    let delay_us = self.state.delay_us.load(Ordering::Relaxed);
+                    if delay_us > 0 || !sent.is_empty() {
+                        let delay = Duration::from_micros(delay_us);
+                        sent.push_back((Instant::now() + delay, bytes));
+                        continue;
+                    }
+                    bytes
+                }
+            };
+            if arrived.is_empty() {
                 return Ok(());
             }
-            let delay_us = self.state.delay_us.load(Ordering::Relaxed);
-            if delay_us > 0 {
-                tokio::time::sleep(Duration::from_micros(delay_us)).await;
-            }
+            // The sender lives as long as the line.
+            let _ = paused.wait_for(|first| self.number >= *first).await;
             if hang.has_changed().unwrap_or(true) {
                 std::future::pending::<()>().await;
             }
-            for frame in self.frames.read(&chunk[..read]) {
+            for frame in self.frames.read(&arrived) {
                 let then = (self.look)(&mut self.ran.lock().unwrap(), self.state, &frame);
                 match then {
                     Then::Pass => to.write_all(&frame).await?,

@@ -24,8 +24,11 @@ const SPENT: i64 = 30;
 /// What the ids of users begin with whom the load does not know of.
 pub const BYSTANDER: &str = "bystander";
 const PAUSE_BEFORE_RETRY: Duration = Duration::from_millis(20);
-/// Longer than anything is allowed to take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest until every service takes what is written again, once nothing hinders it any more.
+pub const RECOVERY: Duration = Duration::from_secs(15);
+/// How long clients wait for an answer: some longer than anything is allowed to take, some as impatient as a provider that
+/// asks again while the first delivery is still under way.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(20), Duration::from_millis(1500)];
 
 /// Clients that never give up.
 pub struct Load {
@@ -35,11 +38,13 @@ pub struct Load {
 
 struct Shared {
     stage: Arc<Stage>,
-    client: Client,
+    clients: [Client; PATIENCE.len()],
     stopping: AtomicBool,
     requests: AtomicUsize,
     unavailable: AtomicUsize,
     broken: AtomicUsize,
+    /// How much each service acknowledged.
+    acknowledged: Vec<AtomicUsize>,
     seen: Mutex<Seen>,
 }
 
@@ -66,15 +71,19 @@ impl Load {
     pub fn start(stage: &Arc<Stage>, clients: usize) -> Self {
         let shared = Arc::new(Shared {
             stage: Arc::clone(stage),
-            client: Client::builder()
-                .no_proxy()
-                .timeout(REQUEST_TIMEOUT)
-                .build()
-                .unwrap(),
+            clients: PATIENCE.map(|patience| {
+                let client = Client::builder().no_proxy().timeout(patience);
+                client.build().unwrap()
+            }),
             stopping: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             unavailable: AtomicUsize::new(0),
             broken: AtomicUsize::new(0),
+            acknowledged: stage
+                .instances
+                .iter()
+                .map(|_| AtomicUsize::new(0))
+                .collect(),
             seen: Mutex::default(),
         });
         let start = |number| tokio::spawn(Arc::clone(&shared).tell_stories(number));
@@ -96,6 +105,40 @@ impl Load {
         .await;
     }
 
+    /// Waits, not for long, until every service acknowledges what comes, and says that it is ready.
+    pub async fn recovers(&self) {
+        let all: Vec<usize> = (0..self.shared.acknowledged.len()).collect();
+        self.recovers_at(&all).await;
+    }
+
+    /// The same of some of them.
+    pub async fn recovers_at(&self, numbers: &[usize]) {
+        let began = Instant::now();
+        let acknowledged = |number: usize| self.shared.acknowledged[number].load(Ordering::Relaxed);
+        let stage = &self.shared.stage;
+        let goals = numbers
+            .iter()
+            .map(|number| (*number, acknowledged(*number) + 5));
+        let goals: Vec<(usize, usize)> = goals.collect();
+        loop {
+            let mut missing = Vec::new();
+            for (number, goal) in &goals {
+                if acknowledged(*number) < *goal || !stage.is_ready(*number).await {
+                    missing.push(*number);
+                }
+            }
+            if missing.is_empty() {
+                return;
+            }
+            let waited = began.elapsed();
+            assert!(
+                waited < RECOVERY,
+                "after {waited:?} these are away: {missing:?}"
+            );
+            tokio::time::sleep(PAUSE_BEFORE_RETRY).await;
+        }
+    }
+
     /// Lets all stories come to their end, and checks that everything acknowledged is there, once.
     pub async fn finish(self) -> Seen {
         self.shared.stopping.store(true, Ordering::Relaxed);
@@ -115,6 +158,7 @@ impl Load {
 impl Shared {
     async fn tell_stories(self: Arc<Self>, number: usize) {
         let mut turn = number;
+        let client = &self.clients[number % self.clients.len()];
         while !self.stopping.load(Ordering::Relaxed) {
             let name = unique("user_");
             let deliveries = [
@@ -123,27 +167,19 @@ impl Shared {
             ];
             for (source, delivery) in deliveries {
                 let path = format!("/webhooks/{source}");
-                self.insist(&mut turn, &path, |url| self.delivery(url, &delivery))
+                self.insist(&mut turn, &path, |url| signed(client, url, &delivery))
                     .await;
                 self.seen.lock().unwrap().bodies.insert(delivery.body);
             }
             let path = format!("/v1/users/{name}/spends");
             let spend = |url| {
-                let request = self.client.post(url).bearer_auth(SERVICE_KEY);
+                let request = client.post(url).bearer_auth(SERVICE_KEY);
                 let request = request.header("Idempotency-Key", format!("spend_{name}"));
                 request.json(&json!({"amount": SPENT}))
             };
             self.insist(&mut turn, &path, spend).await;
             self.seen.lock().unwrap().users.push(name);
         }
-    }
-
-    fn delivery(&self, url: String, delivery: &SignedDelivery) -> RequestBuilder {
-        let mut request = self.client.post(url);
-        for (name, value) in &delivery.headers {
-            request = request.header(*name, value);
-        }
-        request.body(delivery.body.clone())
     }
 
     /// Asks one service after the other until one says yes.
@@ -154,6 +190,8 @@ impl Shared {
                 self.requests.fetch_add(1, Ordering::Relaxed);
                 let said = ask(make(format!("http://{address}{path}"))).await;
                 if self.hear(said) {
+                    let number = *turn % self.acknowledged.len();
+                    self.acknowledged[number].fetch_add(1, Ordering::Relaxed);
                     return;
                 }
             }
@@ -180,6 +218,15 @@ impl Shared {
         }
         false
     }
+}
+
+/// A delivery to this address.
+pub fn signed(client: &Client, url: String, delivery: &SignedDelivery) -> RequestBuilder {
+    let mut request = client.post(url);
+    for (name, value) in &delivery.headers {
+        request = request.header(*name, value);
+    }
+    request.body(delivery.body.clone())
 }
 
 /// The status and the body; none: there was no whole answer.

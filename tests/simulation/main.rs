@@ -25,26 +25,39 @@ mod machines;
 mod stage;
 mod world;
 
+use std::time::{Duration, Instant};
+
 use stage::Cluster;
+use world::books::Figures;
 use world::plan::{LONG, Plan, SHORT, Size};
 
 /// Rounds that every change is tried with.
 const ROUNDS: usize = 2;
+/// How long a soak lasts, in minutes, unless `SOAK_MINUTES` says otherwise.
+const SOAK_MINUTES: u64 = 60;
+/// Rounds after which a soak goes on with another cluster.
+const ROUNDS_OF_A_CLUSTER: usize = 10;
 
-/// `SIMULATION_SEED` plays one round again.
-fn seeds() -> impl Iterator<Item = u64> {
-    let first = std::env::var("SIMULATION_SEED").map_or_else(
-        |_| {
-            let mut bytes = [0; 4];
-            getrandom::fill(&mut bytes).unwrap();
-            u64::from(u32::from_le_bytes(bytes))
-        },
-        |seed| seed.parse().unwrap(),
-    );
-    first..
+/// A number that the environment may say.
+fn said(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number")),
+    )
 }
 
-async fn play_one(cluster: &Arc<Cluster>, seed: u64, size: Size) -> world::books::Figures {
+/// Seeds of rounds, one after the other, from that of `SIMULATION_SEED` on.
+fn seeds() -> impl Iterator<Item = u64> {
+    let drawn = || {
+        let mut bytes = [0; 4];
+        getrandom::fill(&mut bytes).unwrap();
+        u64::from(u32::from_le_bytes(bytes))
+    };
+    said("SIMULATION_SEED").unwrap_or_else(drawn)..
+}
+
+async fn play(cluster: &Arc<Cluster>, seed: u64, size: Size) -> Figures {
     println!("SIMULATION_SEED={seed}");
     let figures = world::play(cluster, Plan::draw(seed, size)).await;
     println!("SIMULATION_SEED={seed}: {figures}");
@@ -55,7 +68,27 @@ async fn play_one(cluster: &Arc<Cluster>, seed: u64, size: Size) -> world::books
 async fn a_world_in_which_everything_breaks_loses_nothing_and_books_nothing_twice() {
     let cluster = Arc::new(Cluster::start().await);
     for seed in seeds().take(ROUNDS) {
-        play_one(&cluster, seed, SHORT).await;
+        play(&cluster, seed, SHORT).await;
     }
     Arc::into_inner(cluster).unwrap().end().await;
+}
+
+/// The same with more of everything, for as long as it is let.
+#[ignore = "takes an hour: make soak"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn soak() {
+    let minutes = said("SOAK_MINUTES").unwrap_or(SOAK_MINUTES);
+    let end = Instant::now() + Duration::from_mins(minutes);
+    let (mut seeds, mut total) = (seeds(), Figures::default());
+    while Instant::now() < end {
+        let cluster = Arc::new(Cluster::start().await);
+        for seed in seeds.by_ref().take(ROUNDS_OF_A_CLUSTER) {
+            total += play(&cluster, seed, LONG).await;
+            if Instant::now() >= end {
+                break;
+            }
+        }
+        Arc::into_inner(cluster).unwrap().end().await;
+        println!("so far: {total}");
+    }
 }

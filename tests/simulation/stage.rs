@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::postgres::{ConnectOptions, Database, DatabaseSettings};
@@ -116,6 +117,14 @@ impl Cluster {
         row.unwrap().get(0)
     }
 
+    /// A new database with nothing in it.
+    pub async fn empty_database(&self) -> Database {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let database = self.server.sibling(&format!("round_{number}"));
+        assert!(database.create(None).await.unwrap());
+        database
+    }
+
     /// The postmaster, as its pid file says.
     pub fn postmaster(&self) -> Option<Pid> {
         let file = self.data().join("postmaster.pid");
@@ -145,20 +154,40 @@ pub struct Setup {
     pub settings: Vec<(String, String)>,
 }
 
+/// How far the world's clock is before the system's, and each service's before the world's.
+#[derive(Default)]
+struct Clocks {
+    world: TimeDelta,
+    skews: Vec<TimeDelta>,
+}
+
 /// A database with services in front of it.
 pub struct Stage {
     pub database: Database,
     pub instances: Vec<Instance>,
     pub links: Vec<Link>,
-    /// How far the world's clock is before the system's.
-    world_ms: AtomicI64,
-    skews_ms: Vec<AtomicI64>,
-    folder: PathBuf,
+    /// Nobody looks at them while they are moved.
+    clocks: RwLock<Clocks>,
+    pub folder: PathBuf,
+    /// Where the server's socket is, and who may use it.
+    socket: PathBuf,
+    login: String,
+    client: reqwest::Client,
 }
 
 impl Stage {
     /// Starts the services; they may not answer yet.
     pub async fn set(cluster: &Cluster, database: Database, setup: &Setup) -> Arc<Self> {
+        Self::set_with(cluster, database, setup, |_| ()).await
+    }
+
+    /// The same, with something done to each line before anybody connects.
+    pub async fn set_with(
+        cluster: &Cluster,
+        database: Database,
+        setup: &Setup,
+        prepare: impl Fn(&Link),
+    ) -> Arc<Self> {
         let session = database
             .connect_as_login(&ConnectOptions::default())
             .await
@@ -174,15 +203,20 @@ impl Stage {
         let mut stage = Self {
             instances: Vec::new(),
             links: Vec::new(),
-            world_ms: AtomicI64::new(0),
-            skews_ms: Vec::new(),
+            clocks: RwLock::default(),
             folder,
+            socket,
+            login,
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(ANSWER)
+                .build()
+                .unwrap(),
             database,
         };
         for number in 0..setup.instances {
-            let link = Link::to(&socket);
-            let host = link.folder().display();
-            let url = format!("postgres://{login}@/{}?host={host}", stage.database.name());
+            let (link, url) = stage.line();
+            prepare(&link);
             let mut settings = settings();
             settings.push(("DATABASE_URL".to_owned(), url));
             let others = setup.settings.iter().map(|(name, value)| {
@@ -194,22 +228,38 @@ impl Stage {
             let instance = Instance::start(&settings, &stage.folder, &name);
             stage.instances.push(instance);
             stage.links.push(link);
-            stage.skews_ms.push(AtomicI64::new(0));
+            let clocks = stage.clocks.get_mut().unwrap();
+            clocks.skews.push(TimeDelta::zero());
         }
         Arc::new(stage)
     }
 
+    /// A line of its own to the database, and its address, for whoever else works there.
+    pub fn line(&self) -> (Link, String) {
+        let link = Link::to(&self.socket);
+        let (login, host) = (&self.login, link.folder().display());
+        let url = format!("postgres://{login}@/{}?host={host}", self.database.name());
+        (link, url)
+    }
+
     /// Waits until all answer, and take what is written.
     pub async fn ready(&self) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        for instance in &self.instances {
+        for number in 0..self.instances.len() {
             eventually("an instance is ready", async || {
-                let url = format!("http://{}/health/ready", instance.address()?);
-                let answer = client.get(url).send().await.ok()?;
-                answer.status().is_success().then_some(())
+                self.is_ready(number).await.then_some(())
             })
             .await;
         }
+    }
+
+    /// Whether an instance says that work may be sent to it.
+    pub async fn is_ready(&self, number: usize) -> bool {
+        let Some(address) = self.instances[number].address() else {
+            return false;
+        };
+        let url = format!("http://{address}/health/ready");
+        let answer = self.client.get(url).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// Where an instance answers, if it does.
@@ -219,27 +269,27 @@ impl Stage {
 
     /// What time it is in the world.
     pub fn now(&self) -> DateTime<Utc> {
-        Utc::now() + TimeDelta::milliseconds(self.world_ms.load(Ordering::Relaxed))
+        let world = self.clocks.read().unwrap().world;
+        Utc::now() + world
     }
 
     /// Time passes for all.
     pub fn pass(&self, by: TimeDelta) {
-        self.world_ms
-            .fetch_add(by.num_milliseconds(), Ordering::Relaxed);
-        self.set_clocks();
+        let mut clocks = self.clocks.write().unwrap();
+        clocks.world += by;
+        self.set_clocks(&clocks);
     }
 
     /// One clock is wrong by this.
     pub fn skew(&self, number: usize, by: TimeDelta) {
-        self.skews_ms[number].store(by.num_milliseconds(), Ordering::Relaxed);
-        self.set_clocks();
+        let mut clocks = self.clocks.write().unwrap();
+        clocks.skews[number] = by;
+        self.set_clocks(&clocks);
     }
 
-    fn set_clocks(&self) {
-        let world_ms = self.world_ms.load(Ordering::Relaxed);
-        for (instance, skew_ms) in self.instances.iter().zip(&self.skews_ms) {
-            let moved_ms = world_ms + skew_ms.load(Ordering::Relaxed);
-            instance.set_clock(TimeDelta::milliseconds(moved_ms));
+    fn set_clocks(&self, clocks: &Clocks) {
+        for (instance, skew) in self.instances.iter().zip(&clocks.skews) {
+            instance.set_clock(clocks.world + *skew);
         }
     }
 
@@ -272,6 +322,9 @@ impl Stage {
         }
     }
 }
+
+/// How long readiness may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Good settings.
 fn settings() -> Vec<(String, String)> {

@@ -202,6 +202,15 @@ fn calls() -> Vec<Step> {
     ]
 }
 
+/// A line may be slow, and each round trip of a start is waited for: one session asks what the ledger is like, one is the
+/// lane's.
+#[tokio::test]
+async fn a_lane_is_there_after_few_round_trips() {
+    let counted = Counted::start().await;
+    let round_trips = counted.proxy.round_trips();
+    assert!(round_trips <= 30, "{round_trips}");
+}
+
 #[tokio::test]
 async fn a_unit_alone_is_two_round_trips_whatever_it_is() {
     let counted = Counted::start().await;

@@ -85,6 +85,37 @@ impl Backend {
         }
     }
 
+    /// Whichever service is asked, what was said to be booked can be seen, and the account is one that may be.
+    async fn look(&mut self, entry: Option<Place>) {
+        let Some(entry) = entry.filter(|_| self.rng.random_bool(0.2)) else {
+            return;
+        };
+        let entries = self
+            .get(&format!("/v1/users/{}/entries?limit=200", self.user_id))
+            .await;
+        let seen = entries["items"].as_array().unwrap();
+        let name = entry.to_string();
+        assert!(
+            seen.iter().any(|seen| seen["entry_id"] == name),
+            "{name} is not in {entries}"
+        );
+        let body = self
+            .get(&format!("/v1/users/{}/balance", self.user_id))
+            .await;
+        assert_may_be(&body);
+    }
+
+    async fn get(&mut self, path: &str) -> Value {
+        let world = Arc::clone(&self.world);
+        let make = |service: &str| {
+            let request = world.client.get(format!("{service}{path}"));
+            request.bearer_auth(SERVICE_KEY)
+        };
+        let (status, said, _) = world.insist(&mut self.rng, make).await;
+        assert_eq!(status, 200, "{path}: {said}");
+        said
+    }
+
     /// Asks until it is known what became of it, and sometimes once more.
     async fn call(&mut self, path: &str, body: &Value) -> (StatusCode, Value) {
         self.calls += 1;
@@ -114,13 +145,11 @@ impl Backend {
         if status.is_success() {
             let (command, delta, place) = done(body);
             let user_id = self.user_id.to_string();
-            let answer = body.clone();
             let done = Done {
                 user_id,
                 command,
                 delta,
                 place,
-                answer,
             };
             self.world.books.done.lock().unwrap().push(done);
             return Some(place);
@@ -151,7 +180,7 @@ impl Backend {
         let path = format!("/v1/users/{}/grants", self.user_id);
         let said = self.call(&path, &body).await;
         // That its end has come meanwhile is no reason to be unkind.
-        self.note(&said, &["invalid_request"], |body| {
+        let entry = self.note(&said, &["invalid_request"], |body| {
             let command = Command::GrantCredits(GrantCredits {
                 user_id: self.user_id.clone(),
                 credits: credits(n),
@@ -163,6 +192,7 @@ impl Backend {
             });
             (command, n, place(body, "entry_id"))
         });
+        self.look(entry).await;
     }
 
     async fn spend(&mut self) {
@@ -184,6 +214,7 @@ impl Backend {
             (command, -spent, place(body, "entry_id"))
         });
         self.used.extend(entry.map(|entry| (entry, spent)));
+        self.look(entry).await;
     }
 
     async fn hold(&mut self) {
@@ -249,6 +280,7 @@ impl Backend {
             (command, -n, place(body, "entry_id"))
         });
         self.used.extend(entry.map(|entry| (entry, n)));
+        self.look(entry).await;
     }
 
     async fn release(&mut self) {
@@ -281,6 +313,18 @@ impl Backend {
             (Command::ReverseSpend(reverse), n, place(body, "entry_id"))
         });
     }
+}
+
+/// Credits are never negative, what is available is what is not held, and nobody who owes has any.
+pub fn assert_may_be(account: &Value) {
+    let parts =
+        ["balance", "held", "available", "debt"].map(|name| account[name].as_i64().unwrap());
+    let [balance, held, available, debt] = parts;
+    assert!(parts.iter().all(|part| *part >= 0), "{account}");
+    assert!(
+        available == balance - held && (debt == 0 || available == 0),
+        "{account}"
+    );
 }
 
 fn place(body: &Value, name: &str) -> Place {

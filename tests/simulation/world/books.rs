@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use credit_ledger::ledger::{Command, Place};
-use serde_json::Value;
 
 use crate::support::told::Told;
 
@@ -18,7 +17,6 @@ pub struct Done {
     /// What it adds to what the user has.
     pub delta: i64,
     pub place: Place,
-    pub answer: Value,
 }
 
 /// Everything that was said for certain.

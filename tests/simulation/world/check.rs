@@ -9,6 +9,7 @@ use credit_ledger::audit::{replay, what_if};
 use credit_ledger::config::{Config, OtherRules};
 use tokio_postgres::Client;
 
+use super::backend::assert_may_be;
 use super::{World, sequence};
 use crate::support::app::SERVICE_KEY;
 use crate::support::eventually;
@@ -184,16 +185,9 @@ async fn every_service_says_the_same(world: &World, sql: &Client) {
                 .await
                 .unwrap();
             let body: serde_json::Value = answer.json().await.unwrap();
-            let parts =
-                ["balance", "held", "available", "debt"].map(|name| body[name].as_i64().unwrap());
-            let [said, held, available, debt] = parts;
-            assert!(parts.iter().all(|part| *part >= 0), "{user_id}: {body}");
-            assert!(
-                available == said - held && (debt == 0 || available == 0),
-                "{user_id}: {body}"
-            );
+            assert_may_be(&body);
             if user_id.starts_with("user_") {
-                assert_eq!(said, balance, "{user_id} at {number}");
+                assert_eq!(body["balance"], balance, "{user_id} at {number}");
             }
         }
     }

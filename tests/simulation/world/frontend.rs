@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::sleep;
 
 use super::actors::Actors;
