@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -50,7 +51,7 @@ pub async fn receive(
     });
     let verified = match verified {
         Ok(verified) => verified,
-        Err(rejected) => return Err(refuse(&app, provider.source(), rejected).await),
+        Err(rejected) => return Err(refuse(&app, provider.source(), rejected, received_at).await),
     };
     let work = intake::work(&app, provider, &verified).await?;
     let event_id = verified.provider_event_id().to_owned();
@@ -58,13 +59,26 @@ pub async fn receive(
     answer(&outcome, &event_id)
 }
 
-/// What is said of a delivery that is not genuine. Who has the wrong time can not say that of one that is too old.
-async fn refuse(app: &App, source: Source, rejected: Rejected) -> Problem {
+/// Between the receipt of a delivery and its verdict less time passes: a body may take 10 s.
+const VERDICT_MAX: TimeDelta = TimeDelta::seconds(30);
+
+/// What is said of a delivery that is not genuine. Who has the wrong time, or had it a moment ago, can not say that of one
+/// that is too old.
+async fn refuse(
+    app: &App,
+    source: Source,
+    rejected: Rejected,
+    received_at: DateTime<Utc>,
+) -> Problem {
     tracing::info!(provider = %source, verdict = rejected.verdict(), "delivery refused");
-    if matches!(rejected, Rejected::TooOld | Rejected::TooNew)
-        && let Err(off) = app.check_clock().await
-    {
-        return off.into();
+    if matches!(rejected, Rejected::TooOld | Rejected::TooNew) {
+        match app.checked_now().await {
+            Err(off) => return off.into(),
+            Ok(now) if (now - received_at).abs() > VERDICT_MAX => {
+                return Code::Unavailable.because("the clock was set meanwhile");
+            }
+            Ok(_) => {}
+        }
     }
     rejected.into()
 }

@@ -5,7 +5,7 @@
 //!
 //! | round trip | what is done, in this order | why the boundary |
 //! |---|---|---|
-//! | (a) load | `begin` · lock the heads · lock the inbox rows that are tried again · read inbox keys, requests, streams, and what users' states leave out | all reads are newer than the lock, so what is decided on can not change |
+//! | (a) load | `begin` · lock the heads · lock the inbox rows that are tried again · read inbox keys, requests, streams, and what users' states leave out · the time, to compare ours with | all reads are newer than the lock, so what is decided on can not change |
 //! | (b) append | inbox rows · requests · new streams · events · personal data · outbox · streams · lots · holds · heads · read models · `commit` | decided in memory in between |
 //!
 //! Each is a call of a function of the lane's session (`statements`): what it takes are arrays of rows, and it runs only
@@ -23,7 +23,7 @@
 //! early. In its turn, (a) waits for heads, in the order of shards, so that nobody starves. An instance that had to wait
 //! for a turn gives everything to its first lane until it is alone again.
 //!
-//! Must never lock a head after (a), take a turn after a head was locked, rely on a turn for what is right, remember
+//! Must never decide by a clock that was not compared, lock a head after (a), take a turn after a head was locked, rely on a turn for what is right, remember
 //! that a key was absent, or answer before the commit.
 //!
 //! In reading order: [`mod@unit`], [`home`], `ledger` (the queue in front of the lanes), `lane` (connection,

@@ -82,6 +82,10 @@ pub(super) const AT_DATABASE: &str = "at_database";
 /// The number of the parameter that says whether heads are waited for.
 const WAITS: usize = LOAD.len() + 1;
 
+/// How a batch is committed, as `set_session.sql` says; also where a pooler took back what it said.
+const SYNCHRONOUS_COMMIT: &str =
+    "coalesce(nullif(current_setting('credit_ledger.synchronous_commit', true), ''), 'on')";
+
 /// What round trip (b) takes, in the order of the function's parameters.
 pub(super) const APPEND_PARAMETERS: [&str; 16] = [
     "pg_temp.inbox_row[]",
@@ -227,9 +231,8 @@ fn load_function() -> String {
 }
 
 fn append_function() -> String {
-    let mut body = String::from(
-        "perform set_config('synchronous_commit', current_setting('credit_ledger.synchronous_commit'), true);\n",
-    );
+    let mut body =
+        format!("perform set_config('synchronous_commit', {SYNCHRONOUS_COMMIT}, true);\n");
     for (number, sql) in APPEND {
         let sql = with_parameter(sql, number);
         let _ = writeln!(body, "if cardinality(${number}) > 0 then\n{sql}; end if;");

@@ -113,20 +113,6 @@ impl Instance {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.shared.log).unwrap_or_default()
     }
-
-    /// SIGTERM, for good; how it ended.
-    pub fn stop(mut self) -> Option<ExitStatus> {
-        self.shared.wanted.store(false, Ordering::Relaxed);
-        self.signal(Signal::CONT);
-        self.signal(Signal::TERM);
-        let ended = Instant::now() + Duration::from_secs(30);
-        while self.pid().is_some() && Instant::now() < ended {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.signal(Signal::KILL);
-        self.runner.take().unwrap().join().unwrap();
-        self.shared.state.lock().unwrap().ends.last().copied()
-    }
 }
 
 impl Drop for Instance {

@@ -84,6 +84,15 @@ impl Cluster {
         (found.uid(), found.gid())
     }
 
+    /// A default for whoever commits in a database.
+    pub async fn wait_for_no_standby(&self, database: &Database) {
+        let options = ConnectOptions::default();
+        let session = self.server.connect_as_login(&options).await.unwrap();
+        let name = database.name();
+        let set = format!("alter database \"{name}\" set synchronous_commit = local");
+        session.batch_execute(&set).await.unwrap();
+    }
+
     /// Moves the tables of a database that nobody uses.
     pub async fn move_to_disk(&self, database: &Database, folder: &Path) {
         let options = ConnectOptions::default();

@@ -1,5 +1,7 @@
 //! What a provider says, apart from how often, when and under which secret it is delivered.
 
+use std::fmt::Display;
+
 use chrono::{DateTime, Utc};
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::sign::{self, SignedDelivery};
@@ -17,7 +19,7 @@ pub struct Told {
 }
 
 impl Told {
-    pub fn new(source: Source, event_id: impl Into<String>, body: impl ToString) -> Self {
+    pub fn new(source: Source, event_id: impl Into<String>, body: impl Display) -> Self {
         Self {
             source,
             event_id: event_id.into(),

@@ -21,6 +21,11 @@ const SEALING_LOCK: i64 = 0x6372_6564_6974_2d73;
 /// How many seals are made in a row before the witnesses are told.
 const SEALS_PER_ROUND: u32 = 16;
 
+/// Witnesses are told of what can be seen, so that must stay whatever happens to the server: a default of `off` or `local` is
+/// overruled, and no time-out cuts off a commit that waits for a synchronous standby.
+const DURABLE: &str = "set local statement_timeout = 0; select set_config('synchronous_commit', 'on', true) \
+                       where current_setting('synchronous_commit') in ('off', 'local')";
+
 /// The longest that one seal may take: longer than the server lets a statement of it run.
 const SEALING: Duration = Duration::from_secs(40);
 
@@ -154,11 +159,7 @@ impl Sealer {
             }
             inserted => inserted?,
         }
-        // A commit that waits for a synchronous standby must not be cut off: then the seal could be seen, and witnesses be told
-        // of it, while no standby has it.
-        transaction
-            .batch_execute("set local statement_timeout = 0")
-            .await?;
+        transaction.batch_execute(DURABLE).await?;
         transaction.commit().await?;
         tracing::debug!(seal = record.seal, events = record.events, "sealed");
         Ok(Attempt::Sealed { more })

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use credit_ledger::postgres::Database;
 use reqwest::{RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -144,9 +145,9 @@ async fn make_synchronous(stage: &Stage) {
     let sql = stage.sql().await;
     set_names(&sql, NAME).await;
     eventually("the standby is synchronous", async || {
-        let state =
+        let in_sync =
             "select from pg_stat_replication where application_name = $1 and sync_state = 'sync'";
-        let rows = sql.query(state, &[&NAME]).await.unwrap();
+        let rows = sql.query(in_sync, &[&NAME]).await.unwrap();
         (!rows.is_empty()).then_some(())
     })
     .await;
@@ -159,11 +160,15 @@ async fn set_names(sql: &tokio_postgres::Client, names: &str) {
 }
 
 async fn stage(cluster: &Cluster) -> Arc<Stage> {
+    stage_on(cluster, cluster.database().await).await
+}
+
+async fn stage_on(cluster: &Cluster, database: Database) -> Arc<Stage> {
     let setup = Setup {
         instances: 2,
         settings: vec![],
     };
-    let stage = Stage::set(cluster, cluster.database().await, &setup).await;
+    let stage = Stage::set(cluster, database, &setup).await;
     stage.ready().await;
     stage
 }
@@ -235,12 +240,14 @@ async fn commits_that_hang_without_their_standby_are_done_once_when_they_may() {
     cluster.end().await;
 }
 
-/// Whoever ends the waiting by force makes no commit known to the standby: what was asked for is not acknowledged until it
-/// is.
+/// Neither a default that waits for no standby nor whoever ends the waiting by force makes a commit known to it: what was
+/// asked for is not acknowledged until it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_wait_for_the_standby_is_cut_off_is_not_acknowledged() {
     let cluster = Cluster::start().await;
-    let stage = stage(&cluster).await;
+    let database = cluster.database().await;
+    cluster.wait_for_no_standby(&database).await;
+    let stage = stage_on(&cluster, database).await;
     let mut standby = Standby::of(&cluster).await;
     make_synchronous(&stage).await;
     let sql = stage.sql().await;

@@ -174,7 +174,7 @@ impl Backend {
             0 => self.rng.random_range(2..10),
             _ => 3600 * self.rng.random_range(1..48),
         };
-        let at = (self.world.stage.now().timestamp() + lasts_s).into();
+        let at = self.world.stage.now().timestamp() + lasts_s;
         let expires_at = ends.then(|| DateTime::from_timestamp(at, 0).unwrap().to_rfc3339());
         let body = json!({"amount": n, "reason": "because", "priority": priority, "expires_at": expires_at});
         let path = format!("/v1/users/{}/grants", self.user_id);
