@@ -37,6 +37,6 @@ pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.ledger.gave_up_within(GAVE_UP_COUNTS) {
         return Err(Code::Unavailable.because("the database does not take what is written"));
     }
-    app.reads.ping().await?;
+    app.lookups.ping().await?;
     Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -24,7 +24,7 @@ use super::unit::{Origin, Outcome, StoreError, Unit, Work};
 use crate::postgres::{ConnectOptions, Database, Role, error_chain};
 
 /// The most units in one batch.
-const BATCH_UNITS: usize = 256;
+pub(super) const BATCH_UNITS: usize = 256;
 /// The most bytes of bodies in one batch, so that one transaction stays small whatever is sent.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How often a batch is run before its units are told that the database is not available.
@@ -39,6 +39,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) struct Pending {
     pub(super) planned: Planned,
     pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    /// What its body takes of the queue's bytes, until it is answered.
+    #[expect(dead_code, reason = "it is held, and given back when this is dropped")]
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 pub(super) struct Lane {
@@ -313,7 +316,7 @@ fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
     batch
 }
 
-fn body_bytes(unit: &Unit) -> usize {
+pub(super) fn body_bytes(unit: &Unit) -> usize {
     match &unit.origin {
         Origin::Delivery(delivered) => delivered.body.len(),
         Origin::Retry(_)

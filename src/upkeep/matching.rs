@@ -174,7 +174,7 @@ async fn claim(
 async fn owner_of(app: &App, addresses: &[String]) -> Result<Candidate, UpkeepError> {
     let mut found = Candidate::Nobody;
     for address in addresses {
-        for row in app.reads.owners_of(address, 2).await? {
+        for row in app.lookups.owners_of(address, 2).await? {
             // Not readable, so not to be compared: then it is as if the address were nobody's.
             let profile_version = row
                 .profile
