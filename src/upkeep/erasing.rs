@@ -203,7 +203,7 @@ async fn erase_payers(
     let mut after = String::new();
     loop {
         let page = app
-            .reads
+            .lookups
             .payers_to_erase(user_id.as_str(), addresses, &after, PAGE)
             .await?;
         let Some(last) = page.last() else {

@@ -123,7 +123,7 @@ async fn claim_all(app: &App, addresses: &[String; 1]) -> Result<(), UpkeepError
     let mut after = String::new();
     while matches!(owner_of(app, addresses).await?, Candidate::One { .. }) {
         let page = app
-            .reads
+            .lookups
             .unclaimed_of_payer(&addresses[0], &after, PAGE)
             .await?;
         let Some(last) = page.last() else { break };
