@@ -4,6 +4,7 @@ pub mod app;
 pub mod backend;
 pub mod cluster;
 pub mod deliveries;
+pub mod fleet;
 pub mod folder;
 pub mod integrity;
 pub mod load;
