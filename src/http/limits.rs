@@ -14,10 +14,9 @@ use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::HEADERS;
-use super::admission::Admission;
+use super::admission::{Admission, Place};
 use super::problem::{Code, Problem};
 use crate::app::App;
 
@@ -69,11 +68,11 @@ fn answered(problem: Problem) -> actix_web::Error {
 }
 
 /// Counts a request, and gives its place among those in progress.
-fn begin(app: &App, request: &ServiceRequest) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+fn begin(app: &App, request: &ServiceRequest) -> Result<Option<Place>, Problem> {
     app.request_began();
     count(app, request)?;
     match request.app_data::<Data<Admission>>() {
-        Some(admission) => admission.admit(app, request),
+        Some(admission) => admission.admit(app, request).map(Some),
         None => Ok(None),
     }
 }

@@ -38,7 +38,7 @@ use actix_web::{HttpServer, Route, guard};
 use crate::access::Scope;
 use crate::app::App;
 use crate::store::{Outcome, Unit};
-use admission::Admission;
+use admission::{Admission, Lateness};
 use body::Room;
 pub use leaving::{TURNING_AWAY, turn_away};
 pub use methods::Methods;
@@ -232,6 +232,7 @@ pub fn serve(
             .app_data(Data::from(Arc::clone(&app)))
             .app_data(admission.clone())
             .app_data(room.clone())
+            .app_data(Lateness::of_this_worker())
             .wrap(from_fn(limits::bounded))
             .wrap(headers)
             .configure(routes)
