@@ -26,7 +26,7 @@ const CLIENTS: usize = 24;
 const STOPPED: Duration = Duration::from_secs(15);
 
 /// Signs users up and lets them pay until it is told to stop; every fifth delivery comes twice.
-async fn load(balancer: &Balancer, stop: &AtomicBool, acknowledged: &Mutex<BTreeSet<Vec<u8>>>) {
+pub async fn load(balancer: &Balancer, stop: &AtomicBool, acknowledged: &Mutex<BTreeSet<Vec<u8>>>) {
     for round in 0.. {
         if stop.load(Ordering::Relaxed) {
             return;

@@ -336,7 +336,8 @@ pub(super) fn body_bytes(unit: &Unit) -> usize {
 pub(super) async fn connect(database: &Database) -> Result<Connection, StatementError> {
     let options = ConnectOptions {
         application_name: "credit-ledger lane".to_owned(),
-        lock_timeout: Some(Duration::from_secs(5)),
+        // Longer than two sessions of such an instance, one behind the other, may idle.
+        lock_timeout: Some(Duration::from_secs(7)),
         idle_in_transaction_session_timeout: Some(Duration::from_secs(3)),
         ..ConnectOptions::default()
     };
