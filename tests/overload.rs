@@ -187,7 +187,7 @@ async fn recovers(service: &Service, usual: Duration, tally: &Mutex<Tally>) -> D
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_is_lost() {
     let fleet = Fleet::new().await;
-    let service = fleet.serve();
+    let service = fleet.serve().await;
     let calm = closed_loop(&service, Duration::from_secs(2)).await;
     assert_eq!(calm.other, Vec::<String>::new());
     let a_second = 3.0 * f64::from(u32::try_from(calm.taken.len()).unwrap()) / 2.0;
@@ -234,7 +234,7 @@ async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_i
 async fn a_flood_of_lists_keeps_no_delivery_waiting() {
     const READERS: usize = 300;
     let fleet = Fleet::new().await;
-    let service = fleet.serve();
+    let service = fleet.serve().await;
     let calm = closed_loop(&service, Duration::from_secs(1)).await;
     let usual = Tally::within(&calm.taken, 50);
     let (stop, lists) = (AtomicBool::new(false), Mutex::new((0_usize, 0_usize)));
@@ -289,7 +289,7 @@ async fn a_flood_of_lists_keeps_no_delivery_waiting() {
 async fn large_deliveries_that_wait_are_bounded_in_bytes() {
     const COUNT: usize = 250;
     let fleet = Fleet::new().await;
-    let service = fleet.serve();
+    let service = fleet.serve().await;
     let padding = "x".repeat(1_000_000);
     let large = |number: usize| {
         let body = format!(

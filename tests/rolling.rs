@@ -46,6 +46,16 @@ pub async fn load(balancer: &Balancer, stop: &AtomicBool, acknowledged: &Mutex<B
     }
 }
 
+/// Waits until so many more deliveries have been taken.
+pub async fn more(acknowledged: &Mutex<BTreeSet<Vec<u8>>>) {
+    let count = || acknowledged.lock().unwrap().len();
+    let before = count();
+    eventually("more are taken", async || {
+        (count() > before + 100).then_some(())
+    })
+    .await;
+}
+
 /// Everything acknowledged is stored, every user has everything once, and an auditor finds nothing.
 pub async fn assert_all_is_there_once(database: &Database, acknowledged: &BTreeSet<Vec<u8>>) {
     let sql = database
@@ -77,31 +87,28 @@ pub async fn assert_all_is_there_once(database: &Database, acknowledged: &BTreeS
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_under_load_loses_nothing_and_leaves_nobody_without_an_answer() {
     let fleet = Fleet::new().await;
-    let mut services: Vec<_> = (0..3).map(|_| fleet.serve()).collect();
+    let mut services = join_all((0..3).map(|_| fleet.serve())).await;
     let balancer = Balancer::new(&services);
     let (stop, acknowledged) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
     let restarts = async {
         for (number, service) in services.iter_mut().enumerate() {
-            let before = acknowledged.lock().unwrap().len();
-            eventually("the load comes to it", async || {
-                let now = acknowledged.lock().unwrap().len();
-                (balancer.is_ready(number) && now > before + 50).then_some(())
+            eventually("it is ready", async || {
+                balancer.is_ready(number).then_some(())
             })
             .await;
-            let (status, took) = terminate(service);
+            more(&acknowledged).await;
+            let before = acknowledged.lock().unwrap().len();
+            let (status, took) = terminate(service).await;
             assert_eq!(status.code(), Some(0));
             assert!(took < STOPPED, "{took:?}");
             assert!(
                 acknowledged.lock().unwrap().len() > before + 50,
                 "the others went on"
             );
-            *service = tokio::task::block_in_place(|| fleet.serve());
+            *service = fleet.serve().await;
             balancer.replace(number, service);
-            eventually("it is ready", async || {
-                balancer.is_ready(number).then_some(())
-            })
-            .await;
         }
+        more(&acknowledged).await;
         stop.store(true, Ordering::Relaxed);
     };
     let clients = join_all((0..CLIENTS).map(|_| load(&balancer, &stop, &acknowledged)));
@@ -111,7 +118,7 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaves_nobody_without_an
     }
     assert_eq!(*balancer.unanswered.lock().unwrap(), Vec::<String>::new());
     for service in &mut services {
-        assert_eq!(terminate(service).0.code(), Some(0));
+        assert_eq!(terminate(service).await.0.code(), Some(0));
     }
     assert_all_is_there_once(&fleet.database, &acknowledged.into_inner().unwrap()).await;
     println!(
@@ -146,7 +153,7 @@ async fn ask_until_told(address: SocketAddr, asked: &AtomicUsize) -> Option<usiz
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_stops_answers_every_request_and_says_that_it_closes() {
     let fleet = Fleet::new().await;
-    let mut service = fleet.serve();
+    let mut service = fleet.serve().await;
     let (address, pid, asked) = (service.address, service.pid(), AtomicUsize::new(0));
     let clients = join_all((0..CLIENTS).map(|_| ask_until_told(address, &asked)));
     let term = async {
@@ -158,7 +165,7 @@ async fn a_service_that_stops_answers_every_request_and_says_that_it_closes() {
     };
     let (told, ()) = join(clients, term).await;
     assert!(told.iter().all(Option::is_some), "{told:?}");
-    let (status, took) = terminate(&mut service);
+    let (status, took) = terminate(&mut service).await;
     assert_eq!(status.code(), Some(0));
     assert!(took < STOPPED, "{took:?}");
 }
@@ -167,7 +174,7 @@ async fn a_service_that_stops_answers_every_request_and_says_that_it_closes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_do_not_hold_up_the_end() {
     let fleet = Fleet::new().await;
-    let mut service = fleet.serve();
+    let mut service = fleet.serve().await;
     let mut idle = Vec::new();
     for number in 0..8 {
         let mut stream = TcpStream::connect(service.address).await.unwrap();
@@ -183,7 +190,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
         }
         idle.push(stream);
     }
-    let (status, took) = terminate(&mut service);
+    let (status, took) = terminate(&mut service).await;
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(8), "{took:?}");
     for mut stream in idle {

@@ -4,17 +4,16 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use credit_ledger::ledger::Source;
 use credit_ledger::postgres::ConnectOptions;
 use credit_ledger::projection::READ_MODELS;
 use futures_util::future::{join, join_all};
-use tokio::task::{block_in_place, spawn_blocking};
+use tokio::task::block_in_place;
 use tokio_postgres::Client;
 
-use crate::crash::service::{Service, finish};
-use crate::rolling::{assert_all_is_there_once, load};
+use crate::crash::service::finish;
+use crate::rolling::{assert_all_is_there_once, load, more};
 use crate::support::deliveries::{captured, created, payment, user};
 use crate::support::fleet::{Balancer, Fleet, terminate};
 use crate::support::{cluster, eventually};
@@ -56,44 +55,30 @@ async fn assert_up_to_date(fleet: &Fleet) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_start_at_once_on_an_older_schema_under_load_and_nothing_is_lost() {
     let fleet = Fleet::new().await;
-    let mut older = fleet.serve();
+    let mut older = fleet.serve().await;
     login(&fleet).await.batch_execute(BEFORE_V10).await.unwrap();
     let balancer = Balancer::new(std::slice::from_ref(&older));
     let (stop, acknowledged) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
-    let several_more = async || {
-        let before = acknowledged.lock().unwrap().len();
-        eventually("more are taken", async || {
-            (acknowledged.lock().unwrap().len() > before + 100).then_some(())
-        })
-        .await;
-    };
     let upgrade = async {
-        several_more().await;
-        let starts = (0..3).map(|_| {
-            let program = fleet.program(&["serve"]);
-            spawn_blocking(|| Service::start(program))
-        });
-        let mut newer: Vec<Service> = join_all(starts)
-            .await
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
-        several_more().await; // The older one beside them.
+        more(&acknowledged).await;
+        let newer = join_all((0..3).map(|_| fleet.serve())).await;
+        more(&acknowledged).await; // The older one beside them.
         balancer.replace(0, &newer[0]);
-        several_more().await;
-        assert_eq!(terminate(&mut older).0.code(), Some(0));
-        several_more().await;
+        more(&acknowledged).await;
+        assert_eq!(terminate(&mut older).await.0.code(), Some(0));
+        more(&acknowledged).await;
         stop.store(true, Ordering::Relaxed);
         newer
-            .iter_mut()
-            .map(|one| terminate(one).0.code())
-            .collect::<Vec<_>>()
     };
     let clients = join_all((0..CLIENTS).map(|_| load(&balancer, &stop, &acknowledged)));
-    tokio::select! {
-        (_, ended) = join(clients, upgrade) => assert_eq!(ended, [Some(0); 3]),
-        () = balancer.look() => {}
+    let mut newer = tokio::select! {
+        (_, newer) = join(clients, upgrade) => newer,
+        () = balancer.look() => vec![],
+    };
+    for service in &mut newer {
+        assert_eq!(terminate(service).await.0.code(), Some(0));
     }
+    assert_eq!(newer.len(), 3);
     assert_eq!(*balancer.unanswered.lock().unwrap(), Vec::<String>::new());
     assert_up_to_date(&fleet).await;
     assert_all_is_there_once(&fleet.database, &acknowledged.into_inner().unwrap()).await;
@@ -132,7 +117,7 @@ async fn kill_while_it_waits(fleet: &Fleet, locked: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_that_is_killed_is_done_whole_or_not_at_all() {
     let fleet = Fleet::new().await;
-    let mut service = fleet.serve();
+    let mut service = fleet.serve().await;
     let mut acknowledged = BTreeSet::new();
     for number in 0..5 {
         let user_id = format!("user_{number}");
@@ -145,7 +130,7 @@ async fn a_migration_that_is_killed_is_done_whole_or_not_at_all() {
             acknowledged.insert(delivery.body);
         }
     }
-    assert_eq!(terminate(&mut service).0.code(), Some(0));
+    assert_eq!(terminate(&mut service).await.0.code(), Some(0));
     let sql = login(&fleet).await;
     sql.batch_execute(BEFORE_V10).await.unwrap();
     let older = (versions(&sql).await, catalogue(&sql).await);
@@ -159,7 +144,7 @@ async fn a_migration_that_is_killed_is_done_whole_or_not_at_all() {
     assert_eq!(versions(&sql).await.last(), Some(&10));
     assert_ne!(catalogue(&sql).await, older.1);
 
-    let mut service = block_in_place(|| fleet.serve());
+    let mut service = fleet.serve().await;
     assert_up_to_date(&fleet).await;
     let paid = captured(&payment(Some("user_new")));
     let sign_up = created(&user("user_new"));
@@ -171,14 +156,14 @@ async fn a_migration_that_is_killed_is_done_whole_or_not_at_all() {
         service.deliver(Source::Razorpay, &paid).await.unwrap().0,
         200
     );
-    assert_eq!(terminate(&mut service).0.code(), Some(0));
+    assert_eq!(terminate(&mut service).await.0.code(), Some(0));
     assert_all_is_there_once(&fleet.database, &acknowledged).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_of_a_newer_release_is_refused_by_name() {
     let fleet = Fleet::new().await;
-    let running = fleet.serve();
+    let running = fleet.serve().await;
     let sql = login(&fleet).await;
     let newer = "insert into refinery_schema_history
                  select 4711, 'of_a_newer_release', applied_on, checksum from refinery_schema_history limit 1";
@@ -187,14 +172,18 @@ async fn a_schema_of_a_newer_release_is_refused_by_name() {
         &["serve"][..],
         &["migrate"],
         &["rebuild"],
-        &["recover"],
+        &["recover", "--reason", "after the outage"],
         &["audit", "replay"],
-        &["audit", "verify"],
+        &["audit", "verify", "--no-key"],
+        &["keys", "create", "shop", "--scope", "credits:read"],
         &["keys", "list"],
     ] {
         let output = block_in_place(|| finish(fleet.program(arguments)));
         let said = String::from_utf8_lossy(&output.stderr);
-        println!("{arguments:?} {:?} {said}", output.status.code());
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        let reason =
+            "the schema of the database is at version 4711, this program knows versions up to";
+        assert!(said.contains(reason), "{arguments:?}: {said}");
     }
     // Whoever runs goes on: what a newer release changes must leave room for the one before.
     let (status, body) = running

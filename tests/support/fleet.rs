@@ -11,10 +11,11 @@ use credit_ledger::ledger::Source;
 use credit_ledger::postgres::Database;
 use credit_ledger::provider::sign::SignedDelivery;
 use reqwest::{Client, StatusCode};
-use tokio::task::block_in_place;
+use rustix::process::{Signal, kill_process};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::cluster;
+use super::{cluster, eventually};
 use crate::crash::service::{DataDir, Service};
 
 /// How often the balancer asks who is ready.
@@ -50,8 +51,10 @@ impl Fleet {
         command
     }
 
-    pub fn serve(&self) -> Service {
-        Service::start(self.program(&["serve"]))
+    /// Starts an instance while others go on.
+    pub async fn serve(&self) -> Service {
+        let program = self.program(&["serve"]);
+        spawn_blocking(|| Service::start(program)).await.unwrap()
     }
 }
 
@@ -129,7 +132,7 @@ impl Balancer {
 
     /// Delivers until an instance has taken it, as a provider behind a load balancer does. Gives what it said.
     pub async fn deliver(&self, source: Source, delivery: &SignedDelivery) -> serde_json::Value {
-        let end = Instant::now() + PATIENCE;
+        let (end, mut last) = (Instant::now() + PATIENCE, None);
         while Instant::now() < end {
             let Some(address) = self.ready_member() else {
                 sleep(LOOK / 10).await;
@@ -148,6 +151,7 @@ impl Balancer {
                 Ok(answer) => {
                     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
                     assert!(answer.headers().contains_key("retry-after"));
+                    last = answer.text().await.ok();
                     self.unavailable.fetch_add(1, Ordering::Relaxed);
                     sleep(LOOK).await;
                 }
@@ -158,7 +162,7 @@ impl Balancer {
                 Err(error) => self.unanswered.lock().unwrap().push(format!("{error:?}")),
             }
         }
-        panic!("nobody took it in {PATIENCE:?}");
+        panic!("nobody took it in {PATIENCE:?}: {last:?}");
     }
 
     fn ready_member(&self) -> Option<SocketAddr> {
@@ -171,7 +175,10 @@ impl Balancer {
     }
 }
 
-/// SIGTERM beside other tasks.
-pub fn terminate(service: &mut Service) -> (ExitStatus, Duration) {
-    block_in_place(|| service.terminate())
+/// SIGTERM, while others go on; how it ended and how long that took.
+pub async fn terminate(service: &mut Service) -> (ExitStatus, Duration) {
+    let started = Instant::now();
+    kill_process(service.pid(), Signal::TERM).unwrap();
+    let status = eventually("it ends", || std::future::ready(service.ended())).await;
+    (status, started.elapsed())
 }
