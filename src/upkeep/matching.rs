@@ -12,7 +12,8 @@
 //! Nearly all new addresses pay for nothing that is there. Those are forgotten many at a time, by one statement that sees
 //! what one look at each would see; only the others are looked at one by one.
 //!
-//! An address that two active users have proven is nobody's. Addresses are compared without regard to case.
+//! An address that two active users have proven is nobody's, until one of them gives it up: whoever is deleted, or has
+//! another profile, leaves a row, too, for the addresses of before. Addresses are compared without regard to case.
 
 use crate::app::App;
 use crate::ledger::command::MatchPurchase;
@@ -111,10 +112,12 @@ pub(super) async fn follow(app: &App, stream: &StreamId, sequence: i64) -> Resul
             let addresses = app.backlog.payer_addresses(id).await?;
             claim(app, id, &addresses, Origin::System).await.map(drop)
         }
-        StreamId::User(_) => match app.backlog.address(stream, sequence).await? {
-            Some(address) => claim_all(app, &[address]).await,
-            None => Ok(()),
-        },
+        StreamId::User(_) => {
+            for address in app.backlog.addresses(stream, sequence).await? {
+                claim_all(app, &[address]).await?;
+            }
+            Ok(())
+        }
     }
 }
 

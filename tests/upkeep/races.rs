@@ -1,8 +1,10 @@
 //! A payment that names nobody and the address that it was paid with, proven at the same moment on other instances: each
 //! is looked at after its own commit, so whichever comes last sees the other. No timer helps.
 
+use chrono::TimeDelta;
 use credit_ledger::ledger::Source;
-use credit_ledger::provider::sample::SamplePayment;
+use credit_ledger::provider::sample::{SamplePayment, SampleUser};
+use credit_ledger::provider::sign::SignedDelivery;
 use futures_util::future::{join, join_all};
 use serde_json::json;
 
@@ -31,11 +33,7 @@ fn paid_by(email: &str) -> SamplePayment {
     }
 }
 
-async fn deliver(
-    app: &TestApp,
-    source: Source,
-    delivery: &credit_ledger::provider::sign::SignedDelivery,
-) {
+async fn deliver(app: &TestApp, source: Source, delivery: &SignedDelivery) {
     let answer = app.deliver(source, delivery).await;
     answer.assert_ok(&json!({"status": "recorded"}));
 }
@@ -95,8 +93,42 @@ async fn a_payment_and_a_sign_up_at_the_same_moment_on_three_instances_find_each
     join_all(apps.into_iter().map(TestApp::stop)).await;
 }
 
+/// As long as two have it, it is nobody's; whoever gives it up is the last to be looked at.
+#[tokio::test]
+async fn an_address_that_one_of_two_gives_up_is_the_others() {
+    let app = TestApp::start_with(only_told()).await;
+    for by_deletion in [true, false] {
+        let email = format!("{}@example.com", unique("shared"));
+        let (mut before, mut after) = (user(&unique("user_")), user(&unique("user_")));
+        before.email = Some(email.clone());
+        after.email = Some(email.clone());
+        deliver(&app, Source::Clerk, &created(&before)).await;
+        deliver(&app, Source::Clerk, &created(&after)).await;
+        deliver(&app, Source::Razorpay, &captured(&paid_by(&email))).await;
+        app.idle().await;
+        assert_eq!(app.balance(&after.user_id).await, 20);
+        deliver(&app, Source::Clerk, &gives_up(&before, by_deletion)).await;
+        app.idle().await;
+        assert_eq!(app.balance(&after.user_id).await, 520, "{by_deletion}");
+    }
+    assert_log_is_whole(&app).await;
+    app.stop().await;
+}
+
+/// Somebody's deletion, or a newer profile with another address.
+fn gives_up(who: &SampleUser, by_deletion: bool) -> SignedDelivery {
+    if by_deletion {
+        return deleted(&who.user_id);
+    }
+    updated(&SampleUser {
+        email: Some(format!("{}@example.com", unique("new"))),
+        updated_at: who.updated_at + TimeDelta::minutes(1),
+        ..who.clone()
+    })
+}
+
 /// One user gives the address up, another proves it, and somebody pays with it, each at another instance: whoever has
-/// the address alone in the end has the purchase, unless the one before had it alone when it was looked at.
+/// the address alone in the end has the purchase, unless the one before had it alone when that was looked at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_finds_a_user_while_its_address_is_taken_over() {
     let apps = instances(3).await;
@@ -107,15 +139,7 @@ async fn a_payment_finds_a_user_while_its_address_is_taken_over() {
         before.email = Some(email.clone());
         after.email = Some(email.clone());
         deliver(&apps[0], Source::Clerk, &created(&before)).await;
-        // Given up by the one by deletion, or by a newer profile with another address.
-        let given_up = if round % 2 == 0 {
-            deleted(&before.user_id)
-        } else {
-            let mut moved = before.clone();
-            moved.email = Some(format!("{}@example.com", unique("new")));
-            moved.updated_at += chrono::TimeDelta::minutes(1);
-            updated(&moved)
-        };
+        let given_up = gives_up(&before, round % 2 == 0);
         let paid = paid_by(&email);
         let (paid, taken) = (captured(&paid), created(&after));
         join_all([
