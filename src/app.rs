@@ -2,18 +2,19 @@
 //!
 //! The only place that asks the clock and the source of randomness; everything else is handed both.
 
+mod stopping;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use chrono::{DateTime, Utc};
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::access::{AccessError, ApiKeys, IssuedKeys, RateLimits, Sessions};
 use crate::audit::seal::Sealer;
@@ -33,13 +34,10 @@ use crate::reads::Reads;
 use crate::store::{Backlog, Ledger, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upkeep::Upkeep;
+use stopping::Stopper;
 
 /// How long requests that were accepted may take to finish once the program is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
-/// No request began for so long: whatever was accepted has been looked at.
-const QUIET: Duration = Duration::from_millis(50);
-/// How long that is waited for.
-const QUIET_WAIT: Duration = Duration::from_secs(1);
 /// How long after that the lanes may take, which by then have nothing left unless the database hangs.
 const LANES_END: Duration = Duration::from_secs(12);
 /// When the program ends whatever hangs; both are counted from when no more is accepted. A private database that is
@@ -244,23 +242,6 @@ impl App {
         self.requests_begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits, for a while, until no more requests come.
-    async fn quiet(&self) {
-        let began = || self.requests_begun.load(Ordering::Relaxed);
-        let quiet = async {
-            let mut before = began();
-            loop {
-                sleep(QUIET).await;
-                if began() == before {
-                    return;
-                }
-                before = began();
-            }
-        };
-        // Who goes on asking is answered until the connection is closed.
-        let _ = timeout(QUIET_WAIT, quiet).await;
-    }
-
     /// What time it is.
     pub fn now(&self) -> DateTime<Utc> {
         (self.clock)()
@@ -436,41 +417,6 @@ impl Application {
             tracing::warn!("the database hangs; stopping without it");
         }
         result
-    }
-}
-
-/// What it takes to stop without a request that gets no answer.
-struct Stopper {
-    app: Arc<App>,
-    handle: ServerHandle,
-    /// The listener once more, so that it outlives the server's.
-    door: TcpListener,
-    delay: Duration,
-    told: Arc<OnceLock<Instant>>,
-}
-
-impl Stopper {
-    /// Readiness goes first, so that a load balancer looks elsewhere, and each answer closes its connection. A moment
-    /// later no more is accepted. The server drops what it has accepted and not begun, so it is told to stop only when
-    /// nothing begins any more; then what had begun is finished, and who came too late is sent away.
-    async fn run(self, stop: impl Future<Output = ()>) {
-        let Self {
-            app,
-            handle,
-            door,
-            delay,
-            told,
-        } = self;
-        stop.await;
-        tracing::info!("stopping: finishing what was accepted");
-        app.stopping.store(true, Ordering::Relaxed);
-        sleep(delay).await;
-        told.get_or_init(Instant::now);
-        handle.pause().await;
-        app.quiet().await;
-        drop(app);
-        let stopped = handle.stop(true);
-        let ((), ()) = join(stopped, http::turn_away(door)).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! A client that costs little, so that what is measured is the service and not who asks: HTTP by hand over connections that
 //! are used again.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
@@ -71,9 +72,9 @@ impl Line {
 pub fn post(source: Source, delivery: &SignedDelivery) -> Vec<u8> {
     let mut request = format!("POST /webhooks/{source} HTTP/1.1\r\nhost: x\r\n");
     for (name, value) in &delivery.headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(request, "{name}: {value}\r\n");
     }
-    request.push_str(&format!("content-length: {}\r\n\r\n", delivery.body.len()));
+    let _ = write!(request, "content-length: {}\r\n\r\n", delivery.body.len());
     let mut request = request.into_bytes();
     request.extend_from_slice(&delivery.body);
     request

@@ -21,7 +21,7 @@ use crate::crash::service::{DataDir, Service};
 /// How often the balancer asks who is ready.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a delivery is tried before somebody must have taken it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A database, and a folder for the instances on it.
 pub struct Fleet {

@@ -64,9 +64,9 @@ async fn race(apps: &[TestApp], payment_first: bool) {
         who.email = Some(format!("{}@example.com", who.user_id));
         let paid = paid_by(who.email.as_ref().unwrap());
         let (pays, proves) = (&apps[round % apps.len()], &apps[(round + 1) % apps.len()]);
-        let (paid, proven) = (captured(&paid), created(&who));
+        let (paid, sign_up) = (captured(&paid), created(&who));
         let pay = deliver(pays, Source::Razorpay, &paid);
-        let prove = deliver(proves, Source::Clerk, &proven);
+        let prove = deliver(proves, Source::Clerk, &sign_up);
         if payment_first {
             join(pay, prove).await;
         } else {
