@@ -31,7 +31,7 @@ use crate::provider::razorpay::Razorpay;
 use crate::provider::stripe::Stripe;
 use crate::provider::{BadSecret, Provider, Providers, Rules};
 use crate::reads::Reads;
-use crate::store::{Backlog, Ledger, StoreError};
+use crate::store::{Backlog, ClockOff, Ledger, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upkeep::Upkeep;
 use stopping::Stopper;
@@ -187,7 +187,7 @@ impl App {
         let sealer = match &config.seals {
             None => None,
             Some(settings) => {
-                let clock = Arc::clone(&clock);
+                let clock = Arc::clone(ledger.clock());
                 let witness = parts.witness;
                 Some(Sealer::new(database, settings, witness, clock, &telemetry)?)
             }
@@ -245,6 +245,31 @@ impl App {
     /// What time it is.
     pub fn now(&self) -> DateTime<Utc> {
         (self.clock)()
+    }
+
+    /// Whether what is read from the clock can be relied on. Asks the database, but seldom, and not because of it: where
+    /// the database does not answer nothing is known against the clock.
+    ///
+    /// # Errors
+    /// [`ClockOff`]
+    pub async fn check_clock(&self) -> Result<(), ClockOff> {
+        let clock = self.ledger.clock();
+        if let Some(known) = clock.known() {
+            return known;
+        }
+        match Box::pin(self.lookups.database_time()).await {
+            Ok(at_database) => clock.agreed(at_database).map(drop),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// What time it is, for an answer that depends on it.
+    ///
+    /// # Errors
+    /// [`ClockOff`]
+    pub async fn checked_now(&self) -> Result<DateTime<Utc>, ClockOff> {
+        self.check_clock().await?;
+        Ok(self.now())
     }
 
     /// A fresh salt for personal data.

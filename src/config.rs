@@ -294,9 +294,18 @@ fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError>
             .map_or(0, |span| text[..span.start].lines().count().max(1));
         ConfigError::Toml {
             path: path.to_owned(),
-            message: format!("line {line}: {}", error.message()),
+            message: format!("line {line}: {}", without_value(error.message())),
         }
     })
+}
+
+/// What is wrong, without the text that was found where something else should be.
+fn without_value(message: &str) -> String {
+    let found = message.split_once(" string \"");
+    match found.and_then(|(what, rest)| Some((what, rest.rsplit_once("\", expected ")?.1))) {
+        Some((what, expected)) => format!("{what} a string, expected {expected}"),
+        None => message.to_owned(),
+    }
 }
 
 /// Refuses what no setting is called.
@@ -438,6 +447,7 @@ impl Settings<'_> {
             queue: self
                 .size("QUEUE", 65_536, "must be 1 to 65536")?
                 .unwrap_or(default.queue),
+            ..default
         })
     }
 }

@@ -10,11 +10,14 @@ mod log;
 mod lots;
 mod settled;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool, PoolError};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::postgres::{Late, Lent, in_time, within};
 use crate::store::StatementError;
 pub use admin::{
     Count, EndRow, InboxRow, LATEST, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved,
@@ -23,12 +26,18 @@ pub use admin::{
 pub use erasure::PayerRow;
 pub use lots::{LotRow, OriginRow};
 
+/// How long the database may take to say that it is there.
+const PING: Duration = Duration::from_secs(2);
+
 /// The database can not answer now.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// No connection in time.
     #[error("no connection: {0}")]
     Pool(#[from] PoolError),
+    /// None in time.
+    #[error(transparent)]
+    Late(#[from] Late),
     /// The query failed.
     #[error("the query failed: {0}")]
     Query(#[from] tokio_postgres::Error),
@@ -174,9 +183,11 @@ impl Reads {
         Self { pool }
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), ReadError> {
-        self.query("select 1", &[]).await.map(|_| ())
+    /// What time it is at the database, if it answers.
+    pub async fn database_time(&self) -> Result<DateTime<Utc>, ReadError> {
+        let asked = self.query("select clock_timestamp()", &[]);
+        let rows = within(PING, &self.pool, asked).await??;
+        Ok(rows.first().ok_or_else(missing_row)?.try_get(0)?)
     }
 
     /// A user and the account; `known` is false when there is neither, and no purchase names the user.
@@ -303,14 +314,21 @@ impl Reads {
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ReadError> {
-        let connection = self.pool.get().await?;
-        match run(&connection, sql, params).await {
-            Err(error) if error.is_closed() => {
-                drop(connection);
-                Ok(run(&self.pool.get().await?, sql, params).await?)
-            }
-            result => Ok(result?),
+        match self.query_once(sql, params).await {
+            Err(ReadError::Query(error)) if error.is_closed() => self.query_once(sql, params).await,
+            result => result,
         }
+    }
+
+    async fn query_once(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, ReadError> {
+        let session = Lent::of(&self.pool).await?;
+        let rows = in_time(&self.pool, run(&session, sql, params)).await?;
+        session.give_back();
+        Ok(rows?)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::support::deliveries::{created, user};
 use crate::support::{Options, TestApp, eventually};
 
 /// A key of this name, kept in the application's database. Each `byte` makes another one.
-async fn keep(app: &TestApp, byte: u8, name: &str, scopes: &[Scope]) -> NewKey {
+pub async fn keep(app: &TestApp, byte: u8, name: &str, scopes: &[Scope]) -> NewKey {
     let key = NewKey::of(&[byte; KEY_BYTES]);
     let owner = app.sql_as(Role::Owner).await;
     let now = chrono::Utc::now();
@@ -30,7 +30,7 @@ async fn keep(app: &TestApp, byte: u8, name: &str, scopes: &[Scope]) -> NewKey {
     key
 }
 
-async fn revoke(app: &TestApp, key: &NewKey) {
+pub async fn revoke(app: &TestApp, key: &NewKey) {
     let owner = app.sql_as(Role::Owner).await;
     let revoked = registry::revoke(&owner, key.prefix(), chrono::Utc::now()).await;
     assert!(revoked.unwrap().unwrap().revoked_at.is_some());
@@ -45,7 +45,7 @@ async fn users(app: &TestApp, key: &NewKey) -> Answer {
 }
 
 /// Waits until the application answers so.
-async fn until(app: &TestApp, key: &NewKey, status: u16) {
+pub async fn until(app: &TestApp, key: &NewKey, status: u16) {
     eventually(&format!("{status} for {key:?}"), || async {
         (users(app, key).await.status == status).then_some(())
     })

@@ -37,6 +37,7 @@ mod routes;
 mod schema;
 mod sdk;
 mod seals;
+mod secrets;
 mod spending_model;
 mod spends;
 mod start;

@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
 use crate::crash::service::Service;
+use crate::rolling::fleet::Fleet;
 use crate::support::app::SERVICE_KEY;
 use crate::support::deliveries::{clerk, created, unique, user};
 use crate::support::eventually;
-use crate::support::fleet::Fleet;
 use crate::support::integrity::assert_database_is_whole;
 use line::{Line, get, post};
 

@@ -1,6 +1,8 @@
 //! Instances of the program itself are restarted under load, one after the other: whoever asks gets an answer, and what was
 //! acknowledged is there, once.
 
+pub mod fleet;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -17,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::support::deliveries::{captured, created, payment, unique, user};
 use crate::support::eventually;
-use crate::support::fleet::{Balancer, Fleet, terminate};
 use crate::support::integrity::assert_database_is_whole;
+use fleet::{Balancer, Fleet, terminate};
 
 /// Users who sign up and pay at the same time.
 const CLIENTS: usize = 24;

@@ -60,6 +60,7 @@ async fn a_unit_that_can_not_be_stored_harms_no_other_and_is_kept() {
     let settings = LedgerSettings {
         lanes: 1,
         queue: 100,
+        ..LedgerSettings::default()
     };
     let (ledger, lanes) = Ledger::start(&database, settings, system_clock())
         .await
@@ -112,6 +113,7 @@ async fn equal_units_in_one_batch_have_one_effect() {
     let settings = LedgerSettings {
         lanes: 1,
         queue: 100,
+        ..LedgerSettings::default()
     };
     let (ledger, _lanes) = Ledger::start(&database, settings, system_clock())
         .await
@@ -137,7 +139,11 @@ async fn equal_units_in_one_batch_have_one_effect() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let database = cluster::fresh_database().await;
-    let settings = LedgerSettings { lanes: 1, queue: 1 };
+    let settings = LedgerSettings {
+        lanes: 1,
+        queue: 1,
+        ..LedgerSettings::default()
+    };
     let (ledger, _lanes) = Ledger::start(&database, settings, system_clock())
         .await
         .unwrap();

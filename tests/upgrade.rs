@@ -13,9 +13,9 @@ use tokio::task::block_in_place;
 use tokio_postgres::Client;
 
 use crate::crash::service::finish;
+use crate::rolling::fleet::{Balancer, Fleet, terminate};
 use crate::rolling::{assert_all_is_there_once, load, more};
 use crate::support::deliveries::{captured, created, payment, user};
-use crate::support::fleet::{Balancer, Fleet, terminate};
 use crate::support::{cluster, eventually};
 
 const BEFORE_V10: &str = include_str!("upgrade/before_v10.sql");

@@ -17,6 +17,7 @@ const DATABASE: &str = "append";
 pub const ONE_LANE: LedgerSettings = LedgerSettings {
     lanes: 1,
     queue: 256,
+    clocks_differ_max: None,
 };
 
 /// Units are made before the clock runs.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::error::AccessError;
 
@@ -121,7 +121,7 @@ pub struct ApiKeys {
 
 struct Entry {
     setting: &'static str,
-    digest: [u8; 32],
+    digest: KeyDigest,
     principal: Arc<Principal>,
 }
 
@@ -155,8 +155,9 @@ impl ApiKeys {
                 continue;
             };
             check_key(setting, key)?;
-            let digest = digest(key);
-            if let Some(same) = entries.iter().find(|entry| entry.digest == digest) {
+            let digest = KeyDigest::of(key);
+            let is_same = |entry: &&Entry| bool::from(entry.digest.is(&digest));
+            if let Some(same) = entries.iter().find(is_same) {
                 return Err(AccessError::ApiKeysEqual {
                     first: same.setting,
                     second: setting,
@@ -184,10 +185,10 @@ impl ApiKeys {
         if presented.len() > MAX_KEY_CHARS {
             return None;
         }
-        let presented = digest(presented);
+        let presented = KeyDigest::of(presented);
         let mut found = u32::MAX;
         for (index, entry) in (0_u32..).zip(&self.entries) {
-            found.conditional_assign(&index, entry.digest.ct_eq(&presented));
+            found.conditional_assign(&index, entry.digest.is(&presented));
         }
         self.entries
             .get(usize::try_from(found).ok()?)
@@ -221,9 +222,29 @@ fn check_key(setting: &'static str, key: &str) -> Result<(), AccessError> {
     Ok(())
 }
 
-/// What is kept of a key.
-pub(super) fn digest(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
+/// What is kept of a key. It has no `==`, which would end at the first byte that differs, and no `Debug`.
+pub(super) struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// Of a key as it is presented.
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// As it was stored.
+    pub const fn stored(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// To be stored.
+    pub const fn into_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// Whether both are of the same key. Takes the same time wherever they differ.
+    pub fn is(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
 }
 
 #[cfg(test)]
@@ -354,13 +375,14 @@ mod tests {
     fn debug_shows_neither_key_nor_digest() {
         let given = settings(ADMIN, SERVICE, AUDIT);
         let shown = format!("{given:?} {:?}", ApiKeys::new(&given).unwrap());
+        let digest = KeyDigest::of(ADMIN).into_bytes();
         assert!(
-            !shown.contains(ADMIN) && !shown.contains(&hex::encode(digest(ADMIN))[..8]),
+            !shown.contains(ADMIN) && !shown.contains(&hex::encode(digest)[..8]),
             "{shown}"
         );
         assert!(
             !shown.contains(
-                &digest(ADMIN)[0..4]
+                &digest[0..4]
                     .iter()
                     .map(u8::to_string)
                     .collect::<Vec<_>>()

@@ -7,9 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use subtle::ConstantTimeEq;
-
-use super::api_key::{Principal, Scope, digest};
+use super::api_key::{KeyDigest, Principal, Scope};
 
 /// What every key begins with, so that one is recognised where it should not be.
 const MARK: &str = "cl_";
@@ -126,7 +124,7 @@ impl NewKey {
 
     /// What is kept of it.
     pub fn digest(&self) -> [u8; 32] {
-        digest(&self.text)
+        KeyDigest::of(&self.text).into_bytes()
     }
 }
 
@@ -138,7 +136,7 @@ impl fmt::Debug for NewKey {
 
 /// Keys that are good, as they were read.
 #[derive(Default)]
-pub struct GoodKeys(HashMap<KeyPrefix, ([u8; 32], Arc<Principal>)>);
+pub struct GoodKeys(HashMap<KeyPrefix, (KeyDigest, Arc<Principal>)>);
 
 /// What a presented text is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +157,8 @@ impl GoodKeys {
             .filter_map(|scope| scope.parse().ok())
             .collect();
         let principal = Arc::new(Principal::new(name, scopes));
-        self.0.insert(KeyPrefix(prefix), (digest, principal));
+        self.0
+            .insert(KeyPrefix(prefix), (KeyDigest::stored(digest), principal));
     }
 
     /// Whom a key speaks for. The prefix, which is no secret, finds the digest that is compared, in constant time.
@@ -167,9 +166,9 @@ impl GoodKeys {
         let Some(prefix) = KeyPrefix::of(presented) else {
             return Found::NotAKey;
         };
-        let presented = digest(presented);
+        let presented = KeyDigest::of(presented);
         match self.0.get(&prefix) {
-            Some((digest, principal)) if bool::from(digest.ct_eq(&presented)) => {
+            Some((digest, principal)) if bool::from(digest.is(&presented)) => {
                 Found::Principal(Arc::clone(principal))
             }
             _ => Found::Unknown,

@@ -16,11 +16,12 @@ use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Pool, PoolError};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_postgres::{Client, Row};
 
 use super::api_key::{Principal, Scope};
 use super::issued::{Found, GoodKeys, KeyName, KeyPrefix, NewKey};
+use crate::postgres::{Late, Lent, within};
 
 /// A younger copy is used as it is: so long a revoked key may still be good.
 const FRESH: Duration = Duration::from_secs(2);
@@ -60,8 +61,8 @@ struct Snapshot {
 /// Why a reading failed; for the log.
 #[derive(Debug, thiserror::Error)]
 enum ReadingError {
-    #[error("it took too long")]
-    TooLong,
+    #[error(transparent)]
+    Late(#[from] Late),
     #[error("no connection: {0}")]
     Pool(#[from] PoolError),
     #[error("the query failed: {0}")]
@@ -135,19 +136,21 @@ impl IssuedKeys {
 impl Shared {
     async fn read_in_time(&self) {
         let read_at = Instant::now();
-        let read = timeout(READ_WAIT, self.read()).await;
-        match read.unwrap_or(Err(ReadingError::TooLong)) {
+        let read = within(READ_WAIT, &self.pool, self.read()).await;
+        match read.unwrap_or_else(|late| Err(late.into())) {
             Ok(keys) => self.copy.store(Some(Arc::new(Snapshot { keys, read_at }))),
             Err(error) => tracing::warn!(%error, "the API keys can not be read"),
         }
     }
 
     async fn read(&self) -> Result<GoodKeys, ReadingError> {
-        let connection = self.pool.get().await?;
+        let session = Lent::of(&self.pool).await?;
         let sql = include_str!("sql/select_live_keys.sql");
-        let statement = connection.prepare_cached(sql).await?;
+        let statement = session.prepare_cached(sql).await?;
+        let rows = session.query(&statement, &[&LIVE_MAX]).await?;
+        session.give_back();
         let mut keys = GoodKeys::default();
-        for row in connection.query(&statement, &[&LIVE_MAX]).await? {
+        for row in rows {
             let digest: Vec<u8> = row.try_get("digest")?;
             let scopes: Vec<String> = row.try_get("scopes")?;
             // The table holds no other lengths.

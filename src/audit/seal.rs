@@ -25,10 +25,10 @@ use std::time::Duration;
 use credit_ledger_verify::seal::SealKey;
 use deadpool_postgres::{Pool, PoolError};
 
-use crate::app::Clock;
 use crate::config::SealSettings;
 use crate::outbound::{OutboundError, WitnessApi};
-use crate::postgres::{ConnectOptions, Database, PoolOptions, PostgresError, Role};
+use crate::postgres::{ConnectOptions, Database, Late, PoolOptions, PostgresError, Role};
+use crate::store::{ClockCheck, ClockOff};
 use crate::telemetry::Telemetry;
 use numbers::Numbers;
 pub use rows::State;
@@ -72,6 +72,9 @@ pub enum SealError {
     /// No connection in time.
     #[error("no connection: {0}")]
     Pool(#[from] PoolError),
+    /// No answer in time.
+    #[error(transparent)]
+    Late(#[from] Late),
     /// A statement failed.
     #[error("the statement failed: {0}")]
     Query(#[from] tokio_postgres::Error),
@@ -95,6 +98,9 @@ pub enum SealError {
         /// Why.
         error: OutboundError,
     },
+    /// What is sealed now would bear a wrong time, and all seals after it.
+    #[error(transparent)]
+    Clock(#[from] ClockOff),
     /// The work was cut off.
     #[error("the work was cut off")]
     CutOff,
@@ -104,7 +110,7 @@ pub enum SealError {
 pub struct Sealer {
     pool: Pool,
     key: SealKey,
-    clock: Clock,
+    clock: Arc<ClockCheck>,
     events_max: i64,
     file: Option<WitnessFile>,
     url: Option<WitnessUrl>,
@@ -120,7 +126,7 @@ impl Sealer {
         database: &Database,
         settings: &SealSettings,
         witness: Option<WitnessApi>,
-        clock: Clock,
+        clock: Arc<ClockCheck>,
         telemetry: &Telemetry,
     ) -> Result<Arc<Self>, PostgresError> {
         let file = settings.witness_file.clone().map(WitnessFile::at);
@@ -146,7 +152,8 @@ fn pool_options() -> PoolOptions {
             application_name: "credit-ledger seals".to_owned(),
             statement_timeout: Some(Duration::from_secs(30)),
             lock_timeout: Some(Duration::from_secs(5)),
-            idle_in_transaction_session_timeout: Some(Duration::from_mins(1)),
+            // Longer than a server may be told in one turn. Whoever stands still in the middle of it lets another do it.
+            idle_in_transaction_session_timeout: Some(Duration::from_secs(30)),
             ..ConnectOptions::default()
         },
     }

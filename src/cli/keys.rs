@@ -1,15 +1,18 @@
 //! `keys`: make, list and revoke the API keys that are kept in the database.
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use anyhow::bail;
 use chrono::{DateTime, SecondsFormat, Utc};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use clap::{Args, Subcommand};
 use tokio_postgres::error::SqlState;
 
 use super::{exit, with_database};
 use crate::access::Scope;
-use crate::access::issued::{KeyName, KeyPrefix, NewKey};
+use crate::access::issued::{InvalidPrefix, KeyName, KeyPrefix, NewKey};
 use crate::access::registry::{self, RegistryError, ShownKey};
 use crate::app::{random_bytes, system_now};
 use crate::config::Config;
@@ -42,8 +45,30 @@ enum Command {
     /// Revoke a key for ever. Services that run refuse it within seconds.
     Revoke {
         /// The key's prefix, as `list` shows it, or the whole key.
+        #[arg(value_parser = Unrepeated)]
         key: KeyPrefix,
     },
+}
+
+/// Reads a key. What is none may be one that was mistyped, so the refusal does not repeat it, as it would by itself.
+#[derive(Clone)]
+struct Unrepeated;
+
+impl TypedValueParser for Unrepeated {
+    type Value = KeyPrefix;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<KeyPrefix, clap::Error> {
+        let prefix = value.to_str().unwrap_or_default().parse();
+        prefix.map_err(|problem: InvalidPrefix| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("<KEY> {problem}\n"))
+                .with_cmd(command)
+        })
+    }
 }
 
 pub async fn run(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {

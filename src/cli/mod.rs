@@ -7,6 +7,7 @@ mod demo;
 mod keys;
 mod migrate;
 mod openapi;
+mod panics;
 mod rebuild;
 mod recover;
 mod send;
@@ -19,10 +20,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry};
 
 use crate::config::{Config, ConfigError};
-use crate::postgres::install_crypto_provider;
+use crate::postgres::{error_chain, install_crypto_provider};
 
 /// An event-sourced credit ledger: verified webhooks become an append-only history of credits.
 #[derive(Debug, Parser)]
@@ -59,6 +64,7 @@ enum Command {
 
 /// Parses the arguments, runs the command, says what went wrong.
 pub fn run() -> ExitCode {
+    panics::tell_without_data();
     let cli = Cli::parse();
     start_log(&cli.command);
     install_crypto_provider();
@@ -94,25 +100,22 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Says an error with its causes, each once.
+/// Says an error with its causes.
 fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    eprintln!("error: {text}");
+    eprintln!("error: {}", error_chain(error));
     ExitCode::FAILURE
 }
 
-/// What is logged when this is asked for. Never what the driver says on debug: it shows the parameters of each statement,
-/// and bodies and names are among them.
-pub fn log_filter(levels: &str) -> EnvFilter {
-    EnvFilter::new(format!("{levels},tokio_postgres::query=info"))
+/// What may say no more than `info`, whatever is asked for: the driver shows on debug the parameters of each statement,
+/// bodies and names among them, and the server a header's value that it can not read.
+const TOO_LOUD: [&str; 2] = ["tokio_postgres::query", "actix_http::h1::decoder"];
+
+/// What is logged when this is asked for.
+pub fn log_filter(levels: &str) -> impl Filter<Registry> + Send + Sync + use<> {
+    // Not as directives: a finer one would win.
+    let quiet =
+        filter_fn(|what| *what.level() <= Level::INFO || !TOO_LOUD.contains(&what.target()));
+    EnvFilter::new(levels).and(quiet)
 }
 
 /// Logs go to standard error, so that what a command prints stays its own. `RUST_LOG` says how much.
@@ -126,13 +129,12 @@ fn start_log(command: &Command) {
     };
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let asked = asked.filter(|levels| EnvFilter::try_new(levels).is_ok());
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(log_filter(asked.as_deref().unwrap_or(default)))
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+        .with_filter(log_filter(asked.as_deref().unwrap_or(default)));
+    let _ = tracing_subscriber::registry().with(log).try_init();
 }
 
 /// Runs long work beside a bar, drawn only on a terminal, and takes the bar away whatever came of it.

@@ -264,7 +264,7 @@ pub async fn lots(app: &App, user_id: &str, page: &Page<i64>) -> Result<List<Sho
     let before = page.cursor.unwrap_or(i64::MAX);
     let rows = app
         .reads
-        .lots(user_id, before, page.fetch(), app.now())
+        .lots(user_id, before, page.fetch(), app.checked_now().await?)
         .await?;
     Ok(page.answer(rows, lot, |row| row.lot.id))
 }

@@ -26,7 +26,8 @@ pub async fn live() -> HttpResponse {
 /// nothing can show that the database takes it.
 const GAVE_UP_COUNTS: Duration = Duration::from_secs(5);
 
-/// Work may be sent here: the database answers, it took the last batch, and the service is not stopping.
+/// Work may be sent here: the database answers, its clock and ours agree, it took the last batch, and the service is not
+/// stopping.
 ///
 /// # Errors
 /// `unavailable`.
@@ -37,6 +38,7 @@ pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.ledger.gave_up_within(GAVE_UP_COUNTS) {
         return Err(Code::Unavailable.because("the database does not take what is written"));
     }
-    app.lookups.ping().await?;
+    let at_database = app.lookups.database_time().await?;
+    app.ledger.clock().agreed(at_database)?;
     Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }

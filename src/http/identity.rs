@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
 use super::problem::{Code, Problem, insufficient_scope};
-use crate::access::{Principal, Scope};
+use crate::access::{InvalidToken, Principal, Scope, SessionError};
 use crate::app::App;
 use crate::ledger::UserId;
 
@@ -24,7 +24,12 @@ pub struct SignedIn {
 /// # Errors
 /// `unauthenticated` without a valid token, `rate_limited`, `unavailable` where it can not be judged.
 pub async fn signed_in(app: &App, request: &HttpRequest) -> Result<SignedIn, Problem> {
-    let session = app.sessions.verify(bearer(request)?, app.now()).await?;
+    let session = app.sessions.verify(bearer(request)?, app.now()).await;
+    if let Err(SessionError::Expired | SessionError::Invalid(InvalidToken::NotYetValid)) = session {
+        // Only whoever has the right time can say so.
+        app.check_clock().await?;
+    }
+    let session = session?;
     let user_id = UserId::parse(session.user_id)
         .map_err(|_| Code::Unauthenticated.because("the session names no usable user id"))?;
     app.limits.count_user(user_id.as_str())?;

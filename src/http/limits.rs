@@ -11,7 +11,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::ConnectionType;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 
@@ -61,7 +61,6 @@ pub async fn bounded(
 fn answered(problem: Problem) -> actix_web::Error {
     let mut response = problem.error_response();
     for (name, value) in HEADERS {
-        let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);
     }
     InternalError::from_response(problem, response).into()
@@ -120,6 +119,8 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderValue;
+
     use super::*;
 
     fn client_of(proxies: usize, forwarded: &[&'static str]) -> String {

@@ -53,7 +53,10 @@ pub async fn purchases(app: Data<App>, request: HttpRequest) -> Result<HttpRespo
 /// The session's user. One that we have not heard of yet is a new one, with nothing; a deleted one sees nothing.
 async fn own(app: &App, request: &HttpRequest) -> Result<(String, UserRow), Problem> {
     let session = signed_in(app, request).await?;
-    let user = app.reads.user(session.user_id.as_str(), app.now()).await?;
+    let user = app
+        .reads
+        .user(session.user_id.as_str(), app.checked_now().await?)
+        .await?;
     if user.deleted {
         return Err(Code::UserDeleted.because("this user was deleted"));
     }

@@ -13,6 +13,13 @@ pub async fn metrics(app: Data<App>) -> HttpResponse {
     if let Some(sealer) = &app.sealer {
         sealer.show_numbers(&app.seals).await;
     }
+    // Said even while nothing is decided.
+    let _ = app.check_clock().await;
+    let ahead = app.telemetry.gauge(
+        "credit_ledger_clock_ahead_seconds",
+        "How far this instance's clock is ahead of the database's",
+    );
+    ahead.set(app.ledger.clock().ahead_s());
     HttpResponse::Ok()
         .content_type(TEXT_FORMAT)
         .body(app.telemetry.text())

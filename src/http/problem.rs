@@ -18,7 +18,7 @@ use crate::ledger::{LedgerError, Settlement};
 use crate::provider::Rejected;
 use crate::reads::ReadError;
 use crate::recover::RecoverError;
-use crate::store::{Answer, StoreError};
+use crate::store::{Answer, ClockOff, StoreError};
 use crate::upkeep::UpkeepError;
 
 /// The content type of a problem.
@@ -404,6 +404,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match &error {
             StoreError::Overloaded => Code::Unavailable.because("too much is waiting"),
+            StoreError::ClockOff(off) => (*off).into(),
             StoreError::Stopping => Code::Unavailable.because("the service is stopping"),
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "nothing was stored");
@@ -414,6 +415,12 @@ impl From<StoreError> for Problem {
                 Code::Internal.because("the request could not be stored")
             }
         }
+    }
+}
+
+impl From<ClockOff> for Problem {
+    fn from(off: ClockOff) -> Self {
+        Code::Unavailable.because(off.to_string())
     }
 }
 
@@ -462,7 +469,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         tracing::warn!(%error, "a read failed");
         match error {
-            ReadError::Pool(_) | ReadError::Query(_) | ReadError::Rows(_) => {
+            ReadError::Pool(_) | ReadError::Late(_) | ReadError::Query(_) | ReadError::Rows(_) => {
                 Code::Unavailable.because("the database does not answer")
             }
             ReadError::Unreadable => Code::Internal.because("what is stored can not be read"),
@@ -482,10 +489,11 @@ impl From<IntakeError> for Problem {
 impl From<SealError> for Problem {
     fn from(error: SealError) -> Self {
         match error {
-            SealError::Pool(_) | SealError::Query(_) => {
+            SealError::Pool(_) | SealError::Late(_) | SealError::Query(_) => {
                 tracing::warn!(%error, "a read of seals failed");
                 Code::Unavailable.because("the database does not answer")
             }
+            SealError::Clock(off) => off.into(),
             SealError::Unreadable
             | SealError::Changed(_)
             | SealError::RolledBack(_)

@@ -38,7 +38,12 @@ pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
     let before = before(&page)?;
     let rows = app
         .reads
-        .users(email.as_deref(), before, page.fetch(), app.now())
+        .users(
+            email.as_deref(),
+            before,
+            page.fetch(),
+            app.checked_now().await?,
+        )
         .await?;
     Ok(HttpResponse::Ok().json(page.answer(
         rows,
@@ -178,7 +183,11 @@ pub async fn balance(
         return balance_at(&app, &user_id, at).await;
     }
     // One look-up for those who have credits; who has none may still be known.
-    let balance = match app.reads.balance(user_id.as_str(), app.now()).await? {
+    let balance = match app
+        .reads
+        .balance(user_id.as_str(), app.checked_now().await?)
+        .await?
+    {
         Some(balance) => balance,
         None => known_row(&app, &user_id).await?.balance,
     };
@@ -255,7 +264,10 @@ async fn asked_by_backend(app: &App, path: &str, request: &HttpRequest) -> Resul
 }
 
 async fn known_row(app: &App, user_id: &UserId) -> Result<UserRow, Problem> {
-    let row = app.reads.user(user_id.as_str(), app.now()).await?;
+    let row = app
+        .reads
+        .user(user_id.as_str(), app.checked_now().await?)
+        .await?;
     if row.known {
         Ok(row)
     } else {

@@ -13,7 +13,8 @@ use super::problem::{Code, Problem};
 use super::submit;
 use crate::app::App;
 use crate::intake;
-use crate::provider::{Delivery, Headers, Lookup, Verified};
+use crate::ledger::Source;
+use crate::provider::{Delivery, Headers, Lookup, Rejected, Verified};
 use crate::store::{Origin, Outcome, StoreError, Unit, Work};
 
 /// Says that nothing new was done, on any answer that only repeats an earlier one.
@@ -46,19 +47,30 @@ pub async fn receive(
         .headers()
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let verified = provider
-        .verify(&Delivery {
-            headers: Headers::new(headers),
-            body: &bytes,
-            received_at,
-        })
-        .inspect_err(|rejected| {
-            tracing::info!(provider = %provider.source(), verdict = rejected.verdict(), "delivery refused");
-        })?;
+    let verified = provider.verify(&Delivery {
+        headers: Headers::new(headers),
+        body: &bytes,
+        received_at,
+    });
+    let verified = match verified {
+        Ok(verified) => verified,
+        Err(rejected) => return Err(refuse(&app, provider.source(), rejected).await),
+    };
     let work = intake::work(&app, provider, &verified).await?;
     let event_id = verified.provider_event_id().to_owned();
     let outcome = submit(&app, unit(verified, work)?).await?;
     answer(&outcome, &event_id)
+}
+
+/// What is said of a delivery that is not genuine. Who has the wrong time can not say that of one that is too old.
+async fn refuse(app: &App, source: Source, rejected: Rejected) -> Problem {
+    tracing::info!(provider = %source, verdict = rejected.verdict(), "delivery refused");
+    if matches!(rejected, Rejected::TooOld | Rejected::TooNew)
+        && let Err(off) = app.check_clock().await
+    {
+        return off.into();
+    }
+    rejected.into()
 }
 
 fn unit(verified: Verified, work: Work) -> Result<Unit, Problem> {

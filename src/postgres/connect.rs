@@ -1,10 +1,15 @@
 //! What a session is told when it starts. Owns the start-up parameters and the spawning of connections; never
 //! decides which server.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, future::poll_fn, time::Duration};
 
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// The function of PostgreSQL in which a commit waits for synchronous standbys. What it warns of is that the commit is known
+/// to none, as an operator has ended its waiting (`pg_cancel_backend`). The text of a warning depends on the server's language.
+const WAITS_FOR_STANDBY: &str = "SyncRepWaitForLSN";
 
 /// Settings of one session. They travel in the start-up packet (`options`), so they hold from the first statement
 /// on, and cost no round trip. A pooler between us and the server must pass them on: `DATABASE_URL` should name the
@@ -128,13 +133,28 @@ pub(super) async fn connect(
     })
 }
 
-async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
-    if let Err(error) = connection.await {
-        // Whoever uses the client gets an error of its own.
-        tracing::debug!(
-            error = super::error_chain(&error),
-            "a database connection ended"
-        );
+async fn drive<S, T>(mut connection: Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            // The commit's own answer comes after it, and would be a yes. Without it the outcome is not known: whoever
+            // asked tries again, and waits for the standby again.
+            Ok(AsyncMessage::Notice(notice)) if notice.routine() == Some(WAITS_FOR_STANDBY) => {
+                tracing::error!(
+                    "a commit's wait for a synchronous standby was cut off: it is not acknowledged"
+                );
+                return;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                // Whoever uses the client gets an error of its own.
+                let error = super::error_chain(&error);
+                return tracing::debug!(error, "a database connection ended");
+            }
+        }
     }
 }
 

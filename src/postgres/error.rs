@@ -4,6 +4,8 @@
 
 use std::{error::Error, fmt::Write as _, io, path::PathBuf};
 
+use tokio_postgres::error::DbError;
+
 /// Everything that can go wrong when finding, starting, reaching or migrating the database.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
@@ -166,14 +168,36 @@ impl PostgresError {
     }
 }
 
-/// An error and all its causes in one line: `a: b: c`. tokio-postgres says only `db error` without its cause.
-pub fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+/// An error and all its causes in one line, each once: `a: b: c`. tokio-postgres says only `db error` without its cause.
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = without_data(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Writing to a String can not fail.
-        let _ = write!(text, ": {error}");
+        let more = without_data(error);
+        if !text.contains(&more) {
+            // Writing to a String can not fail.
+            let _ = write!(text, ": {more}");
+        }
         cause = error.source();
     }
     text
+}
+
+/// What an error says. Of the server's its details are left out, which show the rows that it did not take, and of those of
+/// data (class 22) its message, too, which shows the value.
+fn without_data(error: &(dyn Error + 'static)) -> String {
+    let Some(db) = error.downcast_ref::<DbError>() else {
+        return error.to_string();
+    };
+    let code = db.code().code();
+    if code.starts_with("22") {
+        return format!(
+            "{}: a value can not be used (SQLSTATE {code})",
+            db.severity()
+        );
+    }
+    match db.hint() {
+        Some(hint) => format!("{}: {} ({hint})", db.severity(), db.message()),
+        None => format!("{}: {}", db.severity(), db.message()),
+    }
 }

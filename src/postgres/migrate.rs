@@ -18,6 +18,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_mins(2);
 /// The longest that a migration may wait for a table: all other users of the table wait behind it.
 const TABLE_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a migration may stand still with its locks before the server ends it.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
 /// The migrations, as they were when the program was built.
 mod embedded {
     refinery::embed_migrations!("schema/migrations");
@@ -40,6 +43,7 @@ pub(super) fn connect_options() -> ConnectOptions {
         application_name: "credit-ledger migrate".to_owned(),
         lock_timeout: Some(LOCK_TIMEOUT),
         statement_timeout: Some(Duration::ZERO),
+        idle_in_transaction_session_timeout: Some(IDLE_MAX),
         ..ConnectOptions::default()
     }
 }

@@ -4,6 +4,7 @@
 //! - [`Database`] (`database.rs`): the one thing the rest of the program holds. A database, on a server named by
 //!   a URL or in a private cluster of our own.
 //! - `connect.rs`: what a session is told when it starts: time-outs, name, role.
+//! - `lent.rs`: a session of a pool, for one piece of work.
 //! - `sqlx.rs`: the same for sqlx.
 //! - `url.rs`, `tls.rs`: `DATABASE_URL` into a connection, always verified when encrypted.
 //! - `cluster.rs`, `supervisor.rs`, `process.rs`: the private cluster: one process manages it, others join, any may die.
@@ -19,6 +20,7 @@ mod connect;
 mod database;
 mod error;
 mod layout;
+mod lent;
 mod memory;
 mod migrate;
 mod process;
@@ -33,6 +35,7 @@ mod url;
 pub use connect::{ConnectOptions, PoolOptions};
 pub use database::{Database, DatabaseSettings};
 pub use error::{PostgresError, error_chain};
+pub use lent::{Late, Lent, in_time, within};
 pub use migrate::MigrationReport;
 pub use roles::{Role, RoleUse, grant_privileges};
 pub use tls::install_crypto_provider;

@@ -15,6 +15,7 @@ use crate::ledger::event::UserEvent;
 use crate::ledger::lots::Wanted;
 use crate::ledger::user::UserCommand;
 use crate::ledger::{Account, LedgerError, User, UserId};
+use crate::postgres::{Lent, in_time};
 use crate::store::StatementError;
 use crate::store::rows::{RowStatements, WantedRows};
 
@@ -43,12 +44,10 @@ impl Reads {
 
     /// A user's state as it is at a time that is not past; `None`: there is no stream.
     async fn user_at(&self, user_id: &str, at_s: i64) -> Result<Option<User>, ReadError> {
-        let mut connection = self.pool.get().await?;
-        let statements = RowStatements::cached(&connection).await?;
-        let snapshot = snapshot(&mut connection).await?;
-        let user = settle(&snapshot, &statements, user_id, at_s).await?;
-        snapshot.commit().await?;
-        Ok(user)
+        let mut session = Lent::of(&self.pool).await?;
+        let user = in_time(&self.pool, user_at(&mut session, user_id, at_s)).await?;
+        session.give_back();
+        user
     }
 
     /// What a user had or will have at a time. `None`: there was nothing of the user.
@@ -57,23 +56,45 @@ impl Reads {
         user_id: &str,
         at: DateTime<Utc>,
     ) -> Result<Option<BalanceRow>, ReadError> {
-        let mut connection = self.pool.get().await?;
-        let statements = RowStatements::cached(&connection).await?;
-        let snapshot = snapshot(&mut connection).await?;
-        let stored = match last_before(&snapshot, user_id, at).await? {
-            None => None,
-            Some(last) => {
-                let mut row = account_after(&snapshot, user_id, last.sequence).await?;
-                if last.newest {
-                    let user = settle(&snapshot, &statements, user_id, at.timestamp()).await?;
-                    row = user.map_or(row, |user| of_account(user.account, row.version));
-                }
-                Some(row)
-            }
-        };
-        snapshot.commit().await?;
-        Ok(stored)
+        let mut session = Lent::of(&self.pool).await?;
+        let balance = in_time(&self.pool, balance_at(&mut session, user_id, at)).await?;
+        session.give_back();
+        balance
     }
+}
+
+async fn user_at(
+    connection: &mut Object,
+    user_id: &str,
+    at_s: i64,
+) -> Result<Option<User>, ReadError> {
+    let statements = RowStatements::cached(connection).await?;
+    let snapshot = snapshot(connection).await?;
+    let user = settle(&snapshot, &statements, user_id, at_s).await?;
+    snapshot.commit().await?;
+    Ok(user)
+}
+
+async fn balance_at(
+    connection: &mut Object,
+    user_id: &str,
+    at: DateTime<Utc>,
+) -> Result<Option<BalanceRow>, ReadError> {
+    let statements = RowStatements::cached(connection).await?;
+    let snapshot = snapshot(connection).await?;
+    let stored = match last_before(&snapshot, user_id, at).await? {
+        None => None,
+        Some(last) => {
+            let mut row = account_after(&snapshot, user_id, last.sequence).await?;
+            if last.newest {
+                let user = settle(&snapshot, &statements, user_id, at.timestamp()).await?;
+                row = user.map_or(row, |user| of_account(user.account, row.version));
+            }
+            Some(row)
+        }
+    };
+    snapshot.commit().await?;
+    Ok(stored)
 }
 
 /// One moment of the database, for several queries.
@@ -214,9 +235,10 @@ impl From<StatementError> for ReadError {
     fn from(error: StatementError) -> Self {
         match error {
             StatementError::Data(..) => Self::Unreadable,
-            StatementError::Lost(_) | StatementError::Collided(_) | StatementError::Busy(_) => {
-                Self::Rows(error)
-            }
+            StatementError::Lost(_)
+            | StatementError::Collided(_)
+            | StatementError::Busy(_)
+            | StatementError::Clock(_) => Self::Rows(error),
         }
     }
 }

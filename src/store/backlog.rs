@@ -14,7 +14,7 @@ use tokio_postgres::types::ToSql;
 use super::fate::PARKED;
 use super::unit::{Delivered, StoreError};
 use crate::ledger::{PurchaseId, Source, StreamId};
-use crate::postgres::error_chain;
+use crate::postgres::{Lent, error_chain, in_time};
 
 /// The most addresses that are looked at of one purchase's payers. One payment has one, or two where it has two ids.
 const ADDRESSES_MAX: i64 = 10;
@@ -224,12 +224,18 @@ impl Backlog {
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
         for last in [false, true] {
-            let connection = self.pool.get().await.map_err(|error| unavailable(&error))?;
+            let session = Lent::of(&self.pool)
+                .await
+                .map_err(|error| unavailable(&error))?;
             let run = async {
-                let statement = connection.prepare_cached(sql).await?;
-                connection.query(&statement, params).await
+                let statement = session.prepare_cached(sql).await?;
+                session.query(&statement, params).await
             };
-            match run.await {
+            let result = in_time(&self.pool, run)
+                .await
+                .map_err(|late| unavailable(&late))?;
+            session.give_back();
+            match result {
                 Err(error) if error.is_closed() && !last => {}
                 result => return result.map_err(|error| unavailable(&error)),
             }
@@ -292,6 +298,6 @@ fn corrupt() -> StoreError {
     StoreError::Failed("a stored delivery or a row of the outbox can not be read".to_owned())
 }
 
-fn unavailable(error: &dyn std::error::Error) -> StoreError {
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> StoreError {
     StoreError::Unavailable(error_chain(error))
 }

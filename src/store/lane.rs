@@ -8,13 +8,13 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use super::append::append;
 use super::batch::{self, Settled};
+use super::clock::{ClockCheck, ClockOff};
 use super::health::Health;
 use super::load::{Locking, load};
 use super::plan::{self, Planned};
@@ -32,8 +32,13 @@ const BATCH_ATTEMPTS: u8 = 4;
 /// How often a unit may leave a batch because it needs more than it knew. Each time teaches it one stream, one home, or
 /// more rows of its users: eight times as many of those that burn next, so a handful of rounds is all of them.
 const ROUNDS: u8 = 12;
-/// How long one attempt may take before its connection is given up and its outcome counts as unknown.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one attempt may take before its connection is given up and its outcome counts as unknown: by then those who
+/// asked were told so. This, and nothing else, notices a connection that only seems to be there.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long taking a turn may take: a server that is there gives up waiting for it after a second.
+const TURN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long it may take until a new connection is prepared. Some ten round trips, on a line however slow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A unit with whoever waits for it.
 pub(super) struct Pending {
@@ -50,7 +55,7 @@ pub(super) struct Lane {
     pub(super) queue: mpsc::Receiver<Pending>,
     pub(super) database: Database,
     pub(super) shards: u16,
-    pub(super) clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    pub(super) clock: Arc<ClockCheck>,
     pub(super) connection: Option<Connection>,
     pub(super) health: Arc<Health>,
     /// Told of each commit that wrote to the outbox.
@@ -114,7 +119,7 @@ impl Lane {
                 Err(_) => client.batch_execute("rollback").await.map(|()| None),
             }
         };
-        let Ok(Ok(taken)) = timeout(ATTEMPT_TIMEOUT, taken).await else {
+        let Ok(Ok(taken)) = timeout(TURN_TIMEOUT, taken).await else {
             return;
         };
         if let Some(waited) = taken {
@@ -141,6 +146,7 @@ impl Lane {
                 Err(StatementError::Data(state, place)) => {
                     return self.isolate(batch, &state, &place).await;
                 }
+                Err(StatementError::Clock(off)) => return refuse(batch, off),
                 Err(StatementError::Busy(reason)) => {
                     error = StatementError::Busy(reason);
                     break;
@@ -212,12 +218,11 @@ impl Lane {
         if mem::take(&mut connection.in_turn) {
             locking = Locking::WaitInTurn;
         }
-        let now = (self.clock)();
         let run = transact(
             &connection,
             batch,
             self.shards,
-            now,
+            &self.clock,
             locking,
             &self.work_left,
         );
@@ -235,14 +240,14 @@ async fn transact(
     connection: &Connection,
     batch: &mut [Pending],
     shards: u16,
-    now: DateTime<Utc>,
+    clock: &ClockCheck,
     locking: Locking,
     work_left: &Notify,
 ) -> Result<Option<Vec<Option<Outcome>>>, StatementError> {
     let Connection {
         client, statements, ..
     } = connection;
-    match decide(connection, batch, shards, now, locking).await {
+    match decide(connection, batch, shards, clock, locking).await {
         Ok(Some(settled)) => {
             // Ends the transaction, one way or the other.
             append(client, statements, &settled.append).await?;
@@ -267,7 +272,7 @@ async fn decide(
     connection: &Connection,
     batch: &mut [Pending],
     shards: u16,
-    now: DateTime<Utc>,
+    clock: &ClockCheck,
     locking: Locking,
 ) -> Result<Option<Settled>, StatementError> {
     let plan = plan::plan(batch.iter().map(|pending| &pending.planned), shards);
@@ -277,6 +282,10 @@ async fn decide(
     let Some(loaded) = load(client, statements, &plan, locking).await? else {
         return Ok(None);
     };
+    // Read now, and not before the locks were waited for: nothing can come between the comparison and the decision.
+    let now = clock
+        .agreed(loaded.at_database)
+        .map_err(StatementError::Clock)?;
     let mut units: Vec<&mut Planned> = batch
         .iter_mut()
         .map(|pending| &mut pending.planned)
@@ -300,6 +309,14 @@ fn answer(batch: Vec<Pending>, outcomes: Vec<Option<Outcome>>) -> Vec<Pending> {
         }
     }
     again
+}
+
+/// Nothing is decided by a wrong clock. The log says so once, not for each batch.
+fn refuse(batch: Vec<Pending>, off: ClockOff) -> Vec<Pending> {
+    for pending in batch {
+        let _ = pending.reply.send(Err(StoreError::ClockOff(off)));
+    }
+    vec![]
 }
 
 fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
@@ -328,7 +345,7 @@ pub(super) fn body_bytes(unit: &Unit) -> usize {
     }
 }
 
-/// Connects as the service's role and prepares everything.
+/// Connects as the service's role and prepares everything, in few round trips.
 ///
 /// A paused or cut-off instance must not hold a shard: the server ends a session that idles in a transaction, and
 /// gives up on one that does not answer. There is no statement time-out: it could cut a commit whose outcome would
@@ -346,9 +363,6 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
             .connect(Role::App, &options)
             .await
             .map_err(|error| StatementError::Busy(error_chain(&error)))?;
-        client
-            .batch_execute(include_str!("sql/set_session.sql"))
-            .await?;
         let statements = Statements::prepare(&client).await?;
         Ok(Connection {
             client,
@@ -356,6 +370,6 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
             in_turn: false,
         })
     };
-    let result = timeout(ATTEMPT_TIMEOUT, prepare).await;
+    let result = timeout(CONNECT_TIMEOUT, prepare).await;
     result.unwrap_or_else(|_| Err(StatementError::Busy("no answer in time".to_owned())))
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::clock::ClockCheck;
 use super::health::Health;
 use super::home;
 use super::lane::{self, BATCH_UNITS, Lane, Pending};
@@ -25,6 +27,9 @@ pub struct LedgerSettings {
     pub lanes: usize,
     /// How many units may wait in front of each lane before more are refused.
     pub queue: usize,
+    /// How far this instance's clock and the database's may differ: beyond it nothing is decided. `None`: they are not
+    /// compared, for tests that move clocks.
+    pub clocks_differ_max: Option<Duration>,
 }
 
 impl Default for LedgerSettings {
@@ -32,6 +37,8 @@ impl Default for LedgerSettings {
         Self {
             lanes: 2,
             queue: 1024,
+            // Far more than clocks that are looked after, and a tenth of what providers' signatures allow.
+            clocks_differ_max: Some(Duration::from_secs(30)),
         }
     }
 }
@@ -41,6 +48,7 @@ pub struct Ledger {
     lanes: Vec<Queue>,
     shards: u16,
     health: Arc<Health>,
+    clock: Arc<ClockCheck>,
     work_left: Arc<Notify>,
     company: Company,
 }
@@ -105,15 +113,14 @@ impl Ledger {
         clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     ) -> Result<(Self, Vec<JoinHandle<()>>), StoreError> {
         let shards = read_shards(database).await?;
-        // The log keeps microseconds; a finer time would hash differently than it is stored.
-        let clock: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync> =
-            Arc::new(move || clock().trunc_subsecs(6));
+        let clock = Arc::new(ClockCheck::new(clock, settings.clocks_differ_max));
         let health = Arc::new(Health::new());
         let work_left = Arc::new(Notify::new());
         let company = Company::default();
         let mut lanes = Vec::new();
         let mut ended = Vec::new();
-        for number in 0..settings.lanes.clamp(1, 16) {
+        let connecting = (0..settings.lanes.clamp(1, 16)).map(|_| lane::connect(database));
+        for (number, connected) in join_all(connecting).await.into_iter().enumerate() {
             let (sender, queue) = mpsc::channel(settings.queue.max(1));
             let lane = Lane {
                 number: i32::try_from(number).unwrap_or(0),
@@ -122,7 +129,7 @@ impl Ledger {
                 database: database.clone(),
                 shards,
                 clock: Arc::clone(&clock),
-                connection: lane::connect(database).await.ok(),
+                connection: connected.ok(),
                 health: Arc::clone(&health),
                 work_left: Arc::clone(&work_left),
             };
@@ -136,6 +143,7 @@ impl Ledger {
             lanes,
             shards,
             health,
+            clock,
             work_left,
             company,
         };
@@ -178,6 +186,11 @@ impl Ledger {
             self.lanes.len()
         };
         &self.lanes[..used]
+    }
+
+    /// This instance's clock, as compared with the database's.
+    pub const fn clock(&self) -> &Arc<ClockCheck> {
+        &self.clock
     }
 
     /// Waits until a batch of this instance left work behind ([`Backlog`](super::Backlog)), at once if one did since the

@@ -13,7 +13,7 @@ use super::composites::{
 };
 use super::home::Shard;
 use super::plan::Plan;
-use super::statements::{StatementError, Statements};
+use super::statements::{AT_DATABASE, StatementError, Statements};
 use super::unit::Answer;
 use crate::ledger::user::ReadRows;
 use crate::ledger::{Place, PurchaseId, Settlement, StreamId, UserId};
@@ -52,6 +52,8 @@ pub(super) struct Answered {
 /// All that was read, under the locks of `heads`.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
+    /// What time it was at the database when it had read.
+    pub(super) at_database: DateTime<Utc>,
     pub(super) heads: HashMap<Shard, Head>,
     /// Where recorded purchases live.
     pub(super) homes: HashMap<PurchaseId, Shard>,
@@ -121,7 +123,11 @@ pub(super) async fn load(
 }
 
 fn read(row: &Row) -> Result<Loaded, StatementError> {
-    let mut loaded = Loaded::default();
+    let at_database: Option<DateTime<Utc>> = row.try_get(AT_DATABASE)?;
+    let mut loaded = Loaded {
+        at_database: at_database.unwrap_or_default(),
+        ..Loaded::default()
+    };
     for end in rows::<HeadRow>(row, "locked")? {
         loaded.heads.insert(end.shard, end.head()?);
     }

@@ -27,7 +27,7 @@
 //! that a key was absent, or answer before the commit.
 //!
 //! In reading order: [`mod@unit`], [`home`], `ledger` (the queue in front of the lanes), `lane` (connection,
-//! batches, retries), `turn`, `plan` (what to lock and read), `load` and [`rows`] (a), `batch` (decisions in memory), `append` (b),
+//! batches, retries), `clock` (the time that batches are decided at), `turn`, `plan` (what to lock and read), `load` and [`rows`] (a), `batch` (decisions in memory), `append` (b),
 //! [`backlog`] (what commits left to do).
 
 mod append;
@@ -35,6 +35,7 @@ pub mod backlog;
 mod backoff;
 mod batch;
 mod cause;
+mod clock;
 mod composites;
 mod fate;
 mod health;
@@ -50,6 +51,7 @@ pub mod unit;
 
 pub use backlog::Backlog;
 pub use backoff::LONGEST_WAIT;
+pub use clock::{ClockCheck, ClockOff};
 pub use fate::PARKED;
 pub use ledger::{Ledger, LedgerSettings};
 pub use statements::StatementError;

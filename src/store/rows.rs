@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deadpool_postgres::ClientWrapper;
-use futures_util::future::try_join4;
+use futures_util::future::{try_join4, try_join5};
 use serde::Deserialize;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, GenericClient, Row, Statement};
@@ -45,12 +45,20 @@ impl RowStatements {
     where
         F: Future<Output = Result<Statement, Error>>,
     {
+        let (next, due, named, holds, settlements) = try_join5(
+            prepare(include_str!("sql/select_next_lots.sql")),
+            prepare(include_str!("sql/select_due_lots.sql")),
+            prepare(include_str!("sql/select_named_lots.sql")),
+            prepare(include_str!("sql/select_due_holds.sql")),
+            prepare(include_str!("sql/select_settlements.sql")),
+        )
+        .await?;
         Ok(Self {
-            next: prepare(include_str!("sql/select_next_lots.sql")).await?,
-            due: prepare(include_str!("sql/select_due_lots.sql")).await?,
-            named: prepare(include_str!("sql/select_named_lots.sql")).await?,
-            holds: prepare(include_str!("sql/select_due_holds.sql")).await?,
-            settlements: prepare(include_str!("sql/select_settlements.sql")).await?,
+            next,
+            due,
+            named,
+            holds,
+            settlements,
         })
     }
 

@@ -5,12 +5,14 @@
 //! pays only for what it needs. Within a function, as between statements, each step sees what was committed before it
 //! began, so what is read is newer than the locks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
+use futures_util::future::{try_join_all, try_join4};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Statement};
 
+use super::clock::ClockOff;
 use super::rows::RowStatements;
 use super::turn;
 use crate::projection::READ_MODELS;
@@ -75,6 +77,8 @@ const LOAD: [Read; 5] = [
         sql: include_str!("sql/select_streams.sql"),
     },
 ];
+/// What it gives beside: what time it is at the database, once it has read.
+pub(super) const AT_DATABASE: &str = "at_database";
 /// The number of the parameter that says whether heads are waited for.
 const WAITS: usize = LOAD.len() + 1;
 
@@ -124,12 +128,17 @@ const APPEND: [(usize, &str); 16] = [
 
 impl Statements {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
-        client
-            .batch_execute(include_str!("sql/create_row_types.sql"))
-            .await?;
-        client.batch_execute(&load_function()).await?;
-        client.batch_execute(&append_function()).await?;
-        client.batch_execute(turn::FUNCTION).await?;
+        let (load, append) = (load_function(), append_function());
+        let made = [
+            include_str!("sql/set_session.sql"),
+            include_str!("sql/create_row_types.sql"),
+            &load,
+            &append,
+            turn::FUNCTION,
+        ];
+        // Polled in this order, so sent in this order, in one go. So is what follows.
+        try_join_all(made.map(|sql| client.batch_execute(sql))).await?;
+        learn_types(client).await?;
         let call = |function: &str, parameters: usize| {
             let parameters: Vec<String> = (1..=parameters).map(|n| format!("${n}")).collect();
             format!(
@@ -138,14 +147,36 @@ impl Statements {
             )
         };
         let append = call("append_batch", APPEND_PARAMETERS.len());
+        let (load, take_turn) = (call("load_batch", WAITS), call("take_turn", 1));
+        let (load, take_turn, append, rows) = try_join4(
+            client.prepare(&load),
+            client.prepare(&take_turn),
+            client.prepare(&append),
+            RowStatements::prepare(client),
+        )
+        .await?;
         Ok(Self {
-            load: client.prepare(&call("load_batch", WAITS)).await?,
-            take_turn: client.prepare(&call("take_turn", 1)).await?,
-            append: client.prepare(&append).await?,
-            rows: RowStatements::prepare(client).await?,
+            load,
+            take_turn,
+            append,
+            rows,
             models: Models::new(),
         })
     }
+}
+
+/// Looks up the types of all rows at once. Preparing a statement would look up one after the other: some seventy round
+/// trips, which a slow line does not have the time for.
+async fn learn_types(client: &Client) -> Result<(), Error> {
+    let reads = LOAD.iter().flat_map(|read| [read.takes, read.gives]);
+    let rows = reads.map(|name| format!("{name}[]"));
+    let rows = rows.chain(APPEND_PARAMETERS.map(str::to_owned));
+    let ours: BTreeSet<String> = rows.filter(|name| name.starts_with("pg_temp.")).collect();
+    let learnt = ours.into_iter().map(async |name| {
+        // The client remembers what it has seen.
+        client.prepare(&format!("select null::{name}")).await
+    });
+    try_join_all(learnt).await.map(drop)
 }
 
 impl Models {
@@ -171,7 +202,8 @@ fn load_function() -> String {
         .iter()
         .map(|read| format!("out {} {}[]", read.name, read.gives));
     let waits = "boolean".to_owned();
-    let parameters: Vec<String> = takes.chain([waits]).chain(gives).collect();
+    let time = format!("out {AT_DATABASE} timestamptz");
+    let parameters: Vec<String> = takes.chain([waits]).chain(gives).chain([time]).collect();
     let mut body = String::new();
     for (number, read) in (1..).zip(&LOAD) {
         let Read { gives, name, .. } = read;
@@ -190,11 +222,14 @@ fn load_function() -> String {
             let _ = writeln!(body, "if cardinality(${number}) > 0 then {sql} end if;");
         }
     }
+    let _ = writeln!(body, "{AT_DATABASE} := clock_timestamp();");
     function("load_batch", &parameters, "", &body)
 }
 
 fn append_function() -> String {
-    let mut body = String::new();
+    let mut body = String::from(
+        "perform set_config('synchronous_commit', current_setting('credit_ledger.synchronous_commit'), true);\n",
+    );
     for (number, sql) in APPEND {
         let sql = with_parameter(sql, number);
         let _ = writeln!(body, "if cardinality(${number}) > 0 then\n{sql}; end if;");
@@ -236,6 +271,9 @@ pub enum StatementError {
     /// full, its schema is not ours.
     #[error("the database is busy: {0}")]
     Busy(String),
+    /// Nothing may be decided at this time.
+    #[error(transparent)]
+    Clock(ClockOff),
     /// The database refuses this batch: something in it can not be stored. The SQLSTATE, and where; never what.
     #[error("SQLSTATE {0} at {1}")]
     Data(String, String),

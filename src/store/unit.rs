@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use credit_ledger_verify::evidence::{self, Evidence};
 
+use super::clock::ClockOff;
 use crate::ledger::{Account, Command, Event, InvalidValue, LedgerError, Source, UserId};
 
 /// What one delivery or one call wants committed, all or nothing.
@@ -46,12 +47,19 @@ pub enum Origin {
 }
 
 /// Who repairs something, and why. Kept in the history, so neither may be secret or personal beyond a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Operator {
     /// The operator.
     pub actor: String,
     /// Why.
     pub reason: String,
+}
+
+impl std::fmt::Debug for Operator {
+    /// Shows what may be logged: nothing that somebody wrote.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator").finish_non_exhaustive()
+    }
 }
 
 /// The longest reason, in characters.
@@ -276,6 +284,9 @@ pub enum StoreError {
     /// The database could not be reached, or was lost on the way.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// This instance's clock, or the database's, is wrong.
+    #[error(transparent)]
+    ClockOff(#[from] ClockOff),
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopping,

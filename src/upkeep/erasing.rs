@@ -44,6 +44,10 @@ const EVENTS_AT_ONCE: i64 = 1000;
 pub(super) async fn run(app: &App, every: Duration, told: &Notify) {
     loop {
         let next = Instant::now() + every;
+        if app.check_clock().await.is_err() {
+            sleep(every).await;
+            continue;
+        }
         let asked = ask_for_due(app).await;
         let erased = erase_all(app).await;
         if asked && erased {

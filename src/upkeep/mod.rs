@@ -99,6 +99,11 @@ async fn run(app: &App, every: Duration) {
 async fn look(app: &App, every: Duration, to_erase: &Notify) {
     loop {
         let next = Instant::now() + every;
+        if app.check_clock().await.is_err() {
+            // What is due can not be known; the lanes would refuse it all.
+            sleep(every).await;
+            continue;
+        }
         let followed = follow_up(app, to_erase).await;
         let retried = retry::due(app).await;
         let settled = settling::due(app).await;

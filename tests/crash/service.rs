@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use credit_ledger::ledger::Source;
@@ -28,6 +29,8 @@ pub struct Service {
     /// The line of the log that says where it serves, and what is set up.
     pub said: String,
     pub client: Client,
+    log: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl DataDir {
@@ -99,8 +102,18 @@ impl DataDir {
 
     /// A session of the superuser, over the socket. The cluster must be running.
     pub async fn sql(&self) -> tokio_postgres::Client {
+        self.sql_in(None).await
+    }
+
+    /// The same in another database than the service's.
+    pub async fn sql_of(&self, database: &str) -> tokio_postgres::Client {
+        self.sql_in(Some(database.to_owned())).await
+    }
+
+    async fn sql_in(&self, database: Option<String>) -> tokio_postgres::Client {
         let settings = DatabaseSettings {
             data_dir: Some(self.0.join("data")),
+            database,
             ..DatabaseSettings::default()
         };
         let database = Database::open(&settings).await.unwrap();
@@ -189,34 +202,48 @@ fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
     }
 }
 
+/// Reads to the end, so that the pipe never fills up; keeps each line and shows it to `see`.
+fn read_on(
+    pipe: impl std::io::Read + Send + 'static,
+    log: Arc<Mutex<String>>,
+    see: impl Fn(&str) + Send + 'static,
+) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(pipe).split(b'\n');
+        while let Some(Ok(line)) = lines.next() {
+            let line = String::from_utf8_lossy(&line);
+            see(&line);
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    })
+}
+
 impl Service {
     /// Starts it and waits until it says where it listens.
     pub fn start(mut command: Command) -> Self {
         let mut child = command
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
         let (sender, address) = mpsc::channel();
-        // Reads on, so that the pipe never fills up.
-        std::thread::spawn(move || {
-            let mut seen = String::new();
-            for line in log.lines().map_while(Result::ok) {
-                if let Some(address) = line
-                    .split("address=")
-                    .nth(1)
-                    .and_then(|rest| rest.split(' ').next())
-                {
-                    let _ = sender.send(Ok((address.to_owned(), line.clone())));
+        let stdout = child.stdout.take().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let readers = vec![
+            read_on(stdout, Arc::clone(&log), |_| ()),
+            read_on(stderr, Arc::clone(&log), move |line| {
+                let address = line.split("address=").nth(1);
+                if let Some(address) = address.and_then(|rest| rest.split(' ').next()) {
+                    let _ = sender.send((address.to_owned(), line.to_owned()));
                 }
-                seen = seen + &line + "\n";
-            }
-            let _ = sender.send(Err(seen));
-        });
+            }),
+        ];
         let (address, said) = match address.recv_timeout(Duration::from_mins(1)) {
-            Ok(Ok((address, said))) => (address.parse().unwrap(), said),
-            problem => panic!("it did not start: {problem:?}"),
+            Ok((address, said)) => (address.parse().unwrap(), said),
+            Err(problem) => panic!("it did not start: {problem}: {}", log.lock().unwrap()),
         };
         let client = Client::builder()
             .no_proxy()
@@ -228,7 +255,18 @@ impl Service {
             address,
             said,
             client,
+            log,
+            readers,
         }
+    }
+
+    /// All that it printed and logged in its life, which is over with this.
+    pub fn whole_log(mut self) -> String {
+        self.terminate();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        std::mem::take(&mut self.log.lock().unwrap())
     }
 
     /// Posts a delivery; `None` when there was no whole answer.

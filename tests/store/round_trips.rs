@@ -34,6 +34,7 @@ impl Counted {
         let settings = LedgerSettings {
             lanes: 1,
             queue: 100,
+            ..LedgerSettings::default()
         };
         let (ledger, _lanes) = Ledger::start(&proxy.database().await, settings, system_clock())
             .await
@@ -199,6 +200,15 @@ fn calls() -> Vec<Step> {
             )
         }),
     ]
+}
+
+/// A line may be slow, and each round trip of a start is waited for: one session asks what the ledger is like, one is the
+/// lane's.
+#[tokio::test]
+async fn a_lane_is_there_after_few_round_trips() {
+    let counted = Counted::start().await;
+    let round_trips = counted.proxy.round_trips();
+    assert!(round_trips <= 30, "{round_trips}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crate::support::proxy::Proxy;
 const SETTINGS: LedgerSettings = LedgerSettings {
     lanes: 1,
     queue: 1000,
+    clocks_differ_max: None,
 };
 const LOCK_HEADS: &str = "begin; select from heads order by shard for update";
 const TAKE_TURN: &str = "select pg_advisory_lock(1818324581, 0)";

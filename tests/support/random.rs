@@ -6,15 +6,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 /// Plays some random cases, each with everything that it needs of its own. The environment variable of this name repeats
 /// a run; each run says which seed it has.
 pub fn play_some<S: Strategy>(seed_name: &str, cases: &S, play: impl AsyncFn(S::Value)) {
-    let seed = std::env::var(seed_name).map_or_else(
-        |_| {
-            let mut bytes = [0; 8];
-            getrandom::fill(&mut bytes).unwrap();
-            u64::from_le_bytes(bytes)
-        },
-        |seed| seed.parse().unwrap(),
-    );
-    println!("{seed_name}={seed}");
+    let seed = seed(seed_name);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -34,4 +26,18 @@ pub fn play_some<S: Strategy>(seed_name: &str, cases: &S, play: impl AsyncFn(S::
             Ok(())
         })
         .unwrap();
+}
+
+/// What the environment says, or any; said in either case.
+pub fn seed(name: &str) -> u64 {
+    let seed = std::env::var(name).map_or_else(
+        |_| {
+            let mut bytes = [0; 8];
+            getrandom::fill(&mut bytes).unwrap();
+            u64::from_le_bytes(bytes)
+        },
+        |seed| seed.parse().unwrap(),
+    );
+    println!("{name}={seed}");
+    seed
 }

@@ -6,6 +6,9 @@ use std::sync::{Mutex, OnceLock};
 
 use credit_ledger::cli::log_filter;
 use tokio_postgres::Client;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, reload};
 
 /// The columns that have the text, in any case, as `table.column`; what is not ASCII in it is also sought as JSON may
 /// escape it.
@@ -62,13 +65,12 @@ impl Log {
     /// Keeps everything that is logged from now on by a program that says much.
     pub fn keep() -> Self {
         let set = LEVELS.get_or_init(|| {
-            let log = tracing_subscriber::fmt()
-                .with_env_filter(log_filter("off"))
+            let (filter, handle) = reload::Layer::new(log_filter("off"));
+            let log = tracing_subscriber::fmt::layer()
                 .with_ansi(false)
                 .with_writer(|| Lines)
-                .with_filter_reloading();
-            let handle = log.reload_handle();
-            log.init();
+                .with_filter(filter);
+            tracing_subscriber::registry().with(log).init();
             Box::new(move |levels| handle.reload(log_filter(levels)).unwrap())
         });
         set("debug");

@@ -24,6 +24,26 @@ pub fn clerk_claims(user_id: &str, now: DateTime<Utc>) -> Value {
     })
 }
 
+pub const SUPABASE_SECRET: &str = "supabase-jwt-secret-of-the-tests-of-32-bytes";
+pub const SUPABASE_USER: &str = "5f3c1b1e-8f0a-4f9b-9d66-3f0e0c5f1a2b";
+
+/// What stands in a good session token of a Supabase project.
+pub fn supabase_claims(origin: &str, now: DateTime<Utc>) -> Value {
+    json!({
+        "iss": format!("{origin}/auth/v1"),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "sub": SUPABASE_USER,
+        "exp": now.timestamp() + 3600,
+        "iat": now.timestamp(),
+        "session_id": "7f3c1b1e-8f0a-4f9b-9d66-3f0e0c5f1a2b",
+        "email": "a@example.com",
+        "phone": "",
+        "aal": "aal1",
+        "is_anonymous": false,
+    })
+}
+
 /// Any claims, signed as Clerk would.
 pub fn rs256(claims: &Value) -> String {
     MINT.sign(
@@ -33,9 +53,19 @@ pub fn rs256(claims: &Value) -> String {
     .unwrap()
 }
 
+/// The same under another header.
+pub fn rs256_under(header: &Value, claims: &Value) -> String {
+    MINT.sign(header, claims).unwrap()
+}
+
 /// Any claims under a shared secret.
 pub fn hs256(secret: &[u8], claims: &Value) -> String {
-    let text = signed_text(&json!({"alg": "HS256", "typ": "JWT"}), claims);
+    hs256_under(&json!({"alg": "HS256", "typ": "JWT"}), secret, claims)
+}
+
+/// The same under another header.
+pub fn hs256_under(header: &Value, secret: &[u8], claims: &Value) -> String {
+    let text = signed_text(header, claims);
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
     mac.update(text.as_bytes());
     format!(
@@ -44,12 +74,24 @@ pub fn hs256(secret: &[u8], claims: &Value) -> String {
     )
 }
 
-/// Any claims, signed by nobody.
-pub fn unsigned(claims: &Value) -> String {
-    format!(
-        "{}.",
-        signed_text(&json!({"alg": "none", "typ": "JWT"}), claims)
-    )
+/// Any claims, signed by nobody, as the header says.
+pub fn unsigned(algorithm: &str, claims: &Value) -> String {
+    let header = json!({"alg": algorithm, "typ": "JWT"});
+    format!("{}.", signed_text(&header, claims))
+}
+
+/// A token with other claims under the same signature.
+pub fn with_claims(token: &str, claims: &Value) -> String {
+    let parts: Vec<&str> = token.split('.').collect();
+    let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+    format!("{}.{claims}.{}", parts[0], parts[2])
+}
+
+/// The public half of [`MINT`]'s key, as DER.
+pub fn public_der() -> Vec<u8> {
+    let lines = MINT.public_pem().lines();
+    let base64: String = lines.filter(|line| !line.starts_with('-')).collect();
+    STANDARD.decode(base64).unwrap()
 }
 
 fn signed_text(header: &Value, claims: &Value) -> String {
@@ -59,12 +101,7 @@ fn signed_text(header: &Value, claims: &Value) -> String {
 
 /// The key set that a provider who signs with [`MINT`]'s key would serve.
 pub fn key_set() -> Value {
-    let base64: String = MINT
-        .public_pem()
-        .lines()
-        .filter(|line| !line.starts_with('-'))
-        .collect();
-    let der = STANDARD.decode(base64).unwrap();
+    let der = public_der();
     // SubjectPublicKeyInfo of an RSA key of 2048 bits: the modulus and the exponent 65537 are always here.
     assert_eq!(der.len(), 294);
     json!({"keys": [{

@@ -10,11 +10,12 @@ use credit_ledger_verify::Hash;
 use credit_ledger_verify::merkle;
 use credit_ledger_verify::record::{EndRecord, EventRecord, SealRecord};
 use credit_ledger_verify::seal::event_leaf;
-use deadpool_postgres::{GenericClient, Pool};
+use deadpool_postgres::{GenericClient, Object, Pool};
 
 use super::numbers::Numbers;
 use super::rows::{self, State, Stretch};
 use super::{Changed, SealError, Sealer};
+use crate::postgres::{Lent, in_time};
 
 /// Seals as they are read.
 #[derive(Clone)]
@@ -59,7 +60,10 @@ impl Seals {
     /// # Errors
     /// [`SealError`]. So for all of these.
     pub async fn before(&self, seal: i64, limit: i64) -> Result<Vec<SealRecord>, SealError> {
-        rows::before(&self.pool.get().await?, seal, limit).await
+        let session = Lent::of(&self.pool).await?;
+        let seals = in_time(&self.pool, rows::before(&*session, seal, limit)).await?;
+        session.give_back();
+        seals
     }
 
     /// The proof that an event is in a seal; none: it is in none yet.
@@ -68,9 +72,10 @@ impl Seals {
     /// [`Changed`] when what is stored does not come to what was sealed.
     pub async fn inclusion(&self, event: &EventRecord) -> Result<Option<Inclusion>, SealError> {
         // Kept until the proof is made: so many are made at once.
-        let connection = self.proofs.get().await?;
-        let client = &connection;
+        let session = Lent::of(&self.proofs).await?;
+        let client = &*session;
         let Some(number) = rows::seal_of(client, event.shard, event.position).await? else {
+            session.give_back();
             return Ok(None);
         };
         let leaves = Leaves::read(client, number).await?;
@@ -84,6 +89,7 @@ impl Seals {
         let (proven, seal) = proven.await.map_err(|_| SealError::CutOff)?;
         let (_, index, size, path) = proven.ok_or(Changed::Seal(number))?;
         let leaf = event_leaf(&event.hash);
+        session.give_back();
         if merkle::verify_inclusion(&leaf, index, size, &path, &seal.root) {
             Ok(Some(Inclusion {
                 seal,
@@ -102,34 +108,44 @@ impl Seals {
         first: i64,
         second: i64,
     ) -> Result<Option<Consistency>, SealError> {
-        let connection = self.pool.get().await?;
-        let client = &connection;
-        let (first, second) = (
-            rows::one(client, first).await?,
-            rows::one(client, second).await?,
-        );
-        let (Some(first), Some(second)) = (first, second) else {
-            return Ok(None);
-        };
-        let size = |seal: &SealRecord| u64::try_from(seal.seal).map_err(|_| SealError::Unreadable);
-        let ranges = merkle::consistency(size(&first)?, size(&second)?);
-        let path = rows::roots(client, &ranges).await?;
-        Ok(Some(Consistency {
-            first,
-            second,
-            path,
-        }))
+        let session = Lent::of(&self.pool).await?;
+        let proof = in_time(&self.pool, consistency(&session, first, second)).await?;
+        session.give_back();
+        proof
     }
 
     async fn state(&self, witness: Option<&str>) -> Result<(State, i64), SealError> {
-        let connection = self.pool.get().await?;
-        let client = &connection;
+        let session = Lent::of(&self.pool).await?;
         let told = match witness {
-            Some(name) => rows::told(client, name).await?,
+            Some(name) => rows::told(&*session, name).await?,
             None => 0,
         };
-        Ok((rows::state(client).await?, told))
+        let state = rows::state(&*session).await?;
+        session.give_back();
+        Ok((state, told))
     }
+}
+
+async fn consistency(
+    client: &Object,
+    first: i64,
+    second: i64,
+) -> Result<Option<Consistency>, SealError> {
+    let (first, second) = (
+        rows::one(client, first).await?,
+        rows::one(client, second).await?,
+    );
+    let (Some(first), Some(second)) = (first, second) else {
+        return Ok(None);
+    };
+    let size = |seal: &SealRecord| u64::try_from(seal.seal).map_err(|_| SealError::Unreadable);
+    let ranges = merkle::consistency(size(&first)?, size(&second)?);
+    let path = rows::roots(client, &ranges).await?;
+    Ok(Some(Consistency {
+        first,
+        second,
+        path,
+    }))
 }
 
 impl Sealer {
@@ -138,7 +154,7 @@ impl Sealer {
         let witness = self.url.as_ref().map(|one| one.name.as_str());
         let state = tokio::time::timeout(Numbers::PATIENCE, seals.state(witness)).await;
         let state = state.ok().and_then(Result::ok);
-        self.numbers.show(state, (self.clock)());
+        self.numbers.show(state, self.clock.now());
     }
 }
 

@@ -93,6 +93,13 @@ pub async fn last_number(client: &impl GenericClient) -> Result<i64, SealError> 
     rows.first().map_or(Ok(0), |row| column(row, "seal"))
 }
 
+/// What time it is at the database.
+pub async fn time(client: &impl GenericClient) -> Result<DateTime<Utc>, SealError> {
+    let rows = query(client, "select clock_timestamp() as time", &[]).await?;
+    rows.first()
+        .map_or(Err(SealError::Unreadable), |row| column(row, "time"))
+}
+
 /// The last seal.
 pub async fn last(client: &impl GenericClient) -> Result<Option<SealRecord>, SealError> {
     Ok(before(client, i64::MAX, 1).await?.pop())

@@ -1,22 +1,28 @@
 //! New events into a seal: read, compared with what was sealed before, signed, stored. One transaction each.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use credit_ledger_verify::merkle::Tree;
 use credit_ledger_verify::record::{EndRecord, SealRecord};
 use credit_ledger_verify::seal::event_leaf;
 use credit_ledger_verify::{Hash, chain};
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Object, Transaction};
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 use super::rows::{self, Stretch};
 use super::witness::{OpenFile, SEALS_AT_ONCE};
 use super::{Changed, RolledBack, SealError, Sealer};
+use crate::postgres::{Late, Lent, in_time};
 
 /// "credit-s" in ASCII: who holds this lock of the database seals.
 const SEALING_LOCK: i64 = 0x6372_6564_6974_2d73;
 /// How many seals are made in a row before the witnesses are told.
 const SEALS_PER_ROUND: u32 = 16;
+
+/// The longest that one seal may take: longer than the server lets a statement of it run.
+const SEALING: Duration = Duration::from_secs(40);
 
 /// What one look came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,8 +123,15 @@ impl Sealer {
     }
 
     async fn seal_once(&self) -> Result<Attempt, SealError> {
-        let mut connection = self.pool.get().await?;
-        let transaction = connection.transaction().await?;
+        let mut session = Lent::of(&self.pool).await?;
+        let sealed = timeout(SEALING, self.seal_with(&mut session)).await;
+        let sealed = sealed.map_err(|_| Late)?;
+        session.give_back();
+        sealed
+    }
+
+    async fn seal_with(&self, session: &mut Object) -> Result<Attempt, SealError> {
+        let transaction = session.transaction().await?;
         if !rows::lock(&transaction, SEALING_LOCK).await? {
             return Ok(Attempt::Elsewhere);
         }
@@ -141,6 +154,11 @@ impl Sealer {
             }
             inserted => inserted?,
         }
+        // A commit that waits for a synchronous standby must not be cut off: then the seal could be seen, and witnesses be told
+        // of it, while no standby has it.
+        transaction
+            .batch_execute("set local statement_timeout = 0")
+            .await?;
         transaction.commit().await?;
         tracing::debug!(seal = record.seal, events = record.events, "sealed");
         Ok(Attempt::Sealed { more })
@@ -174,7 +192,8 @@ impl Sealer {
         {
             return Err(Changed::Seal(last.seal).into());
         }
-        let now_us = (self.clock)().timestamp_micros();
+        let at_database = rows::time(transaction).await?;
+        let now_us = self.clock.agreed(at_database)?.timestamp_micros();
         let mut record = SealRecord {
             seal: before + 1,
             // The time of seals runs forward, whatever the clock does.
@@ -199,8 +218,10 @@ impl Sealer {
         };
         let open = file.open().await?;
         if let Some(last) = open.last() {
-            let connection = self.pool.get().await?;
-            match rows::one(&connection, last.seal).await? {
+            let session = Lent::of(&self.pool).await?;
+            let stored = in_time(&self.pool, rows::one(&*session, last.seal)).await?;
+            session.give_back();
+            match stored? {
                 None => return Err(RolledBack::Gone(last.seal).into()),
                 Some(stored) if stored != *last => {
                     return Err(RolledBack::Other(last.seal).into());
@@ -214,9 +235,10 @@ impl Sealer {
     /// Writes down what the file lacks, as much as one round may. True: it lacks more.
     async fn write(&self, file: OpenFile) -> Result<bool, SealError> {
         let next = file.last().map_or(0, |last| last.seal) + 1;
-        let connection = self.pool.get().await?;
-        let seals = rows::from(&connection, next, SEALS_AT_ONCE).await?;
-        drop(connection);
+        let session = Lent::of(&self.pool).await?;
+        let seals = in_time(&self.pool, rows::from(&*session, next, SEALS_AT_ONCE)).await?;
+        session.give_back();
+        let seals = seals?;
         let more = i64::try_from(seals.len()).is_ok_and(|n| n == SEALS_AT_ONCE);
         let last = file.append(seals).await?;
         self.numbers.file_told(last);

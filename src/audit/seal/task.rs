@@ -77,9 +77,14 @@ async fn tell(sealer: &Sealer, every: Duration) {
 /// What passes by itself is a warning; what somebody must look at is an error.
 fn log(error: &SealError, what: &str) {
     match error {
-        SealError::Pool(_) | SealError::Query(_) | SealError::Witness { .. } => {
+        SealError::Pool(_)
+        | SealError::Late(_)
+        | SealError::Query(_)
+        | SealError::Witness { .. } => {
             tracing::warn!(%error, "{what}; it is tried again");
         }
+        // Said when it began.
+        SealError::Clock(_) => {}
         SealError::Unreadable
         | SealError::Changed(_)
         | SealError::RolledBack(_)

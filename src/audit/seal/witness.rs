@@ -12,17 +12,20 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use credit_ledger_verify::record::SealRecord;
-use deadpool_postgres::GenericClient;
+use deadpool_postgres::{GenericClient, Object};
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{RolledBack, SealError, Sealer, rows};
 use crate::outbound::{OutboundError, WitnessApi};
+use crate::postgres::{Late, Lent};
 
 /// The most seals that are read, and written or sent, at once.
 pub const SEALS_AT_ONCE: i64 = 500;
 /// How long telling a server may take before what was told is noted.
 const TELLING_MAX: Duration = Duration::from_secs(20);
+/// The longest that a turn may take, with what is read and noted.
+const TURN: Duration = Duration::from_mins(1);
 /// The longest line that is believed to be a seal: 1024 shards have 120 KiB.
 const LINE_MAX_BYTES: u64 = 1024 * 1024;
 /// What is read of the end of a file at first: 16 shards have 2 KiB a line.
@@ -141,9 +144,16 @@ fn open(path: PathBuf) -> Result<OpenFile, FileError> {
 }
 
 fn append(mut open: OpenFile, lines: &[u8]) -> Result<(), FileError> {
-    let written = open.file.write_all(lines);
-    let written = written.and_then(|()| open.file.sync_data());
-    written.map_err(|error| io(&open.path, error))
+    let appended = open.file.metadata().and_then(|before| {
+        let written = open.file.write_all(lines);
+        let written = written.and_then(|()| open.file.sync_data());
+        if written.is_err() {
+            // No room, mostly. Whoever reads the file finds no torn line, and what may not be on the disk is written again.
+            let _ = open.file.set_len(before.len());
+        }
+        written
+    });
+    appended.map_err(|error| io(&open.path, error))
 }
 
 fn io(path: &Path, error: Error) -> FileError {
@@ -287,8 +297,19 @@ impl Sealer {
     }
 
     async fn try_tell(&self, witness: &WitnessUrl) -> Result<Turn, SealError> {
-        let mut connection = self.pool.get().await?;
-        let transaction = connection.transaction().await?;
+        let mut session = Lent::of(&self.pool).await?;
+        let told = timeout(TURN, self.tell_with(witness, &mut session)).await;
+        let told = told.map_err(|_| Late)?;
+        session.give_back();
+        told
+    }
+
+    async fn tell_with(
+        &self,
+        witness: &WitnessUrl,
+        session: &mut Object,
+    ) -> Result<Turn, SealError> {
+        let transaction = session.transaction().await?;
         if !rows::lock(&transaction, witness.lock).await? {
             return Ok(Turn::Elsewhere);
         }

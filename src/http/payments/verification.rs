@@ -265,7 +265,7 @@ impl Verification<'_> {
         let balance = self
             .app
             .reads
-            .balance(self.session.user_id.as_str(), self.app.now())
+            .balance(self.session.user_id.as_str(), self.app.checked_now().await?)
             .await?;
         Ok(HttpResponse::Ok().json(Verified {
             success: true,

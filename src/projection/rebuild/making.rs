@@ -15,6 +15,10 @@ const CHASES: usize = 5;
 /// How long appends, and readers of the old table, may have to wait for the switch. Then it gives way and tries again.
 const SWITCH_WAIT: Duration = Duration::from_millis(300);
 
+/// How long this may stand still with locks in its hands, those of the heads among them, before the server ends it. Every
+/// append waits for it meanwhile.
+const IDLE_MAX: Duration = Duration::from_secs(3);
+
 /// A table in the making.
 pub(super) struct Making {
     client: Client,
@@ -28,6 +32,7 @@ impl Making {
         let options = ConnectOptions {
             application_name: "credit-ledger rebuild".to_owned(),
             lock_timeout: Some(SWITCH_WAIT),
+            idle_in_transaction_session_timeout: Some(IDLE_MAX),
             ..ConnectOptions::default()
         };
         let client = database.connect(Role::Owner, &options).await?;

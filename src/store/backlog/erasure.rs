@@ -7,6 +7,7 @@ use tokio_postgres::{Error, Row};
 
 use super::{Backlog, column, corrupt, source, unavailable};
 use crate::ledger::{Source, StreamId, UserId};
+use crate::postgres::{Lent, in_time};
 use crate::store::StoreError;
 
 /// The most addresses of one user that are looked for. Every change of a profile may bring one.
@@ -118,12 +119,14 @@ impl Backlog {
         is_sought: &(dyn Fn(&[u8]) -> bool + Sync),
     ) -> Result<Walked, StoreError> {
         for last in [false, true] {
-            let connection = self.pool.get().await.map_err(|error| unavailable(&error))?;
+            let session = Lent::of(&self.pool)
+                .await
+                .map_err(|error| unavailable(&error))?;
             let run = async {
                 let sql = include_str!("../sql/walk_inbox.sql");
-                let statement = connection.prepare_cached(sql).await?;
+                let statement = session.prepare_cached(sql).await?;
                 let params: [&(dyn ToSql + Sync); 3] = [&after.0, &after.1, &limit];
-                let rows = connection.query_raw(&statement, params).await?;
+                let rows = session.query_raw(&statement, params).await?;
                 pin_mut!(rows);
                 let mut walked = Walked::default();
                 while let Some(row) = rows.next().await {
@@ -131,7 +134,11 @@ impl Backlog {
                 }
                 Ok(walked)
             };
-            match run.await {
+            let result = in_time(&self.pool, run)
+                .await
+                .map_err(|late| unavailable(&late))?;
+            session.give_back();
+            match result {
                 Err(Stopped::Query(error)) if error.is_closed() && !last => {}
                 Err(Stopped::Query(error)) => return Err(unavailable(&error)),
                 Err(Stopped::Unreadable(error)) => return Err(error),

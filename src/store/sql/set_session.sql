@@ -1,6 +1,11 @@
 -- A lane's session.
--- An answer follows a durable commit: a default of `off` is overruled; stronger settings stay.
-select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
+-- An answer follows a durable commit, which synchronous standbys have, too: for batches a default of `off` or `local` is
+-- overruled; stronger settings stay. Each batch sets it for itself.
+select set_config('credit_ledger.synchronous_commit', coalesce(nullif(nullif(
+  current_setting('synchronous_commit'), 'off'), 'local'), 'on'), false);
+-- What the session makes for itself, and takes away at its end, waits for no standby: while one is away each session that
+-- was given up would stay, and so would all that are begun.
+set synchronous_commit = local;
 -- A server's default would be for a whole round trip, waits for locks and all, and could cut a commit.
 set statement_timeout = 0;
 -- All of its statements look up keys, so plans are pinned to the indexes: a plan made while a table was small must not

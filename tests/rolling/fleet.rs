@@ -15,8 +15,8 @@ use rustix::process::{Signal, kill_process};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::{cluster, eventually};
 use crate::crash::service::{DataDir, Service};
+use crate::support::{cluster, eventually};
 
 /// How often the balancer asks who is ready.
 const LOOK: Duration = Duration::from_millis(50);
