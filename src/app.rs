@@ -2,18 +2,19 @@
 //!
 //! The only place that asks the clock and the source of randomness; everything else is handed both.
 
+mod stopping;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::access::{AccessError, ApiKeys, IssuedKeys, RateLimits, Sessions};
 use crate::audit::seal::Sealer;
@@ -33,15 +34,20 @@ use crate::reads::Reads;
 use crate::store::{Backlog, ClockOff, Ledger, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upkeep::Upkeep;
+use stopping::Stopper;
 
 /// How long requests that were accepted may take to finish once the program is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long after that the lanes may take, which by then have nothing left unless the database hangs.
 const LANES_END: Duration = Duration::from_secs(12);
-/// When the program ends whatever hangs; both are counted from when it was told to stop. A private database that is
+/// When the program ends whatever hangs; both are counted from when no more is accepted. A private database that is
 /// still there then is told to stop by the end of this process.
-const END: Duration = Duration::from_secs(14);
+const END: Duration = Duration::from_millis(13_500);
 
+/// How many answers are read at once.
+const ANSWERS_AT_ONCE: usize = 12;
+/// How many other reads there are at once.
+const LOOKUPS_AT_ONCE: usize = 4;
 /// How many proofs of events are made at once.
 const PROOFS_AT_ONCE: usize = 2;
 
@@ -54,6 +60,8 @@ pub struct App {
     pub ledger: Ledger,
     /// Where answers come from.
     pub reads: Reads,
+    /// Where deliveries, readiness and upkeep look: sessions of their own, so that no number of lists is in their way.
+    pub lookups: Reads,
     /// What commits left to do.
     pub backlog: Backlog,
     /// What was sealed.
@@ -94,6 +102,7 @@ pub struct App {
     pub clock: Clock,
     stopping: AtomicBool,
     upkeep_rounds: AtomicU64,
+    requests_begun: AtomicU64,
 }
 
 /// What time it is: the system's clock, or a test's.
@@ -170,7 +179,8 @@ impl App {
         database: &Database,
         clock: Clock,
     ) -> Result<(Self, Vec<JoinHandle<()>>), StartError> {
-        let pool = database.pool(Role::App, &PoolOptions::for_reads(16))?;
+        let answers = database.pool(Role::App, &PoolOptions::for_reads(ANSWERS_AT_ONCE))?;
+        let pool = database.pool(Role::App, &PoolOptions::for_reads(LOOKUPS_AT_ONCE))?;
         let proofs = database.pool(Role::App, &PoolOptions::for_reads(PROOFS_AT_ONCE))?;
         let (ledger, lanes) = Ledger::start(database, config.store, Arc::clone(&clock)).await?;
         let telemetry = Telemetry::default();
@@ -194,7 +204,8 @@ impl App {
             telemetry,
             backlog: Backlog::new(pool.clone()),
             issued_keys: IssuedKeys::new(pool.clone()),
-            reads: Reads::new(pool),
+            lookups: Reads::new(pool),
+            reads: Reads::new(answers),
             providers: parts.providers,
             rules: config.rules.clone(),
             referral: config.referral,
@@ -211,6 +222,7 @@ impl App {
             clock,
             stopping: AtomicBool::new(false),
             upkeep_rounds: AtomicU64::new(0),
+            requests_begun: AtomicU64::new(0),
         };
         Ok((app, lanes))
     }
@@ -223,6 +235,11 @@ impl App {
     /// Notes that it has looked for all of its upkeep once more.
     pub fn upkeep_round_ended(&self) {
         self.upkeep_rounds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a request has come.
+    pub fn request_began(&self) {
+        self.requests_begun.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What time it is.
@@ -240,7 +257,7 @@ impl App {
         if let Some(known) = clock.known() {
             return known;
         }
-        match self.reads.database_time().await {
+        match Box::pin(self.lookups.database_time()).await {
             Ok(at_database) => clock.agreed(at_database).map(drop),
             Err(_) => Ok(()),
         }
@@ -318,6 +335,7 @@ pub struct Application {
     address: SocketAddr,
     workers: usize,
     upkeep_every: Duration,
+    stop_delay: Duration,
     seal_every: Option<Duration>,
     lanes: Vec<JoinHandle<()>>,
 }
@@ -353,6 +371,7 @@ impl Application {
             address,
             workers: config.workers,
             upkeep_every: config.upkeep_every,
+            stop_delay: config.stop_delay,
             seal_every: config.seals.as_ref().map(|seals| seals.every),
             lanes,
         })
@@ -387,18 +406,28 @@ impl Application {
             listener,
             workers,
             upkeep_every,
+            stop_delay,
             seal_every,
             lanes,
             ..
         } = self;
+        let door = listener.try_clone()?;
         let server = http::serve(Arc::clone(&app), listener, workers, DRAIN)?;
         let upkeep = Upkeep::start(Arc::clone(&app), upkeep_every);
         let sealer = app.sealer.clone().zip(seal_every);
         let sealing = sealer.map(|(sealer, every)| Sealing::start(sealer, every));
         let told = Arc::new(OnceLock::new());
-        let stop = stop_server(Arc::clone(&app), server.handle(), stop, Arc::clone(&told));
-        let stopper = tokio::spawn(stop);
+        let stopper = Stopper {
+            app: Arc::clone(&app),
+            handle: server.handle(),
+            door,
+            delay: stop_delay,
+            told: Arc::clone(&told),
+        };
+        let mut stopper = tokio::spawn(stopper.run(stop));
         let result = server.await;
+        // A server that ended without being told to has left it waiting.
+        let _ = timeout(http::TURNING_AWAY, &mut stopper).await;
         stopper.abort();
         let told = told.get().copied().unwrap_or_else(Instant::now);
         upkeep.stop().await;
@@ -414,22 +443,6 @@ impl Application {
         }
         result
     }
-}
-
-/// Readiness goes first, so that a load balancer looks elsewhere; then no more is accepted and what was accepted is
-/// finished.
-async fn stop_server(
-    app: Arc<App>,
-    handle: ServerHandle,
-    stop: impl Future<Output = ()>,
-    told: Arc<OnceLock<Instant>>,
-) {
-    stop.await;
-    told.get_or_init(Instant::now);
-    tracing::info!("stopping: finishing what was accepted");
-    app.stopping.store(true, Ordering::Relaxed);
-    drop(app);
-    handle.stop(true).await;
 }
 
 /// A socket at this address, on which nobody can connect yet. The address may have connections of an earlier process

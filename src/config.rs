@@ -74,6 +74,8 @@ pub struct Config {
     /// `UPKEEP_EVERY_MS`: how often work that was left behind is looked for, 100 to 3,600,000 ms. What this instance
     /// leaves itself is seen at once.
     pub upkeep_every: Duration,
+    /// `STOP_DELAY_MS`: how long work is still taken after readiness said no, 0 to 60,000 ms.
+    pub stop_delay: Duration,
     /// `ERASE_AFTER_DAYS`: how long after a user was deleted their personal data is erased, 0 to 3650 days of 24 hours;
     /// `None`: only on request.
     pub erase_after: Option<Duration>,
@@ -135,7 +137,7 @@ struct SignupTable {
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 /// Every setting that the environment, the file or a flag can give.
-pub const NAMES: [&str; 38] = [
+pub const NAMES: [&str; 39] = [
     "LISTEN",
     "DATABASE_URL",
     "DATA_DIR",
@@ -165,6 +167,7 @@ pub const NAMES: [&str; 38] = [
     "VERIFY_WAIT_MS",
     "MATCH_AFTER_MS",
     "UPKEEP_EVERY_MS",
+    "STOP_DELAY_MS",
     "ERASE_AFTER_DAYS",
     "SEAL_KEY",
     "SEAL_EVERY_MS",
@@ -243,6 +246,11 @@ impl Config {
                 settings
                     .number("UPKEEP_EVERY_MS", 100, 3_600_000, "must be 100 to 3600000")?
                     .unwrap_or(5000),
+            ),
+            stop_delay: Duration::from_millis(
+                settings
+                    .number("STOP_DELAY_MS", 0, 60_000, "must be 0 to 60000")?
+                    .unwrap_or(1000),
             ),
             erase_after: settings
                 .number("ERASE_AFTER_DAYS", 0, 3650, "must be 0 to 3650")?

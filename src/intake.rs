@@ -149,7 +149,7 @@ async fn subscriber(
     source: Source,
     subscription_id: &str,
 ) -> Result<Option<UserId>, IntakeError> {
-    let found = app.reads.subscriber(source.as_str(), subscription_id);
+    let found = app.lookups.subscriber(source.as_str(), subscription_id);
     Ok(found.await?.and_then(|id| UserId::parse(id).ok()))
 }
 

@@ -314,18 +314,23 @@ async fn a_paused_service_holds_up_nobody() {
             is_paused(&paused).then_some(())
         })
         .await;
-        let started = Instant::now();
+        let paused_at = Instant::now();
         for (source, delivery) in &sent {
+            let started = Instant::now();
             let (status, body) = other.deliver(*source, delivery).await.unwrap();
             assert_eq!(status, 200, "{body}");
+            let took = started.elapsed();
+            assert!(took < Duration::from_secs(8), "{took:?}");
         }
-        let took = started.elapsed();
-        assert!(took < Duration::from_secs(12), "{took:?}");
         paused.resume();
+        paused_at.elapsed()
     };
-    let (acknowledged, ()) = futures_util::future::join(load, rest).await;
-    // Those that it held go on, and find that the other was faster.
-    assert_eq!(acknowledged.len(), sent.len());
+    let (acknowledged, paused_for) = futures_util::future::join(load, rest).await;
+    // Those that it held go on, and find that the other was faster. On a machine so busy that the pause was longer than
+    // anybody waits for a commit, they are told to ask again.
+    if paused_for < Duration::from_secs(8) {
+        assert_eq!(acknowledged.len(), sent.len());
+    }
     assert_nothing_is_lost(&data, &other, &sent, &acknowledged).await;
     drop(other);
     assert_stops(&data, paused);

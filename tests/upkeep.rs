@@ -2,6 +2,7 @@
 
 mod matching;
 mod plans;
+mod races;
 mod retries;
 mod subscriptions;
 

@@ -123,6 +123,7 @@ fn config(folder: &Folder, mint: &TokenMint, razorpay: &RazorpayStandIn) -> anyh
         ..SealSettings::of(SealKey::from_seed(&random_bytes()?))
     });
     config.verify_wait = Duration::from_secs(1);
+    config.stop_delay = Duration::ZERO;
     Ok(config)
 }
 

@@ -195,7 +195,10 @@ where
     F: Future<Output = anyhow::Result<T>>,
 {
     let database = crate::postgres::Database::open(&config.database).await?;
-    let result = work(database.clone()).await;
+    let result = match database.refuse_newer_schema().await {
+        Ok(()) => work(database.clone()).await,
+        Err(error) => Err(error.into()),
+    };
     database.close().await;
     result
 }

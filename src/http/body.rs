@@ -1,11 +1,16 @@
-//! Request bodies: bounded in size and in time, and read as JSON without guessing.
+//! Request bodies: bounded in size, in time and in how much of them is held at once, and read as JSON without guessing.
 
+use std::future::{Ready, ready};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{FromRequest, HttpRequest, dev};
 use chrono::DateTime;
+use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Code, Problem};
 use crate::ledger::{Credits, InvalidValue};
@@ -19,22 +24,114 @@ pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
+/// So many bytes of each body are ordinary: no provider sends more as a rule.
+const ORDINARY_BYTES: usize = 64 * 1024;
+/// How many bytes of bodies are held at once, of all connections: the ordinary ones, and beside them, so that large bodies
+/// are in nobody's way, what is behind those.
+const HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many bytes of bodies may still be held, in all workers.
+pub struct Room {
+    ordinary: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            ordinary: Arc::new(Semaphore::new(HELD_BYTES)),
+            large: Arc::new(Semaphore::new(HELD_BYTES)),
+        }
+    }
+}
+
+/// A body that has not been read yet.
+pub struct Incoming {
+    payload: Payload,
+    room: Data<Room>,
+}
+
+impl FromRequest for Incoming {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        let room = request.app_data::<Data<Room>>().cloned();
+        let room = room.ok_or_else(|| Code::Internal.because("bodies have no room").into());
+        let payload = Payload::from_request(request, payload).into_inner();
+        ready(room.and_then(|room| payload.map(|payload| Self { payload, room })))
+    }
+}
+
+/// The bytes of a body, with the room that they take until they are dropped.
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    ordinary: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Held {
+    /// Adds what came. False: there is no room for it.
+    fn add(&mut self, chunk: &[u8], room: &Room) -> bool {
+        let ordinary = ORDINARY_BYTES
+            .saturating_sub(self.bytes.len())
+            .min(chunk.len());
+        let taken = take(&room.ordinary, &mut self.ordinary, ordinary)
+            && take(&room.large, &mut self.large, chunk.len() - ordinary);
+        if taken {
+            self.bytes.extend_from_slice(chunk);
+        }
+        taken
+    }
+}
+
+/// Adds so many bytes to what is taken of a room.
+fn take(room: &Arc<Semaphore>, taken: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> bool {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let Ok(more) = Arc::clone(room).try_acquire_many_owned(bytes) else {
+        return false;
+    };
+    match taken {
+        Some(taken) => taken.merge(more),
+        None => *taken = Some(more),
+    }
+    true
+}
+
 /// The raw bytes of a body.
 ///
 /// # Errors
-/// `payload_too_large`, `request_timeout`, or `malformed` when the connection breaks off.
-pub async fn read(payload: Payload, bytes_max: usize) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(ARRIVAL, payload.to_bytes_limited(bytes_max)).await {
-        Err(_) => {
-            let seconds = ARRIVAL.as_secs();
-            Err(Code::RequestTimeout.because(format!("the body must come within {seconds} s")))
+/// `payload_too_large`, `request_timeout`, `unavailable` when too much of others is held, or `malformed` when the
+/// connection breaks off.
+pub async fn read(incoming: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(ARRIVAL, collect(incoming, bytes_max)).await;
+    read.unwrap_or_else(|_| {
+        let seconds = ARRIVAL.as_secs();
+        Err(Code::RequestTimeout.because(format!("the body must come within {seconds} s")))
+    })
+}
+
+async fn collect(incoming: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
+    let Incoming { mut payload, room } = incoming;
+    let mut held = Held::default();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Code::Malformed.because("the body ended too early"))?;
+        if held.bytes.len() + chunk.len() > bytes_max {
+            let detail = format!("at most {bytes_max} bytes are taken");
+            return Err(Code::PayloadTooLarge.because(detail));
         }
-        Ok(Err(_)) => {
-            Err(Code::PayloadTooLarge.because(format!("at most {bytes_max} bytes are taken")))
+        if !held.add(&chunk, &room) {
+            return Err(Code::Unavailable.because("too much is sent at once"));
         }
-        Ok(Ok(Err(_))) => Err(Code::Malformed.because("the body ended too early")),
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
     }
+    Ok(Bytes::from_owner(held))
 }
 
 /// A JSON object whose members are taken out one by one; what is left over at the end is a mistake of the caller.
@@ -275,4 +372,31 @@ pub fn invalid(field: &str, rule: &str) -> Problem {
 /// A name that the caller made up, short and without control characters.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_leave_room_for_ordinary_ones_and_give_theirs_back() {
+        let room = Room::default();
+        let mut large = Vec::new();
+        let chunk = vec![0; WEBHOOK_BYTES_MAX];
+        loop {
+            let mut held = Held::default();
+            if !held.add(&chunk, &room) {
+                break;
+            }
+            large.push(held);
+        }
+        let bytes: usize = large.iter().map(|held| held.bytes.len()).sum();
+        assert!(bytes > HELD_BYTES && bytes < 2 * HELD_BYTES, "{bytes}");
+        let mut ordinary = Held::default();
+        assert!(ordinary.add(&[0; 3000], &room) && ordinary.add(&[0; 3000], &room));
+        assert_eq!(Bytes::from_owner(ordinary).len(), 6000);
+        drop(large);
+        assert_eq!(room.ordinary.available_permits(), HELD_BYTES);
+        assert_eq!(room.large.available_permits(), HELD_BYTES);
+    }
 }

@@ -12,10 +12,9 @@ mod referrals;
 mod spends;
 
 use actix_web::HttpRequest;
-use actix_web::web::Payload;
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::body::{self, Fields, invalid};
+use super::body::{self, Fields, Incoming, invalid};
 use super::idempotency::Key;
 use super::identity::backend;
 use super::page::no_query;
@@ -61,7 +60,7 @@ async fn caller(app: &App, request: &HttpRequest, key_needed: bool) -> Result<Ca
 }
 
 /// The fields of a body that may be empty only where no field is needed.
-async fn fields(payload: Payload, bytes_max: usize) -> Result<Fields, Problem> {
+async fn fields(payload: Incoming, bytes_max: usize) -> Result<Fields, Problem> {
     let bytes = body::read(payload, bytes_max).await?;
     Fields::parse_optional(&bytes)
 }

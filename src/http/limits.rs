@@ -1,4 +1,4 @@
-//! What bounds every request: how long it may take, and how often one client address may ask.
+//! What bounds every request: how long it may take, how often one client address may ask, and how many are in progress.
 //!
 //! Owns the question which address a client has. Providers and whoever looks after the instances are never counted: the
 //! signature is the gate of `/webhooks`, and a burst of retries must not be refused.
@@ -10,11 +10,13 @@ use actix_web::ResponseError as _;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 
 use super::HEADERS;
+use super::admission::{Admission, Place};
 use super::problem::{Code, Problem};
 use crate::app::App;
 
@@ -31,18 +33,28 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Bounds a request.
 ///
 /// # Errors
-/// `rate_limited`; `unavailable` when it takes too long.
+/// `rate_limited`; `unavailable` when it takes too long, or too many are in progress.
 pub async fn bounded(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    if let Some(app) = request.app_data::<Data<App>>() {
-        count(app, &request).map_err(answered)?;
+    let app = request.app_data::<Data<App>>().cloned();
+    let place = match &app {
+        Some(app) => begin(app, &request).map_err(answered)?,
+        None => None,
+    };
+    let result = tokio::time::timeout(REQUEST_WAIT, next.call(request)).await;
+    drop(place);
+    let mut result =
+        result.unwrap_or_else(|_| Err(answered(Code::Unavailable.because("it takes too long"))));
+    if let Ok(response) = &mut result
+        && app.is_some_and(|app| app.is_stopping())
+    {
+        // The next request of this client shall come to another instance.
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
     }
-    match tokio::time::timeout(REQUEST_WAIT, next.call(request)).await {
-        Ok(result) => result,
-        Err(_) => Err(answered(Code::Unavailable.because("it takes too long"))),
-    }
+    result
 }
 
 /// A problem with the headers of every answer, which no other layer adds to an error.
@@ -52,6 +64,16 @@ fn answered(problem: Problem) -> actix_web::Error {
         response.headers_mut().insert(name, value);
     }
     InternalError::from_response(problem, response).into()
+}
+
+/// Counts a request, and gives its place among those in progress.
+fn begin(app: &App, request: &ServiceRequest) -> Result<Option<Place>, Problem> {
+    app.request_began();
+    count(app, request)?;
+    match request.app_data::<Data<Admission>>() {
+        Some(admission) => admission.admit(app, request).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn count(app: &App, request: &ServiceRequest) -> Result<(), Problem> {

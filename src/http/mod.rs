@@ -5,6 +5,7 @@
 
 mod account;
 mod admin;
+mod admission;
 mod audit;
 mod body;
 mod credits;
@@ -12,6 +13,7 @@ mod docs;
 mod health;
 mod idempotency;
 mod identity;
+mod leaving;
 mod limits;
 mod me;
 mod methods;
@@ -39,6 +41,9 @@ use actix_web::{HttpServer, Route, guard};
 use crate::access::Scope;
 use crate::app::App;
 use crate::store::{Outcome, Unit};
+use admission::{Admission, Lateness};
+use body::Room;
+pub use leaving::{TURNING_AWAY, turn_away};
 pub use methods::Methods;
 use problem::{Code, Problem};
 
@@ -228,12 +233,16 @@ pub fn serve(
     workers: usize,
     drain: Duration,
 ) -> std::io::Result<Server> {
+    let (admission, room) = (Data::new(Admission::default()), Data::new(Room::default()));
     let server = HttpServer::new(move || {
         let headers = HEADERS
             .into_iter()
             .fold(DefaultHeaders::new(), DefaultHeaders::add);
         actix_web::App::new()
             .app_data(Data::from(Arc::clone(&app)))
+            .app_data(admission.clone())
+            .app_data(room.clone())
+            .app_data(Lateness::of_this_worker())
             .wrap(from_fn(limits::bounded))
             .wrap(headers)
             .configure(routes)

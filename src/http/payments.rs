@@ -9,10 +9,10 @@ mod verification;
 
 pub use verification::{NotPaid, Verified};
 
-use actix_web::web::{Data, Payload};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::body::{self, Fields};
+use super::body::{self, Fields, Incoming};
 use super::identity::signed_in;
 use super::page::no_query;
 use super::problem::{Code, Problem};
@@ -25,7 +25,7 @@ use crate::app::App;
 pub async fn verify(
     app: Data<App>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let session = signed_in(&app, &request).await?;
     if session.impersonated_by.is_some() {

@@ -335,7 +335,7 @@ impl Problem {
         }
     }
 
-    fn body(&self) -> String {
+    pub(super) fn body(&self) -> String {
         let (status, code, title) = self.0.facts();
         let mut body = json!({
             "type": "about:blank",

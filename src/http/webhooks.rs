@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderName;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body;
+use super::body::{self, Incoming};
 use super::problem::{Code, Problem};
 use super::submit;
 use crate::app::App;
 use crate::intake;
 use crate::ledger::Source;
 use crate::provider::{Delivery, Headers, Lookup, Rejected, Verified};
-use crate::store::{Origin, Outcome, Unit, Work};
+use crate::store::{Origin, Outcome, StoreError, Unit, Work};
 
 /// Says that nothing new was done, on any answer that only repeats an earlier one.
 pub const IDEMPOTENCY_HIT: HeaderName = HeaderName::from_static("idempotency-hit");
@@ -29,7 +29,7 @@ pub async fn receive(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let provider = match app.providers.find(&path) {
         Lookup::Found(provider) => provider,
@@ -38,6 +38,10 @@ pub async fn receive(
         }
         Lookup::Unknown => return Err(Code::UnknownProvider.because("no such provider")),
     };
+    // Said before the body is read: it costs little then, and what is asked is more than can be done.
+    if app.ledger.is_full() {
+        return Err(StoreError::Overloaded.into());
+    }
     let received_at = app.now();
     let bytes = body::read(payload, body::WEBHOOK_BYTES_MAX).await?;
     let headers = request

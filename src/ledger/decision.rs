@@ -347,7 +347,8 @@ impl<'a, S: States> Draft<'a, S> {
             }
             let personal = profile.filter(|_| carries_profile(&event)).cloned();
             self.emitted.push(Emitted {
-                matchable: personal.as_ref().is_some_and(Personal::has_verified_email),
+                matchable: personal.as_ref().is_some_and(Personal::has_verified_email)
+                    || may_give_up_address(&event),
                 personal,
                 stream: StreamId::User(id.clone()),
                 to_erase: event == UserEvent::ErasureRequested {},
@@ -358,6 +359,14 @@ impl<'a, S: States> Draft<'a, S> {
         self.users.insert(id.clone(), after);
         Ok(())
     }
+}
+
+/// Then an address may be another user's alone from now on.
+const fn may_give_up_address(event: &UserEvent) -> bool {
+    matches!(
+        event,
+        UserEvent::UserDeleted {} | UserEvent::UserProfileChanged { .. }
+    )
 }
 
 const fn carries_profile(event: &UserEvent) -> bool {

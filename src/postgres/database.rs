@@ -129,6 +129,17 @@ impl Database {
         Ok(report)
     }
 
+    /// For commands, which do not migrate.
+    ///
+    /// # Errors
+    /// [`PostgresError::SchemaTooNew`] for a schema that a newer release has made.
+    pub async fn refuse_newer_schema(&self) -> Result<(), PostgresError> {
+        let client = self
+            .connect(Role::Auditor, &ConnectOptions::default())
+            .await?;
+        migrate::refuse_newer(&client).await.map(drop)
+    }
+
     /// A session of its own that acts as `role`. It ends when the client is dropped.
     pub async fn connect(
         &self,

@@ -72,15 +72,8 @@ pub(super) async fn run(mut client: Client) -> Result<MigrationReport, PostgresE
             .await
             .map_err(PostgresError::query("act as the owner"))?;
     }
-    let runner = embedded::migrations::runner();
-    let known = runner
-        .get_migrations()
-        .iter()
-        .map(refinery::Migration::version)
-        .max()
-        .unwrap_or(0);
-    refuse_newer(&client, known).await?;
-    let report = runner
+    let known = refuse_newer(&client).await?;
+    let report = embedded::migrations::runner()
         .run_async(&mut client)
         .await
         .map_err(PostgresError::Migration)?;
@@ -116,8 +109,15 @@ async fn lock(client: &Client) -> Result<(), PostgresError> {
     }
 }
 
-/// A newer release may have given the tables a meaning that this program would break.
-async fn refuse_newer(client: &Client, known: i32) -> Result<(), PostgresError> {
+/// A newer release may have given the tables a meaning that this program would break, or misread. Gives the newest
+/// migration that it knows.
+pub(super) async fn refuse_newer(client: &Client) -> Result<i32, PostgresError> {
+    let known = embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max()
+        .unwrap_or(0);
     let failed = || PostgresError::query("read the migration history");
     let history: Option<String> = client
         .query_one(
@@ -128,7 +128,7 @@ async fn refuse_newer(client: &Client, known: i32) -> Result<(), PostgresError> 
         .map_err(failed())?
         .get(0);
     if history.is_none() {
-        return Ok(());
+        return Ok(known);
     }
     let found: Option<i32> = client
         .query_one(
@@ -140,6 +140,6 @@ async fn refuse_newer(client: &Client, known: i32) -> Result<(), PostgresError> 
         .get(0);
     match found {
         Some(found) if found > known => Err(PostgresError::SchemaTooNew { found, known }),
-        _ => Ok(()),
+        _ => Ok(known),
     }
 }

@@ -126,15 +126,15 @@ impl Backlog {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn address(
+    pub async fn addresses(
         &self,
         stream: &StreamId,
         sequence: i64,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let (of_type, id) = (stream.aggregate_type(), stream.aggregate_id());
         let sql = include_str!("sql/select_address.sql");
         let rows = self.query(sql, &[&of_type, &id, &sequence]).await?;
-        rows.first().map(|row| column(row, "email")).transpose()
+        rows.iter().map(|row| column(row, "email")).collect()
     }
 
     /// The e-mail addresses of whoever paid a purchase.

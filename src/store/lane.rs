@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -24,7 +24,7 @@ use super::unit::{Origin, Outcome, StoreError, Unit, Work};
 use crate::postgres::{ConnectOptions, Database, Role, error_chain};
 
 /// The most units in one batch.
-const BATCH_UNITS: usize = 256;
+pub(super) const BATCH_UNITS: usize = 256;
 /// The most bytes of bodies in one batch, so that one transaction stays small whatever is sent.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How often a batch is run before its units are told that the database is not available.
@@ -44,6 +44,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) struct Pending {
     pub(super) planned: Planned,
     pub(super) reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    /// What its body takes of the queue's bytes, until it is answered.
+    #[expect(dead_code, reason = "it is held, and given back when this is dropped")]
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 pub(super) struct Lane {
@@ -330,7 +333,7 @@ fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
     batch
 }
 
-fn body_bytes(unit: &Unit) -> usize {
+pub(super) fn body_bytes(unit: &Unit) -> usize {
     match &unit.origin {
         Origin::Delivery(delivered) => delivered.body.len(),
         Origin::Retry(_)
@@ -350,7 +353,8 @@ fn body_bytes(unit: &Unit) -> usize {
 pub(super) async fn connect(database: &Database) -> Result<Connection, StatementError> {
     let options = ConnectOptions {
         application_name: "credit-ledger lane".to_owned(),
-        lock_timeout: Some(Duration::from_secs(5)),
+        // Longer than two sessions of such an instance, one behind the other, may idle.
+        lock_timeout: Some(Duration::from_secs(7)),
         idle_in_transaction_session_timeout: Some(Duration::from_secs(3)),
         ..ConnectOptions::default()
     };

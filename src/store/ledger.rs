@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::clock::ClockCheck;
 use super::health::Health;
 use super::home;
-use super::lane::{self, Lane, Pending};
+use super::lane::{self, BATCH_UNITS, Lane, Pending};
 use super::plan::Planned;
 use super::turn::{Company, Turns};
 use super::unit::{Origin, Outcome, StoreError, Unit};
 use crate::postgres::{ConnectOptions, Database, Role};
+
+/// How many bytes of bodies may wait in front of each lane, however few deliveries that is.
+const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 
 /// How the lanes are laid out.
 #[derive(Debug, Clone, Copy)]
@@ -42,12 +45,60 @@ impl Default for LedgerSettings {
 
 /// The log, as the rest of the program sees it: hand in a unit, get what became of it.
 pub struct Ledger {
-    lanes: Vec<mpsc::Sender<Pending>>,
+    lanes: Vec<Queue>,
     shards: u16,
     health: Arc<Health>,
     clock: Arc<ClockCheck>,
     work_left: Arc<Notify>,
     company: Company,
+}
+
+/// What waits in front of a lane. Of the units the last quarter is kept for deliveries: what others ask for may come again
+/// when they want it, what a provider says must not be late.
+struct Queue {
+    units: mpsc::Sender<Pending>,
+    /// The bytes that may still come.
+    room: Arc<Semaphore>,
+}
+
+impl Queue {
+    fn put(
+        &self,
+        planned: Planned,
+        reply: oneshot::Sender<Result<Outcome, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let most = self.units.max_capacity();
+        let is_delivery = matches!(planned.unit.origin, Origin::Delivery(_));
+        if !is_delivery && self.waiting() >= most - most / 4 {
+            return Err(StoreError::Overloaded);
+        }
+        let bytes = u32::try_from(lane::body_bytes(&planned.unit)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| StoreError::Overloaded)?;
+        let pending = Pending {
+            planned,
+            reply,
+            room,
+        };
+        self.units.try_send(pending).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Stopping,
+        })
+    }
+
+    fn waiting(&self) -> usize {
+        self.units.max_capacity() - self.units.capacity()
+    }
+
+    fn is_full(&self) -> bool {
+        self.units.capacity() == 0
+    }
+
+    /// Whether more waits than the next batch takes.
+    fn is_behind(&self) -> bool {
+        self.waiting() >= BATCH_UNITS.min(self.units.max_capacity() / 2).max(1)
+    }
 }
 
 impl Ledger {
@@ -82,7 +133,10 @@ impl Ledger {
                 health: Arc::clone(&health),
                 work_left: Arc::clone(&work_left),
             };
-            lanes.push(sender);
+            lanes.push(Queue {
+                units: sender,
+                room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            });
             ended.push(tokio::spawn(lane.run()));
         }
         let ledger = Self {
@@ -105,12 +159,7 @@ impl Ledger {
         let planned = Planned::new(unit);
         let lane = self.lane_of(&planned);
         let (reply, answer) = oneshot::channel();
-        self.lanes[lane]
-            .try_send(Pending { planned, reply })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => StoreError::Stopping,
-            })?;
+        self.lanes[lane].put(planned, reply)?;
         answer.await.unwrap_or(Err(StoreError::Stopping))
     }
 
@@ -118,6 +167,25 @@ impl Ledger {
     /// since.
     pub fn gave_up_within(&self, window: Duration) -> bool {
         self.health.gave_up_within(window)
+    }
+
+    /// Whether no lane takes any more: then whatever comes can be refused before it is looked at.
+    pub fn is_full(&self) -> bool {
+        self.lanes_in_use().iter().all(Queue::is_full)
+    }
+
+    /// Whether more waits for a lane than it commits at once.
+    pub fn is_behind(&self) -> bool {
+        self.lanes_in_use().iter().any(Queue::is_behind)
+    }
+
+    fn lanes_in_use(&self) -> &[Queue] {
+        let used = if self.company.is_there() {
+            1
+        } else {
+            self.lanes.len()
+        };
+        &self.lanes[..used]
     }
 
     /// This instance's clock, as compared with the database's.

@@ -86,7 +86,7 @@ async fn ask_for_page(
     deleted_by: DateTime<Utc>,
     behind: &(DateTime<Utc>, String),
 ) -> Result<Option<(DateTime<Utc>, String)>, UpkeepError> {
-    let page = app.reads.users_to_erase(deleted_by, behind, PAGE).await?;
+    let page = app.lookups.users_to_erase(deleted_by, behind, PAGE).await?;
     let last = page.last().cloned();
     let asked: Vec<Result<(), UpkeepError>> = stream::iter(page)
         .map(|(_, user_id)| ask_for(app, user_id))
@@ -167,7 +167,7 @@ async fn confirm(app: &App, of: StreamId) -> Result<(), UpkeepError> {
         user_id: user_id.clone(),
     };
     let recorded = apply(app, confirm).await? == Outcome::Recorded;
-    if recorded || app.reads.user(user_id.as_str(), app.now()).await?.erased {
+    if recorded || app.lookups.user(user_id.as_str(), app.now()).await?.erased {
         return Ok(());
     }
     Err(failed(
@@ -207,7 +207,7 @@ async fn erase_payers(
     let mut after = String::new();
     loop {
         let page = app
-            .reads
+            .lookups
             .payers_to_erase(user_id.as_str(), addresses, &after, PAGE)
             .await?;
         let Some(last) = page.last() else {
@@ -233,7 +233,7 @@ async fn erase_same_payment(
 ) -> Result<(), UpkeepError> {
     let mut after = String::new();
     loop {
-        let page = app.reads.same_payment(id.as_str(), &after, PAGE).await?;
+        let page = app.lookups.same_payment(id.as_str(), &after, PAGE).await?;
         let Some(last) = page.last() else {
             return Ok(());
         };

@@ -12,7 +12,8 @@
 //! Nearly all new addresses pay for nothing that is there. Those are forgotten many at a time, by one statement that sees
 //! what one look at each would see; only the others are looked at one by one.
 //!
-//! An address that two active users have proven is nobody's. Addresses are compared without regard to case.
+//! An address that two active users have proven is nobody's, until one of them gives it up: whoever is deleted, or has
+//! another profile, leaves a row, too, for the addresses of before. Addresses are compared without regard to case.
 
 use crate::app::App;
 use crate::ledger::command::MatchPurchase;
@@ -111,10 +112,12 @@ pub(super) async fn follow(app: &App, stream: &StreamId, sequence: i64) -> Resul
             let addresses = app.backlog.payer_addresses(id).await?;
             claim(app, id, &addresses, Origin::System).await.map(drop)
         }
-        StreamId::User(_) => match app.backlog.address(stream, sequence).await? {
-            Some(address) => claim_all(app, &[address]).await,
-            None => Ok(()),
-        },
+        StreamId::User(_) => {
+            for address in app.backlog.addresses(stream, sequence).await? {
+                claim_all(app, &[address]).await?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -123,7 +126,7 @@ async fn claim_all(app: &App, addresses: &[String; 1]) -> Result<(), UpkeepError
     let mut after = String::new();
     while matches!(owner_of(app, addresses).await?, Candidate::One { .. }) {
         let page = app
-            .reads
+            .lookups
             .unclaimed_of_payer(&addresses[0], &after, PAGE)
             .await?;
         let Some(last) = page.last() else { break };
@@ -174,7 +177,7 @@ async fn claim(
 async fn owner_of(app: &App, addresses: &[String]) -> Result<Candidate, UpkeepError> {
     let mut found = Candidate::Nobody;
     for address in addresses {
-        for row in app.reads.owners_of(address, 2).await? {
+        for row in app.lookups.owners_of(address, 2).await? {
             // Not readable, so not to be compared: then it is as if the address were nobody's.
             let profile_version = row
                 .profile

@@ -317,6 +317,11 @@ impl Service {
         kill_process(self.pid(), Signal::CONT).unwrap();
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// SIGTERM; how it ended and how long that took.
     pub fn terminate(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();

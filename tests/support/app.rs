@@ -448,6 +448,7 @@ pub fn config(database: &str, options: &Options) -> Config {
     };
     config.verify_wait = options.verify_wait;
     config.match_after = Duration::ZERO;
+    config.stop_delay = Duration::ZERO;
     config.workers = 1;
     // Tests move clocks as they like.
     config.store.clocks_differ_max = None;

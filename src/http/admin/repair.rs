@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{OwnedPurchase, operator, purchase};
 use crate::app::App;
-use crate::http::body::{self, Fields, invalid};
+use crate::http::body::{self, Fields, Incoming, invalid};
 use crate::http::page::{Query, encode, no_query};
 use crate::http::problem::{Code, Problem};
 use crate::http::webhooks::IDEMPOTENCY_HIT;
@@ -50,7 +50,7 @@ pub async fn retry(
     app: Data<App>,
     path: Path<(String, String)>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let principal = operator(&app, &request).await?;
     no_query(&request)?;
@@ -110,7 +110,7 @@ pub struct Swept {
 pub async fn recover(
     app: Data<App>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let principal = operator(&app, &request).await?;
     let mut query = Query::of(&request)?;
@@ -163,7 +163,7 @@ pub async fn resolve(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let principal = operator(&app, &request).await?;
     no_query(&request)?;

@@ -4,7 +4,7 @@
 //! So a changed request under the same key is found before anything is done, and one that broke off goes on where it was.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::grants::{Grant, Granted, granted};
 use super::spends::{Spend, Spent};
 use super::{caller, fields, place_of, user_event};
 use crate::app::App;
-use crate::http::body::{BULK_BYTES_MAX, Fields, invalid};
+use crate::http::body::{BULK_BYTES_MAX, Fields, Incoming, invalid};
 use crate::http::idempotency::{Answered, Asked, Call, answered, answering};
 use crate::http::problem::{Code, Problem};
 use crate::http::{in_time, submit};
@@ -143,7 +143,7 @@ fn reply(recorded: &Recorded) -> Option<Reply> {
 pub async fn bulk(
     app: Data<App>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, true).await?;
     let bulk = Bulk::take(fields(payload, BULK_BYTES_MAX).await?)?;

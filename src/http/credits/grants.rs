@@ -1,14 +1,14 @@
 //! Giving credits that nobody paid for.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{NAME_MAX_CHARS, REASON_MAX_CHARS, caller, fields, find, in_future};
 use crate::app::App;
-use crate::http::body::{Fields, REQUEST_BYTES_MAX, invalid};
+use crate::http::body::{Fields, Incoming, REQUEST_BYTES_MAX, invalid};
 use crate::http::idempotency::{Asked, Call, answering};
 use crate::http::problem::Problem;
 use crate::ledger::command::GrantCredits;
@@ -122,7 +122,7 @@ pub async fn grant(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, true).await?;
     let user_id = UserId::parse(path.into_inner())?;

@@ -1,14 +1,14 @@
 //! Setting credits aside for running work, and using them or giving them up.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{caller, fields, find, note, place, shown_second};
 use crate::app::App;
-use crate::http::body::REQUEST_BYTES_MAX;
+use crate::http::body::{Incoming, REQUEST_BYTES_MAX};
 use crate::http::idempotency::{Asked, Call, answering};
 use crate::http::problem::{Code, Problem};
 use crate::ledger::command::{Hold, HoldCredits};
@@ -75,7 +75,7 @@ pub async fn hold(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, true).await?;
     let user_id = UserId::parse(path.into_inner())?;
@@ -142,7 +142,7 @@ pub async fn capture(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, true).await?;
     let hold_id = place(&path, "hold_id")?;
@@ -208,7 +208,7 @@ pub async fn release(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, true).await?;
     let hold_id = place(&path, "hold_id")?;

@@ -1,14 +1,14 @@
 //! Setting a user's plan, and what comes with it.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{NAME_MAX_CHARS, caller, fields, find, in_future};
 use crate::app::App;
-use crate::http::body::{REQUEST_BYTES_MAX, invalid};
+use crate::http::body::{Incoming, REQUEST_BYTES_MAX, invalid};
 use crate::http::idempotency::{Asked, Call, answering};
 use crate::http::problem::Problem;
 use crate::ledger::event::GrantCause;
@@ -50,7 +50,7 @@ pub async fn change_plan(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, false).await?;
     let user_id = UserId::parse(path.into_inner())?;

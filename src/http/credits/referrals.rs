@@ -1,7 +1,7 @@
 //! Rewarding a recommendation: both sides, once for each user who came.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::json;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{caller, fields, find};
 use crate::app::App;
-use crate::http::body::REQUEST_BYTES_MAX;
+use crate::http::body::{Incoming, REQUEST_BYTES_MAX};
 use crate::http::idempotency::{Answered, Asked, Call, answered, answering};
 use crate::http::problem::{Code, Problem};
 use crate::http::submit;
@@ -85,7 +85,7 @@ pub async fn refer(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, true).await?;
     let user_id = UserId::parse(path.into_inner())?;

@@ -1,14 +1,14 @@
 //! Using credits, and giving back what a spend used.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{REASON_MAX_CHARS, caller, fields, find, note, place};
 use crate::app::App;
-use crate::http::body::{Fields, REQUEST_BYTES_MAX};
+use crate::http::body::{Fields, Incoming, REQUEST_BYTES_MAX};
 use crate::http::idempotency::{Asked, Call, answering};
 use crate::http::problem::{Code, Problem};
 use crate::ledger::command::{ReverseSpend, SpendCredits};
@@ -81,7 +81,7 @@ pub async fn spend(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, true).await?;
     let user_id = UserId::parse(path.into_inner())?;
@@ -135,7 +135,7 @@ pub async fn reverse(
     app: Data<App>,
     path: Path<String>,
     request: HttpRequest,
-    payload: Payload,
+    payload: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request, true).await?;
     let entry_id = place(&path, "entry_id")?;

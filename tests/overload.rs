@@ -1,0 +1,333 @@
+//! More than the service can take: it says so in time, does first what can not wait, holds no more than it says, and is as
+//! before when it is over.
+//!
+//! `OVERLOAD_SECONDS=60` makes the flood as long as that; it is a few seconds without.
+
+mod line;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use credit_ledger::ledger::Source;
+use credit_ledger::postgres::{ConnectOptions, Database};
+use credit_ledger::provider::sign::SignedDelivery;
+use futures_util::future::{join, join_all};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+
+use crate::crash::service::Service;
+use crate::rolling::fleet::Fleet;
+use crate::support::app::SERVICE_KEY;
+use crate::support::deliveries::{clerk, created, unique, user};
+use crate::support::eventually;
+use crate::support::integrity::assert_database_is_whole;
+use line::{Line, get, post};
+
+/// The most memory of the process itself, whatever is sent to it.
+const MEMORY_MAX: usize = 512 << 20;
+/// Until when an answer has come: that of the commit, and a second on a busy machine.
+const ANSWERED: Duration = Duration::from_secs(11);
+/// Until when it is as before.
+const RECOVERED: Duration = Duration::from_secs(5);
+/// What is asked at the same time to find out what it can take.
+const CLOSED_LOOP: usize = 64;
+/// Connections at once: as many as whoever floods has.
+const CONNECTIONS: usize = 4000;
+
+/// What became of what was sent.
+#[derive(Default)]
+struct Tally {
+    acknowledged: BTreeSet<Vec<u8>>,
+    taken: Vec<Duration>,
+    shed: Vec<Duration>,
+    other: Vec<String>,
+}
+
+impl Tally {
+    /// So long took so many of a hundred, of those that were taken or shed.
+    fn within(times: &[Duration], hundredth: usize) -> Duration {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        let last = times.len().saturating_sub(1);
+        times
+            .get(last * hundredth / 100)
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+fn flood_time() -> Duration {
+    let seconds = std::env::var("OVERLOAD_SECONDS").map_or(4, |text| text.parse().unwrap());
+    Duration::from_secs(seconds)
+}
+
+/// A sign-up, ready to be sent.
+struct Sent {
+    body: Vec<u8>,
+    request: Vec<u8>,
+}
+
+impl Sent {
+    fn of(delivery: SignedDelivery) -> Self {
+        Self {
+            request: post(Source::Clerk, &delivery),
+            body: delivery.body,
+        }
+    }
+
+    fn sign_up() -> Self {
+        Self::of(created(&user(&unique("user_"))))
+    }
+}
+
+/// Delivers once, and notes what came of it.
+async fn deliver(line: &Line, sent: Sent, tally: &Mutex<Tally>) {
+    let started = Instant::now();
+    let answer = line.ask(&sent.request).await;
+    let took = started.elapsed();
+    let mut tally = tally.lock().unwrap();
+    match answer {
+        Ok(answer) if answer.status == 200 => {
+            tally.acknowledged.insert(sent.body);
+            tally.taken.push(took);
+        }
+        Ok(answer) if answer.status == 503 && answer.retry_after => tally.shed.push(took),
+        other => tally.other.push(format!("{other:?}")),
+    }
+}
+
+/// As many as it takes, each client one after the other.
+async fn closed_loop(service: &Service, time: Duration) -> Tally {
+    let (line, tally) = (Line::to(service.address), Mutex::default());
+    let end = Instant::now() + time;
+    let one = async || {
+        while Instant::now() < end {
+            deliver(&line, Sent::sign_up(), &tally).await;
+        }
+    };
+    join_all((0..CLOSED_LOOP).map(|_| one())).await;
+    tally.into_inner().unwrap()
+}
+
+/// So many a second, whatever becomes of them.
+async fn open_loop(service: &Service, sent: Vec<Sent>, a_second: f64) -> Tally {
+    let (line, tally) = (
+        Arc::new(Line::to(service.address)),
+        Arc::new(Mutex::default()),
+    );
+    let started = tokio::time::Instant::now();
+    let mut under_way = JoinSet::new();
+    for (number, sent) in (0_u32..).zip(sent) {
+        sleep_until(started + Duration::from_secs_f64(f64::from(number) / a_second)).await;
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() >= CONNECTIONS {
+            under_way.join_next().await;
+        }
+        let (line, tally) = (Arc::clone(&line), Arc::clone(&tally));
+        under_way.spawn(async move { deliver(&line, sent, &tally).await });
+    }
+    under_way.join_all().await;
+    Arc::into_inner(tally).unwrap().into_inner().unwrap()
+}
+
+/// The most memory that the process had so far.
+fn most_memory(service: &Service) -> usize {
+    let path = format!("/proc/{}/status", service.pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+    kilobytes.unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// Asks whether it is ready until it is told to stop; gives what it said otherwise, and how long the longest took.
+async fn watch(service: &Service, stop: &AtomicBool) -> (Vec<String>, Duration) {
+    let (line, request) = (Line::to(service.address), get("/health/ready", SERVICE_KEY));
+    let (mut wrong, mut longest) = (vec![], Duration::ZERO);
+    while !stop.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        match line.ask(&request).await {
+            Ok(answer) if answer.status == 200 => {}
+            other => wrong.push(format!("{other:?}")),
+        }
+        longest = longest.max(started.elapsed());
+        sleep(Duration::from_millis(100)).await;
+    }
+    (wrong, longest)
+}
+
+async fn assert_stored_once(database: &Database, acknowledged: &BTreeSet<Vec<u8>>) {
+    let sql = database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
+    let rows = sql.query("select body from inbox", &[]).await.unwrap();
+    let stored: Vec<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+    let distinct: BTreeSet<Vec<u8>> = stored.iter().cloned().collect();
+    assert_eq!(distinct.len(), stored.len(), "stored twice");
+    assert!(acknowledged.is_subset(&distinct), "acknowledged and lost");
+    assert_database_is_whole(database).await;
+}
+
+/// Waits until a delivery takes no longer than ten times what it took, or a quarter of a second on a busy machine.
+async fn recovers(service: &Service, usual: Duration, tally: &Mutex<Tally>) -> Duration {
+    let (line, started) = (Line::to(service.address), Instant::now());
+    loop {
+        let before = tally.lock().unwrap().taken.len();
+        deliver(&line, Sent::sign_up(), tally).await;
+        let taken = tally.lock().unwrap().taken[before..].first().copied();
+        if taken.is_some_and(|took| took < (10 * usual).max(Duration::from_millis(250))) {
+            return started.elapsed();
+        }
+        assert!(started.elapsed() < RECOVERED, "it is not as before");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_is_lost() {
+    let fleet = Fleet::new().await;
+    let service = fleet.serve().await;
+    let calm = closed_loop(&service, Duration::from_secs(2)).await;
+    assert_eq!(calm.other, Vec::<String>::new());
+    let a_second = 3.0 * f64::from(u32::try_from(calm.taken.len()).unwrap()) / 2.0;
+    let usual = Tally::within(&calm.taken, 50);
+    let count = Duration::from_secs_f64(a_second).as_secs() * flood_time().as_secs();
+    let sent = (0..count).map(|_| Sent::sign_up()).collect();
+    let stop = AtomicBool::new(false);
+    let flood = async {
+        let flood = open_loop(&service, sent, a_second).await;
+        stop.store(true, Ordering::Relaxed);
+        flood
+    };
+    let (flood, (unready, slowest)) = join(flood, watch(&service, &stop)).await;
+    let after = Mutex::default();
+    let recovered = recovers(&service, usual, &after).await;
+    let memory = most_memory(&service);
+    let times = |of: &[Duration]| [50, 99, 100].map(|hundredth| Tally::within(of, hundredth));
+    println!(
+        "{} taken in 2 s within {:?}; of {a_second:.0}/s for {:?}: {} taken within {:?}, {} shed within {:?} (of 50, 99, 100 \
+         %); ready within {slowest:?}; {} MiB; as before after {recovered:?}",
+        calm.taken.len(),
+        times(&calm.taken),
+        flood_time(),
+        flood.taken.len(),
+        times(&flood.taken),
+        flood.shed.len(),
+        times(&flood.shed),
+        memory >> 20,
+    );
+    assert_eq!(flood.other.first(), None, "of {}", flood.other.len());
+    assert_eq!(unready, Vec::<String>::new(), "it is ready all the time");
+    assert!(Tally::within(&flood.taken, 100) < ANSWERED);
+    assert!(Tally::within(&flood.shed, 100) < ANSWERED);
+    assert!(memory < MEMORY_MAX, "{memory}");
+    let mut acknowledged = calm.acknowledged;
+    acknowledged.extend(flood.acknowledged);
+    acknowledged.extend(after.into_inner().unwrap().acknowledged);
+    assert_stored_once(&fleet.database, &acknowledged).await;
+}
+
+/// While lists are asked for by as many as like to, deliveries are taken; while deliveries flood, it is said of lists that
+/// they are too many, or they are answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_lists_keeps_no_delivery_waiting() {
+    const READERS: usize = 300;
+    let fleet = Fleet::new().await;
+    let service = fleet.serve().await;
+    let calm = closed_loop(&service, Duration::from_secs(1)).await;
+    let usual = Tally::within(&calm.taken, 50);
+    let (stop, lists) = (AtomicBool::new(false), Mutex::new((0_usize, 0_usize)));
+    let (line, request) = (
+        Line::to(service.address),
+        get("/v1/users?limit=200", SERVICE_KEY),
+    );
+    let read = async || {
+        while !stop.load(Ordering::Relaxed) {
+            let answer = line.ask(&request).await.unwrap();
+            let mut lists = lists.lock().unwrap();
+            match answer.status {
+                200 => lists.0 += 1,
+                503 if answer.retry_after => lists.1 += 1,
+                other => panic!("a list is answered with {other}"),
+            }
+        }
+    };
+    let deliveries = async {
+        eventually("lists flood", async || {
+            (lists.lock().unwrap().0 > READERS / 2).then_some(())
+        })
+        .await;
+        let (tally, own) = (Mutex::default(), Line::to(service.address));
+        for _ in 0..40 {
+            deliver(&own, Sent::sign_up(), &tally).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        tally.into_inner().unwrap()
+    };
+    let readers = join_all((0..READERS).map(|_| read()));
+    let ((_, deliveries), (unready, slowest)) =
+        join(join(readers, deliveries), watch(&service, &stop)).await;
+    println!(
+        "{usual:?} without lists; with {:?} (answered, shed) half within {:?}, all within {:?}; ready within {slowest:?}",
+        lists.lock().unwrap(),
+        Tally::within(&deliveries.taken, 50),
+        Tally::within(&deliveries.taken, 100),
+    );
+    assert_eq!((deliveries.shed.len(), deliveries.other.len()), (0, 0));
+    assert_eq!(deliveries.taken.len(), 40);
+    assert!(Tally::within(&deliveries.taken, 100) < Duration::from_secs(5));
+    assert_eq!(unready, Vec::<String>::new());
+    assert!(
+        lists.into_inner().unwrap().1 > 0,
+        "more are asked for than wait"
+    );
+}
+
+/// Few deliveries, but large ones, while the database hangs: what waits is bounded in bytes, not only in number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_deliveries_that_wait_are_bounded_in_bytes() {
+    const COUNT: usize = 250;
+    let fleet = Fleet::new().await;
+    let service = fleet.serve().await;
+    let padding = "x".repeat(1_000_000);
+    let large = |number: usize| {
+        let body = format!(
+            r#"{{"type":"session.created","object":"event","data":{{"id":"sess_{number}","pad":"{padding}"}}}}"#
+        );
+        Sent::of(clerk(&unique("msg_"), body))
+    };
+    let sent: Vec<Sent> = (0..COUNT).map(large).collect();
+    let mut sql = fleet
+        .database
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
+    let transaction = sql.transaction().await.unwrap();
+    let lock = "lock table inbox in exclusive mode";
+    transaction.batch_execute(lock).await.unwrap();
+    let (line, tally) = (Line::to(service.address), Mutex::<Tally>::default());
+    let all = join_all(sent.into_iter().map(|sent| deliver(&line, sent, &tally)));
+    let unlock = async {
+        eventually("what is too much is shed", async || {
+            (tally.lock().unwrap().shed.len() > COUNT / 3).then_some(())
+        })
+        .await;
+        let early = tally.lock().unwrap().shed.iter().max().copied();
+        transaction.rollback().await.unwrap();
+        early
+    };
+    let (_, early) = join(all, unlock).await;
+    let tally = tally.into_inner().unwrap();
+    let memory = most_memory(&service);
+    println!(
+        "{} taken, {} shed, the first within {early:?}; {} MiB",
+        tally.taken.len(),
+        tally.shed.len(),
+        memory >> 20
+    );
+    assert_eq!(tally.other.first(), None, "of {}", tally.other.len());
+    assert!(memory < MEMORY_MAX, "{memory}");
+    assert!(!tally.taken.is_empty(), "what waited is taken");
+    assert_stored_once(&fleet.database, &tally.acknowledged).await;
+}
