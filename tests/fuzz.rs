@@ -4,7 +4,7 @@
 //!
 //! `FUZZ_SEED` makes other mutations, `FUZZ_ROUNDS` more of them. The real fuzzing is in `fuzz/`.
 
-mod mutate;
+pub mod mutate;
 #[expect(
     clippy::expect_used,
     reason = "a fuzz target says by a panic that something is wrong"

@@ -110,9 +110,15 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
 }
 
 /// What is logged when this is asked for. Never what the driver says on debug: it shows the parameters of each statement,
-/// and bodies and names are among them.
+/// and bodies and names are among them. Nor, unless it is named, the error that the HTTP library logs whenever a client
+/// speaks no HTTP: it is no fault of ours, and anybody may cause it.
 pub fn log_filter(levels: &str) -> EnvFilter {
-    EnvFilter::new(format!("{levels},tokio_postgres::query=info"))
+    let http = if levels.contains("actix_http") {
+        ""
+    } else {
+        ",actix_http::h1::dispatcher=off"
+    };
+    EnvFilter::new(format!("{levels},tokio_postgres::query=info{http}"))
 }
 
 /// Logs go to standard error, so that what a command prints stays its own. `RUST_LOG` says how much.

@@ -15,6 +15,8 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 
 use super::HEADERS;
+use super::connection::Requests;
+use super::page::is_text;
 use super::problem::{Code, Problem};
 use crate::app::App;
 
@@ -31,13 +33,17 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Bounds a request.
 ///
 /// # Errors
-/// `rate_limited`; `unavailable` when it takes too long.
+/// `rate_limited`; `not_found` for a path that is no text; `unavailable` when it takes too long.
 pub async fn bounded(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let _under_way = request.conn_data::<Requests>().map(Requests::begin);
     if let Some(app) = request.app_data::<Data<App>>() {
         count(app, &request).map_err(answered)?;
+    }
+    if !is_text(request.uri().path()) {
+        return Err(answered(Code::NotFound.because("the path is no text")));
     }
     match tokio::time::timeout(REQUEST_WAIT, next.call(request)).await {
         Ok(result) => result,

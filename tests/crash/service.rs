@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use credit_ledger::ledger::Source;
@@ -28,6 +28,7 @@ pub struct Service {
     /// The line of the log that says where it serves, and what is set up.
     pub said: String,
     pub client: Client,
+    log: Arc<Mutex<String>>,
 }
 
 impl DataDir {
@@ -199,9 +200,10 @@ impl Service {
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (sender, address) = mpsc::channel();
+        let seen = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&seen);
         // Reads on, so that the pipe never fills up.
         std::thread::spawn(move || {
-            let mut seen = String::new();
             for line in log.lines().map_while(Result::ok) {
                 if let Some(address) = line
                     .split("address=")
@@ -210,9 +212,11 @@ impl Service {
                 {
                     let _ = sender.send(Ok((address.to_owned(), line.clone())));
                 }
-                seen = seen + &line + "\n";
+                let mut kept = kept.lock().unwrap();
+                kept.push_str(&line);
+                kept.push('\n');
             }
-            let _ = sender.send(Err(seen));
+            let _ = sender.send(Err(kept.lock().unwrap().clone()));
         });
         let (address, said) = match address.recv_timeout(Duration::from_mins(1)) {
             Ok(Ok((address, said))) => (address.parse().unwrap(), said),
@@ -228,7 +232,22 @@ impl Service {
             address,
             said,
             client,
+            log: seen,
         }
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The most memory that it has held, in MiB: `VmHWM`. Linux only; elsewhere 0.
+    pub fn memory_max_mib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.map_or(0, |kib| kib.parse::<u64>().unwrap() / 1024)
     }
 
     /// Posts a delivery; `None` when there was no whole answer.

@@ -140,7 +140,7 @@ impl Mutator {
 }
 
 /// The pointers (RFC 6901) of everything in a value, itself included.
-fn pointers(value: &Value) -> Vec<String> {
+pub fn pointers(value: &Value) -> Vec<String> {
     fn collect(value: &Value, at: &str, found: &mut Vec<String>) {
         found.push(at.to_owned());
         match value {
