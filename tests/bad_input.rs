@@ -5,8 +5,9 @@
 
 mod bodies;
 mod connections;
+mod lots;
 mod numbers;
 mod payloads;
-mod places;
-mod target;
+pub mod places;
+pub mod target;
 mod texts;

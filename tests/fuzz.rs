@@ -1,9 +1,10 @@
-//! The fuzz targets' bodies on mutated fixtures, a bounded number of them, the same in every run; and the same bytes
-//! over HTTP: whatever comes, signed by whomever, the service says that it took it or that it is no good, never that it
-//! broke.
+//! The fuzz targets' bodies on their seeds and on mutated fixtures, a bounded number of them, the same in every run; and
+//! the same bytes over HTTP, to the webhooks and to every other route: whatever comes, signed by whomever, the service says
+//! that it took it or that it is no good, never that it broke.
 //!
 //! `FUZZ_SEED` makes other mutations, `FUZZ_ROUNDS` more of them. The real fuzzing is in `fuzz/`.
 
+mod api;
 pub mod mutate;
 #[expect(
     clippy::expect_used,
@@ -31,6 +32,33 @@ const SEEDS: [(Source, &str); 3] = [
     (Source::Razorpay, "payment.captured.notes_empty_array.json"),
     (Source::Stripe, "invoice_payment.paid.endive.json"),
 ];
+/// A target: its name, which is that of the folder of its seeds, and what it does.
+type Target = (&'static str, fn(&[u8]));
+const TARGETS: [Target; 9] = [
+    ("verify_clerk", |bytes| {
+        targets::verify(&targets::CLERK, bytes)
+    }),
+    ("verify_razorpay", |bytes| {
+        targets::verify(&targets::RAZORPAY, bytes)
+    }),
+    ("verify_stripe", |bytes| {
+        targets::verify(&targets::STRIPE, bytes)
+    }),
+    ("translate_clerk", |bytes| {
+        targets::translate(&targets::CLERK, bytes)
+    }),
+    ("translate_razorpay", |bytes| {
+        targets::translate(&targets::RAZORPAY, bytes)
+    }),
+    ("translate_stripe", |bytes| {
+        targets::translate(&targets::STRIPE, bytes)
+    }),
+    ("read_export", targets::audit::read_export),
+    ("read_proof", targets::audit::read_proof),
+    ("read_witness", targets::audit::read_witness),
+];
+/// How many mutations of each seed are tried.
+const ROUNDS_SEED: usize = 5;
 /// How many mutations of each fixture are tried.
 const ROUNDS: usize = 50;
 /// How many of each fixture are sent over HTTP.
@@ -67,16 +95,7 @@ fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
 
 /// All payloads of a provider, in the order of their names.
 fn fixtures(source: Source) -> Vec<Vec<u8>> {
-    let folder = in_checkout("tests/fixtures").join(source.as_str());
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    paths
-        .iter()
-        .map(|path| std::fs::read(path).unwrap())
-        .collect()
+    files(&in_checkout("tests/fixtures").join(source.as_str()))
 }
 
 /// Calls something with so many mutations of every fixture of a provider.
@@ -117,6 +136,55 @@ fn no_request_makes_a_target_panic() {
                 let other = mutator.one_of(&requests).clone();
                 targets::verify(subject(source), &mutator.bytes(request, &other));
             }
+        }
+    }
+}
+
+/// The files of a folder, in the order of their names.
+fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let files = paths.iter().map(|path| std::fs::read(path).unwrap());
+    files.collect()
+}
+
+/// What the fuzzers found worth keeping, and what once failed.
+#[test]
+fn no_seed_and_nothing_like_it_makes_a_target_panic() {
+    for (name, target) in TARGETS {
+        let mut mutator = mutator();
+        let seeds = files(&in_checkout("fuzz/seeds").join(name));
+        assert!(!seeds.is_empty(), "{name}");
+        for seed in &seeds {
+            target(seed);
+            for _ in 0..rounds(ROUNDS_SEED) {
+                let other = mutator.one_of(&seeds).clone();
+                target(&mutator.bytes(seed, &other));
+            }
+        }
+    }
+    let sound = std::fs::read(in_checkout("fuzz/seeds/read_export/sound")).unwrap();
+    assert!(targets::audit::is_clean(&sound));
+}
+
+/// Exports whose lines are JSON of another meaning: each line by itself, every target has a manifest that fits.
+#[test]
+fn no_record_of_an_export_makes_the_auditor_panic() {
+    let sound = std::fs::read(in_checkout("fuzz/seeds/read_export/sound")).unwrap();
+    let lines: Vec<&[u8]> = sound.split_inclusive(|byte| *byte == b'\n').collect();
+    let records: Vec<usize> = (0..lines.len())
+        .filter(|at| lines[*at][0] == b'{')
+        .collect();
+    let mut mutator = mutator();
+    for at in &records {
+        for _ in 0..rounds(ROUNDS_SEED) {
+            let other = lines[*mutator.one_of(&records)];
+            let mut changed: Vec<Vec<u8>> = lines.iter().map(|line| line.to_vec()).collect();
+            changed[*at] = [mutator.payload(lines[*at], other), b"\n".to_vec()].concat();
+            targets::audit::read_export(&changed.concat());
         }
     }
 }

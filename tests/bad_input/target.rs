@@ -208,6 +208,11 @@ impl Target {
         self.keyed(route, self.authorized(route, &path)).body(body)
     }
 
+    /// A request of a route at a path of its own, by whoever may ask.
+    pub fn at(&self, route: &Route, path: &str) -> RequestBuilder {
+        self.keyed(route, self.authorized(route, path))
+    }
+
     fn authorized(&self, route: &Route, path: &str) -> RequestBuilder {
         let request = self.request(&route.method, path);
         if route.is_session {
