@@ -11,12 +11,14 @@ use credit_ledger::provider::Providers;
 use credit_ledger_verify::check::Trust;
 use credit_ledger_verify::report::{Verdict, checks};
 
+use credit_ledger::projection::READ_MODELS;
+
 use crate::crash::service::DataDir;
 use crate::export::told;
 use crate::support::app::{CLERK_SECRET, config};
 use crate::support::deliveries::{captured, payment, unique};
 use crate::support::seals::key;
-use crate::support::{Options, cluster};
+use crate::support::{Options, TestApp, cluster, eventually};
 
 /// The providers of the tests, with other settings.
 fn providers_with(
@@ -57,6 +59,32 @@ async fn an_honest_ledger_is_clean() {
             ..Signatures::default()
         })
     );
+    app.stop().await;
+}
+
+/// A table that is put in another's place does not show a moment that began before: so they are held before it begins.
+#[tokio::test]
+async fn the_read_models_are_held_before_anything_is_looked_at() {
+    let app = TestApp::start().await;
+    let mut other = app.sql().await;
+    let sql = app.sql().await;
+    // Whoever begins to look looks here first.
+    let blocking = other.transaction().await.unwrap();
+    let lock = "lock table heads in access exclusive mode";
+    blocking.batch_execute(lock).await.unwrap();
+    let database = app.database.clone();
+    let judging = tokio::spawn(async move { judge(&database, None).await });
+    let names = READ_MODELS.map(|model| model.name);
+    let held = "select count(*) from pg_locks
+         where granted and mode = 'AccessShareLock' and relation = any($1::text[]::regclass[]::oid[])
+           and pid = (select pid from pg_locks where not granted and relation = 'heads'::regclass)";
+    eventually("all are held", async || {
+        let held = sql.query_one(held, &[&names.as_slice()]).await.unwrap();
+        (held.get::<_, i64>(0) == i64::try_from(names.len()).unwrap()).then_some(())
+    })
+    .await;
+    blocking.rollback().await.unwrap();
+    assert_eq!(judging.await.unwrap().report.findings, vec![]);
     app.stop().await;
 }
 

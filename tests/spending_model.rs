@@ -321,12 +321,10 @@ impl World {
         let body = json!({"amount": n, "expires_in_s": lasts_s});
         let path = format!("/v1/users/{user_id}/holds");
         let answer = self.call(Method::POST, &path, &body).await;
-        let ends = answer.body["expires_at"].as_str();
-        let ends = ends.map(|ends| DateTime::parse_from_rfc3339(ends).unwrap().timestamp());
         let command = Command::HoldCredits(HoldCredits {
             user_id: user_id.clone(),
             credits: credits(n),
-            times_out_at_s: ends.unwrap_or(self.now_s() + lasts_s),
+            lasts_s,
             note: Note::default(),
         });
         if self.compare(&command, &answer) {

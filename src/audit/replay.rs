@@ -15,6 +15,7 @@ use postgres_es::PostgresEventRepository;
 use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
 use sqlx::{Executor as _, Row as _};
 
+use super::snapshot::hold_read_models;
 use crate::ledger::{Purchase, User};
 use crate::postgres::{ConnectOptions, Database, Role};
 use facts::{Audited, Folded, NOTHING};
@@ -28,12 +29,12 @@ const STREAMS_PER_LOOK: usize = 1000;
 const LOG: &str = "log";
 /// What each session begins with. `rollback` mostly finds nothing to roll back, and would say so each time; the
 /// queries of [`Audited::STORED`] have one plan for all ids and another for some.
-const SESSION: &[&str] = &[
+const SESSION: [&str; 2] = [
     "set client_min_messages = error",
     "set plan_cache_mode = force_custom_plan",
 ];
-/// What a session begins with that sees one moment only.
-const SNAPSHOT: &[&str] = &[
+/// What a session begins with that sees one moment only, of all but the read models.
+const MOMENT: [&str; 2] = [
     "set plan_cache_mode = force_custom_plan",
     "begin isolation level repeatable read read only",
 ];
@@ -151,20 +152,22 @@ impl<'a> Auditor<'a> {
                     Ok(true)
                 })
             });
-        Self::open(database, options, SESSION).await
+        Self::open(database, options, SESSION.map(str::to_owned).into()).await
     }
 
     /// An auditor whose every query, also those of postgres-es, sees one and the same moment.
     async fn at_one_moment(&self) -> Result<Self, ReplayError> {
         // One connection in one transaction, which ends with it.
         let options = PgPoolOptions::new().max_connections(1);
-        Self::open(self.database, options, SNAPSHOT).await
+        let mut at_start = Vec::from(MOMENT.map(str::to_owned));
+        at_start.push(hold_read_models());
+        Self::open(self.database, options, at_start).await
     }
 
     async fn open(
         database: &'a Database,
         options: PgPoolOptions,
-        at_start: &'static [&'static str],
+        at_start: Vec<String>,
     ) -> Result<Self, ReplayError> {
         let connect = ConnectOptions {
             application_name: "credit-ledger audit".to_owned(),
@@ -172,9 +175,10 @@ impl<'a> Auditor<'a> {
         };
         let pool = options
             .after_connect(move |connection, _| {
+                let at_start = at_start.clone();
                 Box::pin(async move {
-                    for sql in at_start {
-                        connection.execute(*sql).await?;
+                    for sql in &at_start {
+                        connection.execute(sql.as_str()).await?;
                     }
                     Ok(())
                 })

@@ -12,6 +12,7 @@ use tokio_postgres::{IsolationLevel, Row, RowStream};
 use super::rows::UnreadableRow;
 use super::seal::SealError;
 use crate::postgres::{ConnectOptions, Database, PoolOptions, PostgresError, Role};
+use crate::projection::READ_MODELS;
 
 const COUNT_ROWS: &str = include_str!("sql/count_rows.sql");
 
@@ -69,6 +70,18 @@ impl<'a> Snapshot<'a> {
         Ok(Self(transaction.await?))
     }
 
+    /// The same, with the read models as they are: none of them is made again while it lasts. A table that takes another's
+    /// place shows a moment before that only what was in it by then.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when the database does not answer.
+    pub async fn begin_with_read_models(connection: &'a mut Object) -> Result<Self, SnapshotError> {
+        let snapshot = Self::begin(connection).await?;
+        // Before the first query, which is what begins the moment.
+        snapshot.0.batch_execute(&hold_read_models()).await?;
+        Ok(snapshot)
+    }
+
     /// The transaction.
     pub const fn transaction(&self) -> &Transaction<'a> {
         &self.0
@@ -112,6 +125,12 @@ impl<'a> Snapshot<'a> {
         };
         Ok(number("events")? + number("others")?)
     }
+}
+
+/// Keeps the read models where they are until the transaction ends. Whoever makes one again waits for some minutes.
+pub(super) fn hold_read_models() -> String {
+    let names = READ_MODELS.map(|model| model.name);
+    format!("lock table {} in access share mode", names.join(", "))
 }
 
 /// Hears how many records of how many were seen.

@@ -45,7 +45,7 @@ pub async fn verify(
     progress: Progress<'_>,
 ) -> Result<Verified, SnapshotError> {
     let mut connection = snapshot::connect(database).await?;
-    let snapshot = Snapshot::begin(&mut connection).await?;
+    let snapshot = Snapshot::begin_with_read_models(&mut connection).await?;
     let client = snapshot.transaction();
     let (mut ends, mut unreadable) = (vec![], vec![]);
     for head in seal::rows::each_head(client).await? {

@@ -166,8 +166,9 @@ pub struct HoldCredits {
     pub user_id: UserId,
     /// How many, at least 1.
     pub credits: Credits,
-    /// When they come back by themselves, seconds since 1970.
-    pub times_out_at_s: i64,
+    /// After how many seconds they come back by themselves, counted from when it is decided: whoever asked may have
+    /// waited, and has another clock.
+    pub lasts_s: i64,
     /// What the caller says of it.
     pub note: Note,
 }

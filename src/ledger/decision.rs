@@ -165,7 +165,11 @@ impl<'a, S: States> Draft<'a, S> {
             }
             Command::ReverseSpend(reverse) => self.reverse(reverse)?,
             Command::HoldCredits(hold) => {
-                self.move_credits(&hold.user_id, &UserCommand::Hold(hold.clone()))?;
+                let ask = UserCommand::Hold {
+                    hold: hold.clone(),
+                    at_s: self.states.at_s(),
+                };
+                self.move_credits(&hold.user_id, &ask)?;
             }
             Command::CaptureHold { hold, credits } => {
                 let capture = UserCommand::Capture {

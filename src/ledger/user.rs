@@ -161,7 +161,12 @@ pub enum UserCommand {
     /// Take back what a spend used. The settlements guard that this is asked once.
     Reverse(ReverseSpend),
     /// Set credits aside.
-    Hold(HoldCredits),
+    Hold {
+        /// What is asked.
+        hold: HoldCredits,
+        /// Now, seconds since 1970.
+        at_s: i64,
+    },
     /// Use credits of an open hold, or all of them.
     Capture {
         /// The hold.
@@ -273,7 +278,7 @@ impl User {
             UserCommand::Settle { at_s } => self.settle(*at_s),
             UserCommand::Spend(spend) => self.spend(spend),
             UserCommand::Reverse(reverse) => self.reverse(reverse),
-            UserCommand::Hold(hold) => self.hold(hold),
+            UserCommand::Hold { hold, at_s } => self.hold(hold, *at_s),
             UserCommand::Capture { hold, credits } => self.capture(hold, *credits),
             UserCommand::Release { hold } => Ok(vec![self.release(hold, None)?]),
             UserCommand::Grant(grant) => self.grant(grant),

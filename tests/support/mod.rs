@@ -6,6 +6,8 @@ pub mod cluster;
 pub mod deliveries;
 pub mod folder;
 pub mod integrity;
+#[allow(dead_code, reason = "not all tests tell all of it")]
+pub mod lives;
 pub mod load;
 pub mod node;
 pub mod proxy;
@@ -16,6 +18,7 @@ pub mod search;
 pub mod story;
 pub mod stripe_api;
 pub mod tokens;
+pub mod told;
 pub mod wire;
 
 use std::time::{Duration, Instant};

@@ -97,7 +97,7 @@ impl Retelling<'_> {
             UserEvent::CreditsHeld(held) => Command::HoldCredits(HoldCredits {
                 user_id,
                 credits: held.credits,
-                times_out_at_s: held.times_out_at_s,
+                lasts_s: held.times_out_at_s.saturating_sub(world.at_s()),
                 note: held.note.clone(),
             }),
             UserEvent::HoldCaptured(captured) => {

@@ -94,7 +94,7 @@ pub async fn hold(
     let command = Command::HoldCredits(HoldCredits {
         user_id,
         credits: asked.amount,
-        times_out_at_s: app.now().timestamp() + asked.expires_in_s,
+        lasts_s: asked.expires_in_s,
         note: asked.note,
     });
     let answer = answering(StatusCode::CREATED, |came| {

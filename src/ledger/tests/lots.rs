@@ -110,7 +110,7 @@ impl History {
         self.must(&Command::HoldCredits(HoldCredits {
             user_id: user(),
             credits: credits(n),
-            times_out_at_s,
+            lasts_s: times_out_at_s - self.stored.now_s,
             note: Note::default(),
         }))
     }
@@ -394,12 +394,15 @@ fn thousands_of_holds_that_time_out_at_once_are_all_settled() {
         actor: "somebody".to_owned(),
     });
     act(&mut user, &grant);
-    let hold = UserCommand::Hold(HoldCredits {
-        user_id: self::user(),
-        credits: credits(1),
-        times_out_at_s: 100,
-        note: Note::default(),
-    });
+    let hold = UserCommand::Hold {
+        hold: HoldCredits {
+            user_id: self::user(),
+            credits: credits(1),
+            lasts_s: 100,
+            note: Note::default(),
+        },
+        at_s: 0,
+    };
     let mut holds = Vec::new();
     for position in 0..HOLDS {
         let mut events = act(&mut user, &hold);

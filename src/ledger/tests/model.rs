@@ -239,7 +239,7 @@ impl World {
             } => Command::HoldCredits(HoldCredits {
                 user_id: user(*of),
                 credits: credits(*n),
-                times_out_at_s: now_s + lasts_s,
+                lasts_s: *lasts_s,
                 note: Note::default(),
             }),
             Act::Capture { .. } | Act::Release { .. } | Act::Reverse { .. } => {

@@ -177,7 +177,7 @@ impl User {
         })])
     }
 
-    pub(super) fn hold(&self, hold: &HoldCredits) -> Decided {
+    pub(super) fn hold(&self, hold: &HoldCredits, at_s: i64) -> Decided {
         let credits = hold.credits;
         let slices = self.burn(credits)?;
         let reserved = [self.account.reserved, credits].into_iter().sum();
@@ -185,7 +185,7 @@ impl User {
         Ok(vec![UserEvent::CreditsHeld(CreditsHeld {
             credits,
             slices,
-            times_out_at_s: hold.times_out_at_s,
+            times_out_at_s: at_s.saturating_add(hold.lasts_s),
             note: hold.note.clone(),
             delta: self.delta_to(account),
             account,

@@ -164,7 +164,7 @@ impl Plain {
                 person.holds.push(Reserved {
                     event: person.events + 1,
                     slices: slices.clone(),
-                    times_out_at_s: hold.times_out_at_s,
+                    times_out_at_s: at_s + hold.lasts_s,
                 });
                 plain.tell(Step {
                     credits: hold.credits.get(),

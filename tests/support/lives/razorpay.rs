@@ -1,11 +1,13 @@
 //! Lives as Razorpay tells of them.
 
 use credit_ledger::ledger::Source;
+use credit_ledger::provider::sign;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::{End, Life, Pack, Payment, Plan, Teller, part, run};
-use crate::support::deliveries::razorpay;
-use crate::support::load::Sent;
+use super::super::app::RAZORPAY_KEY_SECRET;
+use super::super::told::Told;
+use super::{End, Life, Pack, Payment, Plan, Teller, part};
 
 const TIME_S: i64 = 1_795_000_000;
 const PACK: Pack = Pack {
@@ -31,17 +33,17 @@ impl Payment<'_> {
         })
     }
 
-    fn event(&self, name: &str, about: &str, payload: &Value) -> Sent {
+    fn event(&self, name: &str, about: &str, payload: &Value) -> Told {
         let body = json!({
             "entity": "event", "account_id": "acc_test", "event": name, "contains": [], "payload": payload,
             "created_at": TIME_S,
         });
         let event_id = format!("{name}{}{about}", self.key);
-        (Source::Razorpay, razorpay(&event_id, body.to_string()))
+        Told::new(Source::Razorpay, event_id, body)
     }
 
     /// Whichever way it is paid, `payment.captured` comes too, and may say nothing of whom it is for.
-    fn paid(&self) -> Vec<Sent> {
+    fn paid(&self) -> Vec<Told> {
         let bare = self.told(0);
         let payment = |named| json!({ "entity": self.entity("captured", named, 0) });
         let notes = self.notes(true);
@@ -86,7 +88,7 @@ impl Payment<'_> {
         sent
     }
 
-    fn given_back(&self) -> Vec<Sent> {
+    fn given_back(&self) -> Vec<Told> {
         let mut sent = Vec::new();
         let mut total = 0;
         for (nth, refund) in self.life.refunds.iter().enumerate() {
@@ -112,7 +114,7 @@ impl Payment<'_> {
         sent
     }
 
-    fn contested(&self) -> Vec<Sent> {
+    fn contested(&self) -> Vec<Told> {
         let mut sent = Vec::new();
         for (nth, (thousandths, end)) in self.life.disputes.iter().enumerate() {
             let amount = part(PACK.amount_minor, *thousandths);
@@ -149,18 +151,42 @@ impl Payment<'_> {
     }
 }
 
-fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Sent> {
+fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Told> {
     let payment = Payment::of(number, nth, life, email);
     [payment.paid(), payment.given_back(), payment.contested()].concat()
 }
 
-#[test]
-fn any_order_of_lives_told_by_razorpay_comes_to_the_same() {
-    run(Teller {
-        ways: 3,
-        pack: |_| PACK,
-        tell,
-        tell_plan: |_, _: Plan| vec![],
-        plans: false,
+/// What Razorpay's API says of a purchase, by path: the payment as `payment.captured` has it, and its order.
+pub fn at_api(number: usize, nth: usize, life: &Life, email: &str) -> [(String, Value); 2] {
+    let payment = Payment::of(number, nth, life, email);
+    let order = json!({
+        "id": payment.id("order"), "entity": "order", "amount": 49_900, "amount_paid": 49_900, "currency": "INR",
+        "status": "paid", "notes": payment.notes(life.way == 0), "created_at": TIME_S,
     });
+    let entity = payment.entity("captured", !payment.told(0), 0);
+    [
+        (format!("/v1/payments/{}", payment.id("pay")), entity),
+        (format!("/v1/orders/{}", payment.id("order")), order),
+    ]
 }
+
+/// The purchase of an order, and what checkout gives the browser for it.
+pub fn checkout(number: usize, nth: usize, life: &Life) -> Option<(String, Value)> {
+    let payment = Payment::of(number, nth, life, "");
+    let (order_id, payment_id) = (payment.id("order"), payment.id("pay"));
+    let key = SecretString::from(RAZORPAY_KEY_SECRET);
+    let signature = sign::razorpay_checkout(&key, &order_id, &payment_id).unwrap();
+    let body = json!({
+        "razorpay_order_id": order_id, "razorpay_payment_id": payment_id, "razorpay_signature": signature,
+    });
+    (life.way == 0).then(|| (format!("razorpay:{payment_id}"), body))
+}
+
+/// Razorpay's way.
+pub const TELLER: Teller = Teller {
+    ways: 3,
+    pack: |_| PACK,
+    tell,
+    tell_plan: |_, _: Plan| vec![],
+    plans: false,
+};

@@ -1,15 +1,11 @@
 //! Lives as Stripe tells of them.
 
-use chrono::Utc;
 use credit_ledger::config::Config;
 use credit_ledger::ledger::Source;
-use credit_ledger::provider::sign;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::{End, Life, Pack, Payment, Plan, Teller, part, run};
-use crate::support::app::STRIPE_SECRET;
-use crate::support::load::Sent;
+use super::super::told::Told;
+use super::{End, Life, Pack, Payment, Plan, Teller, part};
 
 const TIME_S: i64 = 1_795_000_000;
 const ONCE: Pack = Pack {
@@ -32,7 +28,7 @@ const CATALOG: &str = r#"
     { "sku": "pro_monthly", "credits": 1000, "prices": [{ "currency": "USD", "amount_minor": 2000 }],
       "plan": "pro", "stripe_price_ids": ["price_pro"] }"#;
 
-pub(super) fn configure(config: &mut Config) {
+pub fn configure(config: &mut Config) {
     let mut packs = config.rules.catalog.packs().to_vec();
     packs.push(serde_json::from_str(CATALOG).unwrap());
     config.rules.catalog = credit_ledger::provider::Catalog::new(packs).unwrap();
@@ -47,15 +43,13 @@ fn pack(life: &Life) -> Pack {
 }
 
 /// One event about one thing; its id is a function of both.
-fn event(event_type: &str, about: &str, created_s: i64, object: &Value) -> Sent {
+fn event(event_type: &str, about: &str, created_s: i64, object: &Value) -> Told {
     let id = format!("evt_{}_{about}", event_type.replace('.', "_"));
     let body = json!({
         "id": id, "object": "event", "api_version": "2026-10-28.endive", "created": created_s,
         "livemode": false, "pending_webhooks": 1, "type": event_type, "data": { "object": object },
     });
-    let secret = SecretString::from(STRIPE_SECRET);
-    let delivery = sign::stripe_webhook(&secret, Utc::now(), body.to_string()).unwrap();
-    (Source::Stripe, delivery)
+    Told::new(Source::Stripe, id, body)
 }
 
 impl Payment<'_> {
@@ -99,7 +93,7 @@ impl Payment<'_> {
         })
     }
 
-    fn once(&self) -> Vec<Sent> {
+    fn once(&self) -> Vec<Told> {
         let event = |event_type: &str, object: &Value| event(event_type, &self.key, TIME_S, object);
         let mut sent = if self.life.way == 1 {
             vec![
@@ -151,7 +145,7 @@ impl Payment<'_> {
         invoice
     }
 
-    fn period(&self, acacia: bool) -> Vec<Sent> {
+    fn period(&self, acacia: bool) -> Vec<Told> {
         let event = |event_type: &str, object: &Value| event(event_type, &self.key, TIME_S, object);
         let invoice = self.invoice(acacia);
         let mut sent = Vec::new();
@@ -187,7 +181,7 @@ impl Payment<'_> {
         sent
     }
 
-    fn refunds(&self, pack: Pack) -> Vec<Sent> {
+    fn refunds(&self, pack: Pack) -> Vec<Told> {
         let mut sent = Vec::new();
         let mut total = 0;
         for (nth, refund) in self.life.refunds.iter().enumerate() {
@@ -216,7 +210,7 @@ impl Payment<'_> {
         sent
     }
 
-    fn disputes(&self, pack: Pack) -> Vec<Sent> {
+    fn disputes(&self, pack: Pack) -> Vec<Told> {
         let mut sent = Vec::new();
         for (nth, (thousandths, end)) in self.life.disputes.iter().enumerate() {
             let amount = part(pack.amount_minor, *thousandths);
@@ -257,7 +251,7 @@ impl Payment<'_> {
     }
 }
 
-fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Sent> {
+fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Told> {
     let payment = Payment::of(number, nth, life, email);
     let mut sent = match life.way {
         0 | 1 => payment.once(),
@@ -280,7 +274,7 @@ fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Sent> {
     sent
 }
 
-fn tell_plan(number: usize, plan: Plan) -> Vec<Sent> {
+fn tell_plan(number: usize, plan: Plan) -> Vec<Told> {
     let subscription = |status: &str| {
         json!({
             "id": format!("sub_plan{number}"), "object": "subscription", "status": status, "currency": "usd",
@@ -306,13 +300,27 @@ fn tell_plan(number: usize, plan: Plan) -> Vec<Sent> {
     sent
 }
 
-#[test]
-fn any_order_of_lives_told_by_stripe_comes_to_the_same() {
-    run(Teller {
-        ways: 5,
-        pack,
-        tell,
-        tell_plan,
-        plans: true,
-    });
+/// What Stripe's API says of a purchase, by path: the checkout session, if there was one.
+pub fn at_api(number: usize, nth: usize, life: &Life, email: &str) -> Option<(String, Value)> {
+    let payment = Payment::of(number, nth, life, email);
+    let mut session = payment.session("paid");
+    session["livemode"] = json!(false);
+    let path = format!("/v1/checkout/sessions/cs_test_{}", payment.key);
+    (life.way < 2).then_some((path, session))
 }
+
+/// The purchase of a session, and what checkout gives the browser for it.
+pub fn checkout(number: usize, nth: usize, life: &Life) -> Option<(String, Value)> {
+    let payment = Payment::of(number, nth, life, "");
+    let body = json!({ "stripe_session_id": format!("cs_test_{}", payment.key) });
+    (life.way < 2).then(|| (format!("stripe:{}", payment.id("pi")), body))
+}
+
+/// Stripe's way.
+pub const TELLER: Teller = Teller {
+    ways: 5,
+    pack,
+    tell,
+    tell_plan,
+    plans: true,
+};
