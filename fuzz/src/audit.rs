@@ -150,7 +150,7 @@ fn made(files: Vec<FileEntry>, seals: &[u8], events: &[u8]) -> Manifest {
             position,
             hash,
         };
-        let before = ends.entry(shard).or_insert_with(|| end.clone());
+        let before = ends.entry(shard).or_insert(end);
         if before.position < position {
             *before = end;
         }

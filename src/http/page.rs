@@ -92,10 +92,10 @@ impl Query {
     /// # Errors
     /// `invalid_request` for a query that can not be read or has one twice.
     pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        type Pairs = Vec<(String, String)>;
         if !is_text(request.query_string()) {
             return Err(invalid("query", "can not be read"));
         }
-        type Pairs = Vec<(String, String)>;
         let pairs = actix_web::web::Query::<Pairs>::from_query(request.query_string())
             .map_err(|_| invalid("query", "can not be read"))?
             .into_inner();

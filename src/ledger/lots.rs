@@ -449,7 +449,9 @@ impl Lots {
     /// Adds credits to lots, which come (back) if they are not here.
     pub(super) fn give_all(&mut self, slices: &[Slice]) {
         if slices.len() <= GIVEN_SINGLY {
-            slices.iter().for_each(|slice| self.give(slice));
+            for slice in slices {
+                self.give(slice);
+            }
             return;
         }
         let here = self.open.iter().enumerate();

@@ -19,6 +19,7 @@ fn most(route: &Route) -> usize {
 /// A body and what must come of it; no code: whatever is described.
 type Case = (&'static str, Vec<u8>, Option<(u16, &'static str)>);
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases(most: usize, good: &str) -> Vec<Case> {
     let malformed = Some((400, "malformed"));
     let deep = |open: &str, close: &str, depth: usize| {

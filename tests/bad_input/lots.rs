@@ -39,13 +39,13 @@ async fn forty_thousand_lots_of_one_user_keep_nobody_waiting() {
     let spend = json!({"type": "spend", "user_id": "user_1", "amount": LOTS / ITEMS / 2});
     let spends = async {
         post(&app, "/v1/bulk", &all_of(&spend)).await;
-        let spent = post(
+        let taken = post(
             &app,
             "/v1/users/user_1/spends",
             &json!({"amount": LOTS / 2}),
         )
         .await;
-        let entry = spent["entry_id"].as_str().unwrap();
+        let entry = taken["entry_id"].as_str().unwrap();
         let back = post(&app, &format!("/v1/spends/{entry}/reverse"), &json!({})).await;
         assert_eq!(back["available"], LOTS / 2);
     };

@@ -199,18 +199,18 @@ impl Target {
             At::Body(pointer, body) => request.body(filled(body, pointer, &input.json)),
             At::Path(_) | At::Query(_) => request.body(least_body(route)),
         };
-        Some(self.keyed(route, request))
+        Some(keyed(route, request))
     }
 
     /// A request of a route, with this body.
     pub async fn with_body(&self, route: &Route, body: impl Into<reqwest::Body>) -> RequestBuilder {
         let path = self.path(route, None).await;
-        self.keyed(route, self.authorized(route, &path)).body(body)
+        keyed(route, self.authorized(route, &path)).body(body)
     }
 
     /// A request of a route at a path of its own, by whoever may ask.
     pub fn at(&self, route: &Route, path: &str) -> RequestBuilder {
-        self.keyed(route, self.authorized(route, path))
+        keyed(route, self.authorized(route, path))
     }
 
     fn authorized(&self, route: &Route, path: &str) -> RequestBuilder {
@@ -220,14 +220,6 @@ impl Target {
             request.bearer_auth(MINT.clerk_token(USER, ISSUER, None, now, 60).unwrap())
         } else {
             request.bearer_auth(ADMIN_KEY)
-        }
-    }
-
-    fn keyed(&self, route: &Route, request: RequestBuilder) -> RequestBuilder {
-        if route.needs_key {
-            request.header("idempotency-key", unique("bad-"))
-        } else {
-            request
         }
     }
 
@@ -291,6 +283,15 @@ impl Target {
         let (status, _) = self.service.terminate();
         assert_eq!(status.code(), Some(0));
         assert_log_is_good(&self.service.log());
+    }
+}
+
+/// With a key of its own, where one is needed.
+fn keyed(route: &Route, request: RequestBuilder) -> RequestBuilder {
+    if route.needs_key {
+        request.header("idempotency-key", unique("bad-"))
+    } else {
+        request
     }
 }
 

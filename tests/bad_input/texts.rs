@@ -149,7 +149,9 @@ async fn assert_kept(target: &Target, taken: &[&(Place, Input, Reply)]) {
     }
     let entries = target.rows(&format!("/v1/users/{USER}/entries")).await;
     let mut shown = BTreeSet::new();
-    entries.iter().for_each(|entry| collect(entry, &mut shown));
+    for entry in &entries {
+        collect(entry, &mut shown);
+    }
     for (place, input, _) in taken {
         let (At::Body(pointer, _), Some(text)) = (&place.at, &input.text) else {
             continue;

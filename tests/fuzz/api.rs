@@ -55,15 +55,10 @@ async fn changed(
             let query = encoded(&mutator.bytes(QUERY.as_bytes(), b"&limit=200&cursor=&after=-1"));
             let id = encoded(&mutator.bytes(USER.as_bytes(), b"0-1/razorpay:pay_1"))
                 .replace(['&', '='], "");
-            let parts = route
-                .path
-                .split('/')
-                .skip(1)
-                .map(|part| match part.starts_with('{') {
-                    true => format!("/{id}"),
-                    false => format!("/{part}"),
-                });
-            let path = format!("{}?{query}", parts.collect::<String>());
+            let parts = route.path.split('/').skip(1);
+            let parts = parts.map(|part| if part.starts_with('{') { &*id } else { part });
+            let parts: Vec<&str> = parts.collect();
+            let path = format!("/{}?{query}", parts.join("/"));
             (target.at(route, &path).body(body), path)
         }
         1 => {
