@@ -20,6 +20,7 @@ mod metrics;
 pub mod openapi;
 mod page;
 mod payments;
+mod pieces;
 pub mod problem;
 mod users;
 mod webhooks;

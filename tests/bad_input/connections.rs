@@ -22,6 +22,10 @@ const IDLE: u64 = 10_000;
 const OTHER_FILES: u64 = 1000;
 /// The most memory with that many connections, in MiB. A connection has two buffers of 8 KiB.
 const MEMORY_MAX_MIB: u64 = 512;
+/// How many ask and do not read.
+const READERS: u64 = 2000;
+/// What is held for each of them, in KiB.
+const READER_MAX_KIB: u64 = 76;
 /// A question that is always answered.
 const ASK: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -474,4 +478,35 @@ async fn ten_thousand_silent_connections_keep_nobody_out() {
     println!("closed after {:.1?}", started.elapsed());
     drop(open);
     target.assert_unharmed_in(MEMORY_MAX_MIB).await;
+}
+
+/// Each asks for the longest text that anybody may have, and takes nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_does_not_read_holds_no_more_than_a_piece() {
+    let target = Target::start().await;
+    let address = target.service.address;
+    let before_mib = target.service.memory_max_mib();
+    let asked = b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(5);
+    let open = stream::iter(0..READERS).map(async |_| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        stream.write_all(&asked).await.unwrap();
+        stream.readable().await.unwrap();
+        stream
+    });
+    let open: Vec<TcpStream> = open.buffer_unordered(64).collect().await;
+    // Answered after all of them had been begun.
+    let delivery = created(&user(&unique("user_beside")));
+    let (status, _) = target
+        .service
+        .deliver(Source::Clerk, &delivery)
+        .await
+        .unwrap();
+    assert_eq!(status, 200);
+    let held_kib = (target.service.memory_max_mib() - before_mib) * 1024 / READERS;
+    println!("{held_kib} KiB for each");
+    assert!(held_kib <= READER_MAX_KIB, "{held_kib} KiB for each");
+    drop(open);
+    target.assert_unharmed().await;
 }
