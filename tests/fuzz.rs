@@ -1,10 +1,11 @@
-//! The fuzz targets' bodies on mutated fixtures, a bounded number of them, the same in every run; and the same bytes
-//! over HTTP: whatever comes, signed by whomever, the service says that it took it or that it is no good, never that it
-//! broke.
+//! The fuzz targets' bodies on their seeds and on mutated fixtures, a bounded number of them, the same in every run; and
+//! the same bytes over HTTP, to the webhooks and to every other route: whatever comes, signed by whomever, the service says
+//! that it took it or that it is no good, never that it broke.
 //!
 //! `FUZZ_SEED` makes other mutations, `FUZZ_ROUNDS` more of them. The real fuzzing is in `fuzz/`.
 
-mod mutate;
+mod api;
+pub mod mutate;
 #[expect(
     clippy::expect_used,
     reason = "a fuzz target says by a panic that something is wrong"
@@ -31,6 +32,23 @@ const SEEDS: [(Source, &str); 3] = [
     (Source::Razorpay, "payment.captured.notes_empty_array.json"),
     (Source::Stripe, "invoice_payment.paid.endive.json"),
 ];
+/// A target: its name, which is that of the folder of its seeds, and what it does.
+type Target = (&'static str, fn(&[u8]));
+const TARGETS: [Target; 9] = [
+    ("verify_clerk", |bytes| verify(Source::Clerk, bytes)),
+    ("verify_razorpay", |bytes| verify(Source::Razorpay, bytes)),
+    ("verify_stripe", |bytes| verify(Source::Stripe, bytes)),
+    ("translate_clerk", |bytes| translate(Source::Clerk, bytes)),
+    ("translate_razorpay", |bytes| {
+        translate(Source::Razorpay, bytes);
+    }),
+    ("translate_stripe", |bytes| translate(Source::Stripe, bytes)),
+    ("read_export", targets::audit::read_export),
+    ("read_proof", targets::audit::read_proof),
+    ("read_witness", targets::audit::read_witness),
+];
+/// How many mutations of each seed are tried.
+const ROUNDS_SEED: usize = 5;
 /// How many mutations of each fixture are tried.
 const ROUNDS: usize = 50;
 /// How many of each fixture are sent over HTTP.
@@ -44,6 +62,14 @@ fn subject(source: Source) -> &'static Subject {
         Source::Stripe => &targets::STRIPE,
         other => panic!("{other} sends no webhooks"),
     }
+}
+
+fn verify(source: Source, bytes: &[u8]) {
+    targets::verify(subject(source), bytes);
+}
+
+fn translate(source: Source, bytes: &[u8]) {
+    targets::translate(subject(source), bytes);
 }
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -67,16 +93,7 @@ fn in_checkout(path: impl AsRef<Path>) -> PathBuf {
 
 /// All payloads of a provider, in the order of their names.
 fn fixtures(source: Source) -> Vec<Vec<u8>> {
-    let folder = in_checkout("tests/fixtures").join(source.as_str());
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    paths
-        .iter()
-        .map(|path| std::fs::read(path).unwrap())
-        .collect()
+    files(&in_checkout("tests/fixtures").join(source.as_str()))
 }
 
 /// Calls something with so many mutations of every fixture of a provider.
@@ -95,10 +112,10 @@ fn each_mutation(source: Source, rounds: usize, mut then: impl FnMut(Vec<u8>)) {
 fn no_payload_that_is_signed_makes_a_target_panic() {
     for source in PROVIDERS {
         for fixture in fixtures(source) {
-            targets::translate(subject(source), &fixture);
+            translate(source, &fixture);
         }
         each_mutation(source, rounds(ROUNDS), |body| {
-            targets::translate(subject(source), &body);
+            translate(source, &body);
         });
     }
 }
@@ -115,8 +132,57 @@ fn no_request_makes_a_target_panic() {
             assert!(targets::is_genuine(subject(source), request));
             for _ in 0..rounds(ROUNDS) {
                 let other = mutator.one_of(&requests).clone();
-                targets::verify(subject(source), &mutator.bytes(request, &other));
+                verify(source, &mutator.bytes(request, &other));
             }
+        }
+    }
+}
+
+/// The files of a folder, in the order of their names.
+fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let files = paths.iter().map(|path| std::fs::read(path).unwrap());
+    files.collect()
+}
+
+/// What the fuzzers found worth keeping, and what once failed.
+#[test]
+fn no_seed_and_nothing_like_it_makes_a_target_panic() {
+    for (name, target) in TARGETS {
+        let mut mutator = mutator();
+        let seeds = files(&in_checkout("fuzz/seeds").join(name));
+        assert!(!seeds.is_empty(), "{name}");
+        for seed in &seeds {
+            target(seed);
+            for _ in 0..rounds(ROUNDS_SEED) {
+                let other = mutator.one_of(&seeds).clone();
+                target(&mutator.bytes(seed, &other));
+            }
+        }
+    }
+    let sound = std::fs::read(in_checkout("fuzz/seeds/read_export/sound")).unwrap();
+    assert!(targets::audit::is_clean(&sound));
+}
+
+/// Exports whose lines are JSON of another meaning: each line by itself, every target has a manifest that fits.
+#[test]
+fn no_record_of_an_export_makes_the_auditor_panic() {
+    let sound = std::fs::read(in_checkout("fuzz/seeds/read_export/sound")).unwrap();
+    let lines: Vec<&[u8]> = sound.split_inclusive(|byte| *byte == b'\n').collect();
+    let records: Vec<usize> = (0..lines.len())
+        .filter(|at| lines[*at][0] == b'{')
+        .collect();
+    let mut mutator = mutator();
+    for at in &records {
+        for _ in 0..rounds(ROUNDS_SEED) {
+            let other = lines[*mutator.one_of(&records)];
+            let mut changed: Vec<Vec<u8>> = lines.iter().map(|line| line.to_vec()).collect();
+            changed[*at] = [mutator.payload(lines[*at], other), b"\n".to_vec()].concat();
+            targets::audit::read_export(&changed.concat());
         }
     }
 }

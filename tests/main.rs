@@ -16,6 +16,7 @@ mod accounts;
 mod admin;
 mod audit_log;
 mod audit_verify;
+mod bad_input;
 mod client;
 mod crash;
 mod erasure;

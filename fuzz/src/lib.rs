@@ -2,6 +2,8 @@
 //!
 //! Nothing here may be lenient: a panic is the only way in which a target can say that something is wrong.
 
+pub mod audit;
+
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};

@@ -214,7 +214,7 @@ impl Looking {
             account: user.account,
             version: self.version,
             holds: self.whole.holds().values().cloned().collect(),
-            lots: user.lots.open().to_vec(),
+            lots: user.lots.open().iter().cloned().collect(),
             came_of: self.came_of,
         })
     }

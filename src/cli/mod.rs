@@ -110,12 +110,18 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
 /// bodies and names among them, and the server a header's value that it can not read.
 const TOO_LOUD: [&str; 2] = ["tokio_postgres::query", "actix_http::h1::decoder"];
 
-/// What is logged when this is asked for.
+/// What is logged when this is asked for. Not, unless it is named, the error that the HTTP library logs whenever a client
+/// speaks no HTTP: it is no fault of ours, and anybody may cause it.
 pub fn log_filter(levels: &str) -> impl Filter<Registry> + Send + Sync + use<> {
     // Not as directives: a finer one would win.
     let quiet =
         filter_fn(|what| *what.level() <= Level::INFO || !TOO_LOUD.contains(&what.target()));
-    EnvFilter::new(levels).and(quiet)
+    let http = if levels.contains("actix_http") {
+        ""
+    } else {
+        ",actix_http::h1::dispatcher=off"
+    };
+    EnvFilter::new(format!("{levels}{http}")).and(quiet)
 }
 
 /// Logs go to standard error, so that what a command prints stays its own. `RUST_LOG` says how much.

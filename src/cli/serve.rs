@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{load_with, told_to_stop};
 use crate::app::{Application, system_clock};
@@ -25,6 +26,7 @@ pub async fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<Ex
         ("DATA_DIR", arguments.data_dir),
     ];
     let config = load_with(file, &flags)?;
+    open_many_files();
     let set_up = config.set_up();
     let application = Application::build(config, system_clock()).await?;
     tracing::info!(
@@ -34,4 +36,17 @@ pub async fn run(arguments: Arguments, file: Option<&Path>) -> anyhow::Result<Ex
     );
     application.run_until(told_to_stop()).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets this process have as many connections as the system allows it at most: the usual limit, 1024 files, is for programs
+/// that wait with `select`. Where that is refused there are fewer.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
 }

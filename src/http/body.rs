@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{FromRequest, HttpRequest, dev};
 use chrono::DateTime;
+use credit_ledger_verify::json::Object;
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -138,14 +139,15 @@ async fn collect(incoming: Incoming, bytes_max: usize) -> Result<Bytes, Problem>
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// The body as a JSON object.
+    /// The body as a JSON object in which no name comes twice: of two values nobody says which one is meant.
     ///
     /// # Errors
     /// `malformed` for anything else.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(_) => Err(Code::Malformed.because("the body must be a JSON object")),
+            Ok(Object(fields)) => Ok(Self(fields)),
+            Err(error) if error.is_data() => Err(Code::Malformed
+                .because("the body must be a JSON object in which no name comes twice")),
             Err(error) => Err(Code::Malformed.because(format!(
                 "the body is not JSON (line {}, column {})",
                 error.line(),

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::openapi;
+use super::pieces::pieces;
 
 const STYLE: &str = include_str!("docs/page.css");
 
@@ -25,7 +26,7 @@ pub async fn serve() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((CONTENT_SECURITY_POLICY, policy.as_str()))
-        .body(page.as_str())
+        .body(pieces(page))
 }
 
 /// Only the style that is in the page, known by its digest.

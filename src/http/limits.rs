@@ -17,6 +17,8 @@ use actix_web::web::Data;
 
 use super::HEADERS;
 use super::admission::{Admission, Place};
+use super::connection::Requests;
+use super::page::is_text;
 use super::problem::{Code, Problem};
 use crate::app::App;
 
@@ -33,16 +35,20 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Bounds a request.
 ///
 /// # Errors
-/// `rate_limited`; `unavailable` when it takes too long, or too many are in progress.
+/// `rate_limited`; `not_found` for a path that is no text; `unavailable` when it takes too long, or too many are in progress.
 pub async fn bounded(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let _under_way = request.conn_data::<Requests>().map(Requests::begin);
     let app = request.app_data::<Data<App>>().cloned();
     let place = match &app {
         Some(app) => begin(app, &request).map_err(answered)?,
         None => None,
     };
+    if !is_text(request.uri().path()) {
+        return Err(answered(Code::NotFound.because("the path is no text")));
+    }
     let result = tokio::time::timeout(REQUEST_WAIT, next.call(request)).await;
     drop(place);
     let mut result =

@@ -8,6 +8,7 @@ mod admin;
 mod admission;
 mod audit;
 mod body;
+mod connection;
 mod credits;
 mod docs;
 mod health;
@@ -21,28 +22,34 @@ mod metrics;
 pub mod openapi;
 mod page;
 mod payments;
+mod pieces;
 pub mod problem;
 mod users;
 mod webhooks;
 
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::{AppConfig, Server};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpServer, Route, guard};
+use actix_web::{Route, guard};
 
 use crate::access::Scope;
 use crate::app::App;
 use crate::store::{Outcome, Unit};
 use admission::{Admission, Lateness};
 use body::Room;
+use connection::Connection;
 pub use leaving::{TURNING_AWAY, turn_away};
 pub use methods::Methods;
 use problem::{Code, Problem};
@@ -51,10 +58,15 @@ use problem::{Code, Problem};
 const COMMIT_WAIT: Duration = Duration::from_secs(10);
 /// How long the head of a request may take to arrive.
 const HEAD_ARRIVAL: Duration = Duration::from_secs(5);
+/// How long a connection is kept after an answer that closes it, for the other side to read that.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Connections of one worker that are open at once; more wait to be accepted.
+/// Connections of one worker that are open at once; more wait to be accepted. Fewer where the system lets this process
+/// open fewer files: see [`connections_per_worker`].
 const CONNECTIONS_PER_WORKER: usize = 10_000;
+/// Files that are kept for all but connections of clients: sessions of the database, outbound calls, witnesses.
+const OTHER_FILES: usize = 256;
 
 /// On every answer that does not say otherwise: nothing of it is kept by a cache or guessed at by a browser, and a page that
 /// a browser would make of it loads nothing, is in no frame, and tells nobody where it was. Static, so that they cost a
@@ -234,11 +246,17 @@ pub fn serve(
     drain: Duration,
 ) -> std::io::Result<Server> {
     let (admission, room) = (Data::new(Admission::default()), Data::new(Room::default()));
-    let server = HttpServer::new(move || {
+    let builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(connections_per_worker(open_files_max(), workers))
+        .shutdown_timeout(drain.as_secs())
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder.listen("http", listener, move || {
         let headers = HEADERS
             .into_iter()
             .fold(DefaultHeaders::new(), DefaultHeaders::add);
-        actix_web::App::new()
+        let app = actix_web::App::new()
             .app_data(Data::from(Arc::clone(&app)))
             .app_data(admission.clone())
             .app_data(room.clone())
@@ -246,15 +264,44 @@ pub fn serve(
             .wrap(from_fn(limits::bounded))
             .wrap(headers)
             .configure(routes)
-    })
-    .workers(workers)
-    .client_request_timeout(HEAD_ARRIVAL)
-    .keep_alive(KEEP_ALIVE)
-    .max_connections(CONNECTIONS_PER_WORKER)
-    .shutdown_timeout(drain.as_secs())
-    .disable_signals()
-    .listen(listener)?;
+            .into_factory()
+            .map_err(|error: actix_web::Error| error.error_response());
+        let stopping = stopping.clone();
+        let service = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_ARRIVAL)
+            .client_disconnect_timeout(LINGER)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.requests());
+            })
+            .h1(map_config(app, |()| AppConfig::default()));
+        fn_service(async |stream: TcpStream| {
+            let connection = Connection::new(stream);
+            let peer = connection.peer();
+            Ok::<_, Infallible>((connection, peer))
+        })
+        .map_err(|never| match never {})
+        .and_then(service)
+    })?;
     Ok(server.run())
+}
+
+/// How many files this process may open at once; none: there is no limit.
+fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// As many connections that not even all of them leave the program without a file to reach its database with.
+fn connections_per_worker(open_files_max: Option<u64>, workers: usize) -> usize {
+    let files = open_files_max.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    let share = files.saturating_sub(OTHER_FILES) / workers.max(1);
+    share.clamp(1, CONNECTIONS_PER_WORKER)
 }
 
 fn routes(config: &mut ServiceConfig) {
@@ -294,5 +341,28 @@ async fn in_time<T, E: Into<Problem>>(
     match tokio::time::timeout(wait, work).await {
         Ok(result) => result.map_err(Into::into),
         Err(_) => Err(Code::Unavailable.because("it takes too long; asking again is safe")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections_per_worker;
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        for (files, workers, connections) in [
+            (None, 2, 10_000),
+            (Some(u64::MAX), 2, 10_000),
+            (Some(20_256), 2, 10_000),
+            (Some(1024), 2, 384),
+            (Some(1024), 1, 768),
+            (Some(0), 0, 1),
+        ] {
+            assert_eq!(
+                connections_per_worker(files, workers),
+                connections,
+                "{files:?}"
+            );
+        }
     }
 }

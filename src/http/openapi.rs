@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use utoipa::PartialSchema as _;
 
 use super::limits::NOT_COUNTED;
+use super::pieces::pieces;
 use super::problem::Code;
 use super::{Access, Entry, ROUTES};
 use crate::access::Scope;
@@ -53,7 +54,7 @@ pub async fn serve() -> HttpResponse {
     static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
     HttpResponse::Ok()
         .content_type("application/json")
-        .body(TEXT.as_str())
+        .body(pieces(&TEXT))
 }
 
 /// The description as it is committed: readable, with an end of line.

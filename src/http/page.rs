@@ -93,6 +93,9 @@ impl Query {
     /// `invalid_request` for a query that can not be read or has one twice.
     pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
         type Pairs = Vec<(String, String)>;
+        if !is_text(request.query_string()) {
+            return Err(invalid("query", "can not be read"));
+        }
         let pairs = actix_web::web::Query::<Pairs>::from_query(request.query_string())
             .map_err(|_| invalid("query", "can not be read"))?
             .into_inner();
@@ -164,6 +167,26 @@ impl Query {
     }
 }
 
+/// Whether a part of a URL is text once it is decoded. The library makes `\u{fffd}` of bytes that are none, so that several
+/// names would be one.
+pub fn is_text(encoded: &str) -> bool {
+    let Some((plain, rest)) = encoded.split_once('%') else {
+        return true;
+    };
+    let mut bytes = plain.as_bytes().to_vec();
+    for part in rest.split('%') {
+        let Some((digits, plain)) = part.split_at_checked(2) else {
+            return false;
+        };
+        match hex::decode(digits) {
+            Ok(decoded) => bytes.extend(decoded),
+            Err(_) => return false,
+        }
+        bytes.extend(plain.as_bytes());
+    }
+    String::from_utf8(bytes).is_ok()
+}
+
 /// Refuses any query where none is read.
 ///
 /// # Errors
@@ -184,4 +207,38 @@ fn decode<C: DeserializeOwned>(text: &str) -> Result<C, Problem> {
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or_else(|| invalid("cursor", "is not one that was given out"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_text;
+
+    #[test]
+    fn what_is_no_text_is_known() {
+        for text in [
+            "",
+            "a",
+            "a%20b",
+            "%C3%A9",
+            "%c3%a9%25",
+            "\u{e9}",
+            "%00",
+            "100%25",
+        ] {
+            assert!(is_text(text), "{text}");
+        }
+        for other in [
+            "%",
+            "%a",
+            "%zz",
+            "%+1",
+            "a%ff",
+            "%c3",
+            "%c3b%a9",
+            "%ed%a0%80",
+            "%\u{e9}",
+        ] {
+            assert!(!is_text(other), "{other}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod erasing;
 mod purchases;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::command::{
     ChangeProfile, ChangeSubscription, Command, Hold, RegisterUser, ReverseSpend,
@@ -339,7 +340,18 @@ impl<'a, S: States> Draft<'a, S> {
             }
             decided => decided?,
         };
-        let mut after = self.user(id)?.clone();
+        if events.is_empty() {
+            return Ok(());
+        }
+        // Copied once however many commands are run together: it may hold many lots.
+        let after = match self.users.entry(id.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let state = self.states.user(id);
+                let needed = || Rejection::Needs(StreamId::User(id.clone()));
+                new.insert(state.ok_or_else(needed)?.clone())
+            }
+        };
         for event in events {
             after.evolve(&event);
             if let Some((place, settlement)) = event.settles() {
@@ -356,7 +368,6 @@ impl<'a, S: States> Draft<'a, S> {
                 subscriber: None,
             });
         }
-        self.users.insert(id.clone(), after);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Must never lose a credit: the front's credits and those behind are all that the user has in lots.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ const FRONT_MAX: usize = if cfg!(test) { 4 } else { 64 };
 const FRONT_KEPT: usize = if cfg!(test) { 2 } else { 32 };
 /// How many rows are asked for at first, when the front is used up.
 const NEXT_ROWS: u32 = if cfg!(test) { 2 } else { 64 };
+/// How many slices are given one by one. More are sorted in together: looking for each and making room for it would take
+/// as long as there are slices times lots.
+const GIVEN_SINGLY: usize = if cfg!(test) { 2 } else { 16 };
 /// The place in the order of burning of credits of which nobody said another.
 pub const PRIORITY_DEFAULT: u8 = 100;
 
@@ -177,6 +180,10 @@ impl Lot {
         self.terms.purchase_id.is_some() && !self.expired.is_zero()
     }
 
+    fn add(&mut self, credits: Credits) {
+        self.remaining = [self.remaining, credits].into_iter().sum();
+    }
+
     fn slice(&self, credits: Credits) -> Slice {
         Slice {
             lot: self.id,
@@ -207,9 +214,9 @@ pub struct Behind {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lots {
-    /// In the order of burning; in memory also rows that were read.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    open: Vec<Lot>,
+    /// In the order of burning; in memory also rows that were read. What burns is taken from the front.
+    #[serde(skip_serializing_if = "VecDeque::is_empty")]
+    open: VecDeque<Lot>,
     /// Those that are not here.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<Behind>,
@@ -286,7 +293,7 @@ pub struct StoredLots {
 
 impl Lots {
     /// The lots that are here, in the order of burning.
-    pub fn open(&self) -> &[Lot] {
+    pub const fn open(&self) -> &VecDeque<Lot> {
         &self.open
     }
 
@@ -301,7 +308,7 @@ impl Lots {
     }
 
     /// Whether there is nothing to store.
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.behind.is_none() && !self.remembers
     }
 
@@ -347,19 +354,19 @@ impl Lots {
                 return Ok(slices);
             }
             self.need_before(lot)?;
-            take(&mut slices, &mut left, lot, lot.free());
+            let taken = lot.free().min(left);
+            if !taken.is_zero() {
+                left = left.less(taken);
+                slices.push(lot.slice(taken));
+            }
         }
         if !left.is_zero() && self.behind.is_some() {
             return Err(self.need_next());
         }
         if contested {
             for lot in &self.open {
-                take(
-                    &mut slices,
-                    &mut left,
-                    lot,
-                    lot.contested.min(lot.remaining),
-                );
+                let most = lot.contested.min(lot.remaining);
+                take(&mut slices, &mut left, lot, most);
             }
         }
         Ok(slices)
@@ -416,8 +423,8 @@ impl Lots {
                     wanted.purchases.insert(id.clone());
                 }
                 None if behind.is_some_and(|behind| behind.after <= slice.terms.key(slice.lot))
-                    && !self.open.iter().any(|lot| lot.id == slice.lot)
-                    && !self.asked.ids.contains(&slice.lot) =>
+                    && !self.asked.ids.contains(&slice.lot)
+                    && !self.open.iter().any(|lot| lot.id == slice.lot) =>
                 {
                     wanted.ids.insert(slice.lot);
                 }
@@ -439,24 +446,56 @@ impl Lots {
         }
     }
 
+    /// Adds credits to lots, which come (back) if they are not here.
+    pub(super) fn give_all(&mut self, slices: &[Slice]) {
+        if slices.len() <= GIVEN_SINGLY {
+            for slice in slices {
+                self.give(slice);
+            }
+            return;
+        }
+        let here = self.open.iter().enumerate();
+        let mut places: HashMap<i64, usize> = here.map(|(index, lot)| (lot.id, index)).collect();
+        for slice in slices.iter().filter(|slice| !slice.credits.is_zero()) {
+            if let Some(index) = places.get(&slice.lot) {
+                self.open[*index].add(slice.credits);
+            } else {
+                places.insert(slice.lot, self.open.len());
+                let lot = self.coming(slice);
+                self.open.push_back(lot);
+            }
+        }
+        self.sort();
+    }
+
     /// Adds credits to a lot, which comes (back) if it is not here.
     pub(super) fn give(&mut self, slice: &Slice) {
         if slice.credits.is_zero() {
             return;
         }
         if let Some(lot) = self.open.iter_mut().find(|lot| lot.id == slice.lot) {
-            lot.remaining = [lot.remaining, slice.credits].into_iter().sum();
+            lot.add(slice.credits);
             return;
         }
+        let lot = self.coming(slice);
+        let index = self.open.partition_point(|other| other.key() < lot.key());
+        self.open.insert(index, lot);
+    }
+
+    /// A lot that is not open and gets these credits.
+    fn coming(&mut self, slice: &Slice) -> Lot {
         let remembered = self.remembered.iter().position(|lot| lot.id == slice.lot);
-        let lot = match remembered {
+        match remembered {
             Some(index) => Lot {
                 remaining: slice.credits,
                 ..self.remembered.remove(index)
             },
             None => Lot::new(slice.lot, slice.terms.clone(), slice.credits),
-        };
-        self.insert(lot);
+        }
+    }
+
+    fn sort(&mut self) {
+        self.open.make_contiguous().sort_by_key(Lot::key);
     }
 
     /// Takes credits out of a lot: out of its free ones first.
@@ -487,25 +526,18 @@ impl Lots {
     }
 
     fn change(&mut self, id: i64, change: impl FnOnce(&mut Lot)) {
-        if let Some(lot) = self.remembered.iter_mut().find(|lot| lot.id == id) {
-            change(lot);
-            return;
-        }
+        // Mostly what burns next: it is among the first.
         let Some(index) = self.open.iter().position(|lot| lot.id == id) else {
+            if let Some(lot) = self.remembered.iter_mut().find(|lot| lot.id == id) {
+                change(lot);
+            }
             return;
         };
         change(&mut self.open[index]);
         if !self.open[index].is_open() {
-            let lot = self.open.remove(index);
-            if lot.is_remembered() {
-                self.remembered.push(lot);
-            }
+            let gone = self.open.remove(index);
+            self.remembered.extend(gone.filter(Lot::is_remembered));
         }
-    }
-
-    fn insert(&mut self, lot: Lot) {
-        let index = self.open.partition_point(|other| other.key() < lot.key());
-        self.open.insert(index, lot);
     }
 
     /// Gives each lot the priority that its kind has here. No rule does: it is for asking what would have been, where all
@@ -516,7 +548,7 @@ impl Lots {
                 lot.terms.priority = *priority;
             }
         }
-        self.open.sort_by_key(Lot::key);
+        self.sort();
     }
 
     /// Takes in what was read for a decision.
@@ -529,11 +561,12 @@ impl Lots {
                 behind.credits = behind.credits.less(lot.remaining);
             }
             if lot.is_open() {
-                self.insert(lot);
+                self.open.push_back(lot);
             } else {
                 self.remembered.push(lot);
             }
         }
+        self.sort();
         if let Some(behind) = &mut self.behind {
             if wanted.due_until_s.is_some() {
                 behind.due_at_s = read.due_after_s;

@@ -358,20 +358,20 @@ impl User {
                     lot.contested = lot.contested.less(released);
                     lot.counted = lot.counted.less(own);
                 });
-                self.give_slices(&adjusted.slices);
+                self.lots.give_all(&adjusted.slices);
             }
             UserEvent::CreditsSpent(spent) => self.take_slices(&spent.slices),
-            UserEvent::SpendReversed(reversed) => self.give_slices(&reversed.slices),
+            UserEvent::SpendReversed(reversed) => self.lots.give_all(&reversed.slices),
             UserEvent::CreditsHeld(held) => {
                 self.take_slices(&held.slices);
                 self.holds.opened(held.times_out_at_s);
             }
             UserEvent::HoldCaptured(captured) => {
-                self.give_slices(&captured.returned);
+                self.lots.give_all(&captured.returned);
                 self.holds.settled(captured.hold_id);
             }
             UserEvent::HoldReleased(released) => {
-                self.give_slices(&released.returned);
+                self.lots.give_all(&released.returned);
                 self.holds.settled(released.hold_id);
             }
             UserEvent::CreditsExpired(expired) => {
@@ -419,12 +419,6 @@ impl User {
             credits: added.credits.less(added.repaid),
             terms,
         });
-    }
-
-    fn give_slices(&mut self, slices: &[Slice]) {
-        for slice in slices {
-            self.lots.give(slice);
-        }
     }
 
     fn take_slices(&mut self, slices: &[Slice]) {

@@ -260,6 +260,20 @@ impl Service {
         }
     }
 
+    /// All that it has printed and logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The most memory that it has held, in MiB: `VmHWM`. Linux only; elsewhere 0.
+    pub fn memory_max_mib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.map_or(0, |kib| kib.parse::<u64>().unwrap() / 1024)
+    }
+
     /// All that it printed and logged in its life, which is over with this.
     pub fn whole_log(mut self) -> String {
         self.terminate();

@@ -6,11 +6,18 @@ use serde_json::{Value, json};
 pub struct Mutator(u64);
 
 /// Stand for what [`Value`] can not hold, and are put in as text.
-const SPELLINGS: [(&str, &str); 4] = [
-    ("\"@huge\"", "1e999"),
-    ("\"@half\"", r#""\ud83d""#),
-    ("\"@minus\"", "-0"),
-    ("\"@long\"", "123456789012345678901234567890"),
+const SPELLINGS: [(&str, &[u8]); 8] = [
+    ("@huge", b"1e999"),
+    ("@half", br#""\ud83d""#),
+    ("@minus", b"-0"),
+    ("@long", b"123456789012345678901234567890"),
+    ("@nul", br#""\u0000""#),
+    (
+        "@twice",
+        br#"{"id":"pay_1","id":"pay_2","amount":1,"amount":2}"#,
+    ),
+    ("@bytes", b"\"\xff\xc3\""),
+    ("@word", b"NaN"),
 ];
 
 /// How deep the deepest nesting is that is put in.
@@ -31,7 +38,7 @@ impl Mutator {
     }
 
     /// 0 to `end`, without it.
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
     }
 
@@ -39,7 +46,7 @@ impl Mutator {
         &choices[self.below(choices.len())]
     }
 
-    /// A payload like this one, with something of the other: mostly still a JSON object.
+    /// A payload like this one, with something of the other: mostly still a JSON object. Both are JSON.
     pub fn payload(&mut self, from: &[u8], other: &[u8]) -> Vec<u8> {
         if self.below(5) == 0 {
             return self.bytes(from, other);
@@ -49,11 +56,7 @@ impl Mutator {
         for _ in 0..=self.below(4) {
             self.change_member(&mut value, &other);
         }
-        let mut text = value.to_string();
-        for (stand_in, spelling) in SPELLINGS {
-            text = text.replace(stand_in, spelling);
-        }
-        text.into_bytes()
+        spelled(&value)
     }
 
     /// Bytes like these, with something of the others.
@@ -131,7 +134,7 @@ impl Mutator {
             12 => json!({}),
             13 => json!([]),
             14 => json!(""),
-            15..18 => json!(self.one_of(&["@huge", "@half", "@minus", "@long"])),
+            15..18 => json!(self.one_of(&SPELLINGS).0),
             18..22 => json!(self.one_of(&["pay_1", "a b", " ", "49900", "INR"])),
             22..26 => json!(self.one_of(&[0, 1, -1, 49_900, 1_795_000_000])),
             _ => json!(null),
@@ -139,8 +142,29 @@ impl Mutator {
     }
 }
 
+/// A value as text, with what stands for something else replaced.
+fn spelled(value: &Value) -> Vec<u8> {
+    let text = value.to_string();
+    let mut bytes = Vec::with_capacity(text.len());
+    // A name begins at each of these, too; it is left as it is.
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find("\"@") {
+        let (before, behind) = rest.split_at(at);
+        bytes.extend(before.as_bytes());
+        let stands = |(name, _): &&(&str, &[u8])| behind[1..].starts_with(&format!("{name}\""));
+        let (length, spelling) = match SPELLINGS.iter().find(stands) {
+            Some((name, spelling)) => (name.len() + 2, *spelling),
+            None => (1, &b"\""[..]),
+        };
+        bytes.extend(spelling);
+        rest = &behind[length..];
+    }
+    bytes.extend(rest.as_bytes());
+    bytes
+}
+
 /// The pointers (RFC 6901) of everything in a value, itself included.
-fn pointers(value: &Value) -> Vec<String> {
+pub fn pointers(value: &Value) -> Vec<String> {
     fn collect(value: &Value, at: &str, found: &mut Vec<String>) {
         found.push(at.to_owned());
         match value {

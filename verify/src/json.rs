@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// An object, read so.
 #[derive(Debug)]
-pub(crate) struct Object(pub(crate) Map<String, Value>);
+pub struct Object(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

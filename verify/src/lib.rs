@@ -8,7 +8,7 @@
 //! - [`merkle`]: the tree of RFC 6962, its proofs and their verification.
 //! - [`seal`]: what a seal says, and who signed it.
 //! - [`record`]: the lines of an export; [`manifest`]: what an export says of itself.
-//! - `json`: JSON in which no name comes twice.
+//! - [`json`]: JSON in which no name comes twice.
 //! - `fold`: what follows from events, by plain arithmetic.
 //! - [`check`]: the checks, fed record by record.
 //! - [`export`]: feeds the checks from the folder of an export.
@@ -22,7 +22,7 @@ pub mod check;
 pub mod evidence;
 pub mod export;
 mod fold;
-mod json;
+pub mod json;
 pub mod manifest;
 pub mod merkle;
 pub mod proof;

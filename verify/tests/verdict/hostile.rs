@@ -1,12 +1,14 @@
 //! Whoever made the export means harm to whoever judges it.
 
 use std::fs;
+use std::path::Path;
 
 use credit_ledger_verify::export::{self, ReadError};
 use credit_ledger_verify::manifest::{Content, Scope};
 use credit_ledger_verify::report::checks::{FILE_DIFFERS, STATE_DIFFERS, UNREADABLE};
 
-use super::ledger::{Folder, sound, trust};
+use super::ledger::{Folder, key, sound, trust};
+use super::proof::{event_answer, seals_answer};
 use super::{assert_found, checks};
 
 #[test]
@@ -108,4 +110,45 @@ fn nothing_is_erased_where_nobody_was() {
     export.deliveries[0].erased = true;
     let found = [credit_ledger_verify::report::checks::DELIVERY_DIFFERS];
     assert_found("erased", &export.judge(trust()), &found);
+}
+
+/// A fuzzer can not find a signature, so it is given what is sound. `FUZZ_SEEDS=write` writes it anew.
+#[test]
+fn the_seeds_of_the_fuzzer_are_sound() {
+    let folder = Folder::new();
+    let manifest = sound().write(&folder.0);
+    let mut export = Vec::new();
+    for file in &manifest.files {
+        export.extend(format!("@{}\n", file.content.as_str()).into_bytes());
+        export.extend(fs::read(folder.0.join(&file.name)).unwrap());
+    }
+    let mut witness = Vec::new();
+    for seal in sound().seals {
+        witness.extend(serde_json::to_vec(&seal).unwrap());
+        witness.push(b'\n');
+    }
+    let key = key().public().to_pem().unwrap().into_bytes();
+    for (seed, bytes) in [
+        ("read_export/sound", export),
+        (
+            "read_proof/event.json",
+            event_answer().to_string().into_bytes(),
+        ),
+        (
+            "read_proof/seals.json",
+            seals_answer().to_string().into_bytes(),
+        ),
+        ("read_witness/seals", witness),
+        ("read_witness/key.pem", key),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../fuzz/seeds")
+            .join(seed);
+        if std::env::var_os("FUZZ_SEEDS").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        let same = fs::read(&path).unwrap() == bytes;
+        assert!(same, "{seed}: write it anew with FUZZ_SEEDS=write");
+    }
 }

@@ -27,7 +27,7 @@ pub fn event_answer() -> Value {
     })
 }
 
-fn seals_answer() -> Value {
+pub fn seals_answer() -> Value {
     let export = sound();
     let path = [hex::encode(export.seals[1].batch().leaf())];
     json!({ "first": export.seals[0], "second": export.seals[1], "path": path })

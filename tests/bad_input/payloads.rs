@@ -1,0 +1,106 @@
+//! Every member of every payload of every provider, replaced by what it should never be, and properly signed.
+
+use std::path::Path;
+
+use credit_ledger::ledger::Source;
+use credit_ledger::provider::sign::SignedDelivery;
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use super::target::Target;
+use crate::fuzz::mutate::pointers;
+use crate::support::deliveries::{clerk, razorpay, stripe, unique};
+
+const AT_ONCE: usize = 16;
+
+/// As JSON spells them.
+const SPELLINGS: [&str; 26] = [
+    r#""'; drop table events; --""#,
+    r#""$1""#,
+    r#""%s%n""#,
+    r#""a\u0000b""#,
+    r#""\u0000""#,
+    r#""\u001b[2J\u001b[8m""#,
+    r#""a\r\n2026-01-01T00:00:00Z ERROR it is all over""#,
+    r#""\u2028\u202e\ufeff""#,
+    r#""\ud800""#,
+    r#""""#,
+    r#""../../etc/passwd""#,
+    r#"" ""#,
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "18446744073709551616",
+    "1e400",
+    "-0",
+    "-1",
+    "0",
+    "0.5",
+    "true",
+    "null",
+    "[]",
+    "{}",
+    r#"[[{"id":"\u0000"}]]"#,
+];
+
+fn signed(source: Source, body: String) -> SignedDelivery {
+    match source {
+        Source::Clerk => clerk(&unique("msg_"), body),
+        Source::Razorpay => razorpay(&unique("evt"), body),
+        _ => stripe(body),
+    }
+}
+
+/// Each payload with each of its members replaced, by one spelling after another.
+fn replaced() -> Vec<(Source, String)> {
+    let mut spellings = SPELLINGS.iter().cycle();
+    let mut payloads = vec![];
+    for source in [Source::Clerk, Source::Razorpay, Source::Stripe] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures")
+            .join(source.as_str());
+        let mut paths: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        paths.sort();
+        for path in paths {
+            let whole: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            for pointer in pointers(&whole) {
+                let mut payload = whole.clone();
+                // What is not asked for is looked at as a text only.
+                if !pointer.is_empty() {
+                    *payload.pointer_mut(&pointer).unwrap() = json!("@here@");
+                    let spelling = spellings.next().unwrap();
+                    payloads.push((source, payload.to_string().replace("\"@here@\"", spelling)));
+                }
+            }
+        }
+    }
+    payloads
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_member_of_a_payload_is_believed() {
+    let target = Target::start().await;
+    let payloads = replaced();
+    println!("{} payloads", payloads.len());
+    let answers = stream::iter(payloads).map(async |(source, body)| {
+        let answer = target
+            .service
+            .deliver(source, &signed(source, body.clone()))
+            .await;
+        (source, body, answer.unwrap())
+    });
+    let mut answers = answers.buffer_unordered(AT_ONCE);
+    while let Some((source, body, (status, answer))) = answers.next().await {
+        let is_good = match status.as_u16() {
+            200 => answer["status"].is_string(),
+            400 => answer["code"] == "malformed",
+            _ => false,
+        };
+        assert!(is_good, "{source} {status} {answer}\n{body}");
+    }
+    drop(answers);
+    target.assert_unharmed().await;
+}
