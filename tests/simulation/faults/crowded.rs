@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::{AT_ONCE, Scene};
 
 /// Longer than anybody waits for a lock.
-const IN_THE_WAY: Duration = Duration::from_secs(6);
+const IN_THE_WAY: Duration = Duration::from_secs(9);
 
 /// Others have all connections that the server gives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
