@@ -239,8 +239,8 @@ impl Backend {
             });
             (command, 0, place(body, "hold_id"))
         });
-        let ends_at_s = self.world.stage.now().timestamp() + lasts_s;
-        self.holds.extend(hold.map(|hold| (hold, n, ends_at_s)));
+        self.holds
+            .extend(hold.map(|hold| (hold, n, second(&said.1["expires_at"]))));
     }
 
     /// What a hold may be refused for: it has ended by itself, by any of the clocks.
@@ -311,6 +311,11 @@ impl Backend {
             (Command::ReverseSpend(reverse), n, place(body, "entry_id"))
         });
     }
+}
+
+fn second(text: &Value) -> i64 {
+    let time = DateTime::parse_from_rfc3339(text.as_str().unwrap());
+    time.unwrap().timestamp()
 }
 
 /// Takes one of them out.
