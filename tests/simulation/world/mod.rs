@@ -128,6 +128,11 @@ impl World {
             self.books.unanswered.fetch_add(1, Ordering::Relaxed);
             return Said::Nothing;
         };
+        // Who was frozen with half of what came unread says so without a word, by the HTTP library: ask again.
+        if status == StatusCode::REQUEST_TIMEOUT && body.is_empty() {
+            self.books.unanswered.fetch_add(1, Ordering::Relaxed);
+            return Said::Nothing;
+        }
         let Ok(body) = serde_json::from_slice::<Value>(&body) else {
             panic!("{status} without JSON: {body:?}");
         };
