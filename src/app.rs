@@ -253,8 +253,8 @@ impl App {
         (self.clock)()
     }
 
-    /// Whether what is read from the clock can be relied on. Where nothing is known, the database is asked, by one for all
-    /// and at most once a second.
+    /// Whether what is read from the clock can be relied on. Where nothing is known, the database is asked, by one for
+    /// all and at most once a second.
     ///
     /// # Errors
     /// [`ClockDoubt`]

@@ -1,8 +1,8 @@
 //! Asks the database what time it is, for whoever must know whether the clocks agree or whether the database answers.
 //!
 //! Owns that this costs next to nothing, however many ask and whoever they are: one asks for all who wait; what came of
-//! it, a failure too, is good for `FRESH`; and asking goes on when the request that began it ends, so that nobody who goes
-//! away closes a session with that.
+//! it, a failure too, is good for `FRESH`; and asking goes on when the request that began it ends, so that nobody who
+//! goes away closes a session with that.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -153,7 +153,8 @@ async fn consistency(
 impl Sealer {
     /// Brings the metrics up to date. Where the database can not be asked, they say that nobody knows.
     ///
-    /// One asks at a time, for all who came before it began, and goes on when whoever wanted it goes away: anybody may ask.
+    /// Anybody may ask. So one does at a time, for all who came before it began, and goes on when whoever wanted it is
+    /// gone.
     pub async fn show_numbers(self: &Arc<Self>, seals: &Seals) {
         let came = Instant::now();
         let mut shown = Arc::clone(&self.shown).lock_owned().await;
