@@ -323,18 +323,12 @@ async fn providers_that_are_unknown_or_not_set_up() {
         ..Options::default()
     };
     let app = TestApp::start_with(options).await;
-    for name in [
-        "paypal",
-        "Clerk",
-        "api",
-        "clerk%20",
-        "..%2Fclerk",
-        "%00",
-        "%FF",
-    ] {
+    for name in ["paypal", "Clerk", "api", "clerk%20", "..%2Fclerk", "%00"] {
         let answer = app.post(&format!("/webhooks/{name}"), &[], "{}").await;
         answer.assert_problem(404, "unknown_provider");
     }
+    let no_text = app.post("/webhooks/%FF", &[], "{}").await;
+    no_text.assert_problem(404, "not_found");
     let answer = app
         .deliver(Source::Razorpay, &captured(&payment(None)))
         .await;
