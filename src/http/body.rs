@@ -28,11 +28,12 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 /// So many bytes of each body are ordinary: most of what providers send is smaller. Whoever sends less than a body and
 /// stands still takes no more of what those need.
 const ORDINARY_BYTES: usize = 16 * 1024;
-/// How many bytes of bodies are held at once, of all connections: the ordinary ones, and beside them, so that large bodies
-/// are in nobody's way, what is behind those.
+/// How many bytes of bodies requests hold at once until they are answered, of all connections: the ordinary ones, and
+/// beside them, so that large bodies are in nobody's way, what is behind those. What waits for a commit is a copy, and
+/// bounded in front of the lanes.
 const HELD_BYTES: usize = 64 * 1024 * 1024;
 
-/// How many bytes of bodies may still be held, in all workers.
+/// How many bytes of bodies requests may still hold, in all workers.
 pub struct Room {
     ordinary: Arc<Semaphore>,
     large: Arc<Semaphore>,
