@@ -109,7 +109,7 @@ mod tests {
     use futures_util::future::join_all;
     use tokio::sync::Semaphore;
 
-    use super::super::system_clock;
+    use super::super::{system_clock, system_now};
     use super::*;
 
     /// A database that answers as often as it is let, counting how often it was asked.
@@ -151,8 +151,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_asks_for_all_and_a_failure_is_remembered() {
-        let off = Utc::now() - chrono::TimeDelta::days(1);
-        for at in [Some(Utc::now()), Some(off), None] {
+        let off = system_now() - chrono::TimeDelta::days(1);
+        for at in [Some(system_now()), Some(off), None] {
             let stand = Stand::new(at);
             stand.answers.add_permits(1000);
             let all = join_all((0..64).map(|_| stand.comparing.known())).await;
@@ -169,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn asking_goes_on_when_whoever_began_it_goes_away() {
-        let stand = Stand::new(Some(Utc::now()));
+        let stand = Stand::new(Some(system_now()));
         for _ in 0..64 {
             let comparing = Arc::clone(&stand.comparing);
             let gone = tokio::spawn(async move { comparing.answered().await });
@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_ever() {
-        let stand = Stand::new(Some(Utc::now()));
+        let stand = Stand::new(Some(system_now()));
         assert_eq!(stand.comparing.known().await, Err(ClockDoubt::Unanswered));
         stand.answers.add_permits(1);
         assert_eq!(stand.comparing.known().await, Ok(()));
