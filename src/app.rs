@@ -2,6 +2,7 @@
 //!
 //! The only place that asks the clock and the source of randomness; everything else is handed both.
 
+mod comparing;
 mod stopping;
 
 use std::net::{SocketAddr, TcpListener};
@@ -34,6 +35,8 @@ use crate::reads::Reads;
 use crate::store::{Backlog, ClockOff, Ledger, StoreError};
 use crate::telemetry::Telemetry;
 use crate::upkeep::Upkeep;
+pub use comparing::ClockDoubt;
+use comparing::Comparing;
 use stopping::Stopper;
 
 /// How long requests that were accepted may take to finish once the program is told to stop.
@@ -100,6 +103,7 @@ pub struct App {
     pub verify_wait: Duration,
     /// What time it is.
     pub clock: Clock,
+    comparing: Comparing,
     stopping: AtomicBool,
     upkeep_rounds: AtomicU64,
     requests_begun: AtomicU64,
@@ -197,14 +201,16 @@ impl App {
             "1: this instance has a key, and seals",
         );
         sealing.set(f64::from(u8::from(sealer.is_some())));
+        let lookups = Reads::new(pool.clone());
         let app = Self {
+            comparing: Comparing::new(lookups.clone(), Arc::clone(ledger.clock())),
             ledger,
             seals: Seals::new(pool.clone(), proofs),
             sealer,
             telemetry,
             backlog: Backlog::new(pool.clone()),
-            issued_keys: IssuedKeys::new(pool.clone()),
-            lookups: Reads::new(pool),
+            issued_keys: IssuedKeys::new(pool),
+            lookups,
             reads: Reads::new(answers),
             providers: parts.providers,
             rules: config.rules.clone(),
@@ -247,19 +253,31 @@ impl App {
         (self.clock)()
     }
 
-    /// Whether what is read from the clock can be relied on. Asks the database, but seldom, and not because of it: where
-    /// the database does not answer nothing is known against the clock.
+    /// Whether what is read from the clock can be relied on. Where nothing is known, the database is asked, by one for
+    /// all and at most once a second.
+    ///
+    /// # Errors
+    /// [`ClockDoubt`]
+    pub async fn compare_clock(&self) -> Result<(), ClockDoubt> {
+        self.comparing.known().await
+    }
+
+    /// As [`App::compare_clock`], and that the database answered no longer than a second ago.
+    ///
+    /// # Errors
+    /// [`ClockDoubt`]
+    pub async fn ask_database(&self) -> Result<(), ClockDoubt> {
+        self.comparing.answered().await
+    }
+
+    /// As [`App::compare_clock`], but where the database does not answer nothing is known against the clock.
     ///
     /// # Errors
     /// [`ClockOff`]
     pub async fn check_clock(&self) -> Result<(), ClockOff> {
-        let clock = self.ledger.clock();
-        if let Some(known) = clock.known() {
-            return known;
-        }
-        match Box::pin(self.lookups.database_time()).await {
-            Ok(at_database) => clock.agreed(at_database).map(drop),
-            Err(_) => Ok(()),
+        match self.compare_clock().await {
+            Err(ClockDoubt::Off(off)) => Err(off),
+            Ok(()) | Err(ClockDoubt::Unanswered) => Ok(()),
         }
     }
 

@@ -17,7 +17,7 @@ use deadpool_postgres::{Object, Pool, PoolError};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::postgres::{Late, Lent, in_time, within};
+use crate::postgres::{Late, Lent, READING, within};
 use crate::store::StatementError;
 pub use admin::{
     Count, EndRow, InboxRow, LATEST, LastDelivery, OUTCOMES, Parked, StatusCount, Unresolved,
@@ -183,10 +183,10 @@ impl Reads {
         Self { pool }
     }
 
-    /// What time it is at the database, if it answers.
+    /// What time it is at the database, if it answers. That others have all the sessions is no fault of its.
     pub async fn database_time(&self) -> Result<DateTime<Utc>, ReadError> {
-        let asked = self.query("select clock_timestamp()", &[]);
-        let rows = within(PING, &self.pool, asked).await??;
+        let sql = "select clock_timestamp()";
+        let rows = self.query_within(PING, sql, &[]).await?;
         Ok(rows.first().ok_or_else(missing_row)?.try_get(0)?)
     }
 
@@ -308,16 +308,26 @@ impl Reads {
         rows.iter().map(purchase).collect()
     }
 
-    /// A connection may have died while it was idle: then one more is tried. Reads may be repeated.
     async fn query(
         &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, ReadError> {
+        self.query_within(READING, sql, params).await
+    }
+
+    /// A connection may have died while it was idle: then one more is tried. Reads may be repeated. `limit`: of what is
+    /// asked, once there is a session for it.
+    async fn query_within(
+        &self,
+        limit: Duration,
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ReadError> {
         let mut again = true;
         loop {
             // Large, and part of every request.
-            match Box::pin(self.query_once(sql, params)).await {
+            match Box::pin(self.query_once(limit, sql, params)).await {
                 Err(ReadError::Query(error)) if error.is_closed() && again => again = false,
                 result => return result,
             }
@@ -326,11 +336,12 @@ impl Reads {
 
     async fn query_once(
         &self,
+        limit: Duration,
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ReadError> {
         let session = Lent::of(&self.pool).await?;
-        let rows = in_time(&self.pool, run(&session, sql, params)).await?;
+        let rows = within(limit, &self.pool, run(&session, sql, params)).await?;
         session.give_back();
         Ok(rows?)
     }

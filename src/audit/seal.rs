@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use credit_ledger_verify::seal::SealKey;
 use deadpool_postgres::{Pool, PoolError};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::config::SealSettings;
 use crate::outbound::{OutboundError, WitnessApi};
@@ -115,6 +117,8 @@ pub struct Sealer {
     file: Option<WitnessFile>,
     url: Option<WitnessUrl>,
     numbers: Numbers,
+    /// When the numbers that are shown were begun to be asked for. Whoever holds the lock is the one that asks.
+    shown: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Sealer {
@@ -137,6 +141,7 @@ impl Sealer {
             clock,
             events_max: settings.events_max,
             numbers: Numbers::new(telemetry, file.is_some(), url.is_some()),
+            shown: Arc::default(),
             file,
             url,
         }))

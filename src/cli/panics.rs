@@ -1,5 +1,5 @@
-//! What is said of a panic: where, and what only if it is a text of the program. What was put together at run time may hold what
-//! was sent: a text that is cut in the middle of a letter is shown whole, and so is the error of an `unwrap`.
+//! What is said of a panic: where, and what only if it is a text of the program. What was put together at run time may
+//! hold what was sent: a text that is cut in the middle of a letter is shown whole, and so is the error of an `unwrap`.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};

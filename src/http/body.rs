@@ -25,13 +25,15 @@ pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// So many bytes of each body are ordinary: no provider sends more as a rule.
-const ORDINARY_BYTES: usize = 64 * 1024;
-/// How many bytes of bodies are held at once, of all connections: the ordinary ones, and beside them, so that large bodies
-/// are in nobody's way, what is behind those.
+/// So many bytes of each body are ordinary: most of what providers send is smaller. Whoever sends less than a body and
+/// stands still takes no more of what those need.
+const ORDINARY_BYTES: usize = 16 * 1024;
+/// How many bytes of bodies requests hold at once until they are answered, of all connections: the ordinary ones, and
+/// beside them, so that large bodies are in nobody's way, what is behind those. What waits for a commit is a copy, and
+/// bounded in front of the lanes.
 const HELD_BYTES: usize = 64 * 1024 * 1024;
 
-/// How many bytes of bodies may still be held, in all workers.
+/// How many bytes of bodies requests may still hold, in all workers.
 pub struct Room {
     ordinary: Arc<Semaphore>,
     large: Arc<Semaphore>,
@@ -95,6 +97,9 @@ impl Held {
 
 /// Adds so many bytes to what is taken of a room.
 fn take(room: &Arc<Semaphore>, taken: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> bool {
+    if bytes == 0 {
+        return true;
+    }
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     let Ok(more) = Arc::clone(room).try_acquire_many_owned(bytes) else {
         return false;
@@ -382,23 +387,25 @@ mod tests {
 
     #[test]
     fn large_bodies_leave_room_for_ordinary_ones_and_give_theirs_back() {
-        let room = Room::default();
-        let mut large = Vec::new();
-        let chunk = vec![0; WEBHOOK_BYTES_MAX];
-        loop {
-            let mut held = Held::default();
-            if !held.add(&chunk, &room) {
-                break;
+        for size in [WEBHOOK_BYTES_MAX, REQUEST_BYTES_MAX - 1] {
+            let room = Room::default();
+            let mut large = Vec::new();
+            let chunk = vec![0; size];
+            loop {
+                let mut held = Held::default();
+                if !held.add(&chunk, &room) {
+                    break;
+                }
+                large.push(held);
             }
-            large.push(held);
+            let bytes: usize = large.iter().map(|held| held.bytes.len()).sum();
+            assert!(bytes > HELD_BYTES && bytes < 2 * HELD_BYTES, "{bytes}");
+            let mut ordinary = Held::default();
+            assert!(ordinary.add(&[0; 3000], &room) && ordinary.add(&[0; 3000], &room));
+            assert_eq!(Bytes::from_owner(ordinary).len(), 6000);
+            drop(large);
+            assert_eq!(room.ordinary.available_permits(), HELD_BYTES);
+            assert_eq!(room.large.available_permits(), HELD_BYTES);
         }
-        let bytes: usize = large.iter().map(|held| held.bytes.len()).sum();
-        assert!(bytes > HELD_BYTES && bytes < 2 * HELD_BYTES, "{bytes}");
-        let mut ordinary = Held::default();
-        assert!(ordinary.add(&[0; 3000], &room) && ordinary.add(&[0; 3000], &room));
-        assert_eq!(Bytes::from_owner(ordinary).len(), 6000);
-        drop(large);
-        assert_eq!(room.ordinary.available_permits(), HELD_BYTES);
-        assert_eq!(room.large.available_permits(), HELD_BYTES);
     }
 }

@@ -38,7 +38,6 @@ pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.ledger.gave_up_within(GAVE_UP_COUNTS) {
         return Err(Code::Unavailable.because("the database does not take what is written"));
     }
-    let at_database = app.lookups.database_time().await?;
-    app.ledger.clock().agreed(at_database)?;
+    app.ask_database().await?;
     Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }

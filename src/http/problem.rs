@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::methods::Methods;
 use crate::access::rate_limit::TooOften;
 use crate::access::{KeysUnavailable, Scope, SessionError};
+use crate::app::ClockDoubt;
 use crate::audit::seal::SealError;
 use crate::intake::IntakeError;
 use crate::ledger::{LedgerError, Settlement};
@@ -421,6 +422,12 @@ impl From<StoreError> for Problem {
 impl From<ClockOff> for Problem {
     fn from(off: ClockOff) -> Self {
         Code::Unavailable.because(off.to_string())
+    }
+}
+
+impl From<ClockDoubt> for Problem {
+    fn from(doubt: ClockDoubt) -> Self {
+        Code::Unavailable.because(doubt.to_string())
     }
 }
 

@@ -66,8 +66,8 @@ pub async fn receive(
 /// Between the receipt of a delivery and its verdict less time passes: a body may take 10 s.
 const VERDICT_MAX: TimeDelta = TimeDelta::seconds(30);
 
-/// What is said of a delivery that is not genuine. Who has the wrong time, or had it a moment ago, can not say that of one
-/// that is too old.
+/// What is said of a delivery that is not genuine. Who has the wrong time, or had it a moment ago, or does not know, can not
+/// say of one that is signed that it is too old.
 async fn refuse(
     app: &App,
     source: Source,
@@ -76,12 +76,11 @@ async fn refuse(
 ) -> Problem {
     tracing::info!(provider = %source, verdict = rejected.verdict(), "delivery refused");
     if matches!(rejected, Rejected::TooOld | Rejected::TooNew) {
-        match app.checked_now().await {
-            Err(off) => return off.into(),
-            Ok(now) if (now - received_at).abs() > VERDICT_MAX => {
-                return Code::Unavailable.because("the clock was set meanwhile");
-            }
-            Ok(_) => {}
+        if let Err(doubt) = app.compare_clock().await {
+            return doubt.into();
+        }
+        if (app.now() - received_at).abs() > VERDICT_MAX {
+            return Code::Unavailable.because("the clock was set meanwhile");
         }
     }
     rejected.into()

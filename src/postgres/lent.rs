@@ -9,7 +9,7 @@ use deadpool_postgres::{Object, Pool, PoolError};
 use tokio::time::timeout;
 
 /// The longest that one piece of reading may take: longer than the server lets a statement of it run.
-const READING: Duration = Duration::from_secs(12);
+pub const READING: Duration = Duration::from_secs(12);
 
 /// The database did not answer in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -35,7 +35,7 @@ mod url;
 pub use connect::{ConnectOptions, PoolOptions};
 pub use database::{Database, DatabaseSettings};
 pub use error::{PostgresError, error_chain};
-pub use lent::{Late, Lent, in_time, within};
+pub use lent::{Late, Lent, READING, in_time, within};
 pub use migrate::MigrationReport;
 pub use roles::{Role, RoleUse, grant_privileges};
 pub use tls::install_crypto_provider;

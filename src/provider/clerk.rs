@@ -98,7 +98,6 @@ impl Provider for Clerk {
             return Err(Rejected::BadHeader(family.signature));
         }
         let sent_at_s = plain_seconds(timestamp).ok_or(Rejected::BadTimestamp)?;
-        check_age(sent_at_s, delivery.received_at)?;
         let candidates = candidates(signatures);
         let parts: [&[u8]; 5] = [
             id.as_bytes(),
@@ -115,6 +114,7 @@ impl Provider for Clerk {
                 candidates.iter().any(|candidate| code.is(candidate))
             })
             .ok_or(Rejected::NoMatch)?;
+        check_age(sent_at_s, delivery.received_at)?;
         let body = json_object(delivery.body)?;
         Ok(Verified {
             source: Source::Clerk,

@@ -77,7 +77,6 @@ impl Provider for Stripe {
     fn verify(&self, delivery: &Delivery<'_>) -> Result<Verified, Rejected> {
         let header = delivery.headers.require_once(SIGNATURE)?;
         let signatures = Signatures::parse(header)?;
-        check_age(signatures.sent_at_s, delivery.received_at)?;
         let parts: [&[u8]; 3] = [signatures.timestamp.as_bytes(), b".", delivery.body];
         let key = self
             .keys
@@ -87,6 +86,7 @@ impl Provider for Stripe {
                 signatures.codes.iter().any(|candidate| code.is(candidate))
             })
             .ok_or(Rejected::NoMatch)?;
+        check_age(signatures.sent_at_s, delivery.received_at)?;
         let body = json_object(delivery.body)?;
         let body_sha256: [u8; 32] = Sha256::digest(delivery.body).into();
         let id = Object::of(body)

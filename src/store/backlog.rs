@@ -1,6 +1,6 @@
 //! What is left to do after commits: rows of the outbox, and deliveries that wait.
 //!
-//! Single statements, each its own transaction, on the pool of the reads. Several instances may take the same work at
+//! Single statements, each its own transaction, on the pool of the lookups. Several instances may take the same work at
 //! once: doing it twice does nothing twice, so nothing is locked while it is done. Must never decide anything: what
 //! follows from the work goes through the lanes.
 
@@ -122,7 +122,8 @@ impl Backlog {
         rows.iter().map(|row| column(row, "id")).collect()
     }
 
-    /// The e-mail address beside an event; none: it was erased.
+    /// The e-mail addresses beside the events of a stream up to this one, but for those that were erased: what a user told,
+    /// and what it may have given up since.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -97,9 +97,9 @@ impl ClockCheck {
     }
 
     /// How far this clock was ahead of the database's when they were last compared, in seconds.
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point")]
     pub fn ahead_s(&self) -> f64 {
-        let ahead_ms = i32::try_from(self.ahead_ms.load(Ordering::Relaxed));
-        f64::from(ahead_ms.unwrap_or(i32::MAX)) / 1000.0
+        self.ahead_ms.load(Ordering::Relaxed) as f64 / 1000.0
     }
 
     /// Once when they begin to differ, and once when they agree again.
@@ -148,6 +148,17 @@ mod tests {
         }
         let text = ClockOff { ahead_ms: -31_000 }.to_string();
         assert_eq!(text, "this instance's clock is 31 s behind the database's");
+    }
+
+    #[test]
+    fn how_far_it_is_ahead_is_said_however_far() {
+        let now_s = Arc::new(AtomicI64::new(1000));
+        let check = check(&now_s, Some(Duration::from_secs(30)));
+        let century_s = 100 * 366 * 86_400;
+        for ahead_s in [0, 31, -31, century_s, -century_s] {
+            let _ = check.agreed(at(1000 - ahead_s));
+            assert_eq!(check.ahead_s().to_string(), ahead_s.to_string());
+        }
     }
 
     #[test]

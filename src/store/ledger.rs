@@ -17,7 +17,8 @@ use super::turn::{Company, Turns};
 use super::unit::{Origin, Outcome, StoreError, Unit};
 use crate::postgres::{ConnectOptions, Database, Role};
 
-/// How many bytes of bodies may wait in front of each lane, however few deliveries that is.
+/// How many bytes of bodies may wait in front of each lane, however few deliveries that is, whether or not somebody
+/// still waits for the answer. What requests hold themselves is bounded where they are read.
 const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 
 /// How the lanes are laid out.

@@ -23,12 +23,12 @@
 //! early. In its turn, (a) waits for heads, in the order of shards, so that nobody starves. An instance that had to wait
 //! for a turn gives everything to its first lane until it is alone again.
 //!
-//! Must never decide by a clock that was not compared, lock a head after (a), take a turn after a head was locked, rely on a turn for what is right, remember
-//! that a key was absent, or answer before the commit.
+//! Must never decide by a clock that was not compared, lock a head after (a), take a turn after a head was locked, rely on
+//! a turn for what is right, remember that a key was absent, or answer before the commit.
 //!
-//! In reading order: [`mod@unit`], [`home`], `ledger` (the queue in front of the lanes), `lane` (connection,
-//! batches, retries), `clock` (the time that batches are decided at), `turn`, `plan` (what to lock and read), `load` and [`rows`] (a), `batch` (decisions in memory), `append` (b),
-//! [`backlog`] (what commits left to do).
+//! In reading order: [`mod@unit`], [`home`], `ledger` (the queue in front of the lanes), `lane` (connection, batches,
+//! retries), `clock` (the time that batches are decided at), `turn`, `plan` (what to lock and read), `load` and [`rows`]
+//! (a), `batch` (decisions in memory), `append` (b), [`backlog`] (what commits left to do).
 
 mod append;
 pub mod backlog;

@@ -1,11 +1,12 @@
 //! What becomes of new events: sealed once, in one chain, over nothing that was changed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use credit_ledger::audit::seal::{Changed, Round, SealError};
 use credit_ledger_verify::seal::SealKey;
 use futures_util::future::{join, join_all};
+use reqwest::Method;
 
 use super::{assert_chain, stored};
 use crate::support::deliveries::some_time;
@@ -253,5 +254,32 @@ async fn without_a_key_nothing_is_sealed() {
     app.grants(0..1).await;
     assert!(app.app().sealer.is_none());
     assert_eq!(app.metric("credit_ledger_sealing ").await.to_bits(), 0);
+    app.stop().await;
+}
+
+/// Anybody may ask for metrics, and go away.
+#[tokio::test]
+async fn whoever_leaves_while_metrics_are_made_costs_the_database_no_session() {
+    let app = TestApp::start_with(sealing()).await;
+    app.looked_once().await;
+    let mut at_work = app.sql().await;
+    let locked = at_work.transaction().await.unwrap();
+    locked.batch_execute("lock table seals").await.unwrap();
+    let begun = Instant::now();
+    for _ in 0..16 {
+        let request = app.request(Method::GET, "/metrics");
+        let gone = request.timeout(Duration::from_millis(50)).send().await;
+        assert!(gone.is_err(), "{gone:?}");
+    }
+    let waiting = "select count(*) from pg_stat_activity
+                    where wait_event_type = 'Lock' and datname = current_database()";
+    let waiting = app.count(waiting).await;
+    // It is given up after 2 s; then another session may ask.
+    let seconds = i64::try_from(begun.elapsed().as_secs()).unwrap();
+    assert!(
+        (1..=1 + seconds).contains(&waiting),
+        "{waiting} in {seconds} s"
+    );
+    locked.commit().await.unwrap();
     app.stop().await;
 }

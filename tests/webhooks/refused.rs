@@ -1,9 +1,11 @@
 //! Deliveries whose headers prove nothing, and those that look strange and are good.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use credit_ledger::ledger::Source;
+use credit_ledger::postgres::ConnectOptions;
 use credit_ledger::provider::sample;
 use credit_ledger::provider::sign::{self, SignedDelivery};
 use secrecy::SecretString;
@@ -13,7 +15,10 @@ use sha2::{Digest as _, Sha256};
 use super::{assert_nothing_is_stored, assert_status, kept, razorpay_key};
 use crate::support::app::{CLERK_SECRET, RAZORPAY_SECRET};
 use crate::support::deliveries::{captured, clerk, created, payment, razorpay, unique, user};
-use crate::support::{Options, TestApp};
+use crate::support::{Options, TestApp, cluster, eventually};
+
+/// How far clocks may differ.
+const BOUND: Duration = Duration::from_secs(30);
 
 fn with(delivery: &SignedDelivery, name: &'static str, value: &str) -> SignedDelivery {
     let mut changed = without(delivery, name);
@@ -128,6 +133,56 @@ async fn bad_deliveries_of_clerk_leave_no_trace() {
         answer.assert_problem(400, "invalid_signature");
     }
     assert_nothing_is_stored(&app).await;
+    app.stop().await;
+}
+
+/// Whoever does not know the time can not refuse a delivery for its time. For one that nobody signed it is not asked.
+#[tokio::test]
+async fn only_who_has_the_right_time_says_that_a_delivery_is_too_old() {
+    let options = Options {
+        configure: Arc::new(|config| config.store.clocks_differ_max = Some(BOUND)),
+        ..Options::default()
+    };
+    let app = TestApp::start_with(options).await;
+    let forged = with(&svix_at(-400), "svix-signature", "v1,AAAA");
+    let stale = svix_at(-400);
+    let good = svix_at(0);
+    let stale_answer = app.deliver(Source::Clerk, &stale).await;
+    stale_answer.assert_problem(400, "invalid_signature");
+
+    let wrong_by = TimeDelta::hours(1);
+    app.move_clock(wrong_by);
+    let answer = app.deliver(Source::Clerk, &good).await;
+    answer.assert_problem(503, "unavailable");
+
+    // Now nobody can say that the clock is wrong.
+    let elsewhere = cluster::fresh_database().await;
+    let sql = elsewhere
+        .connect_as_login(&ConnectOptions::default())
+        .await
+        .unwrap();
+    let name = app.database.name();
+    let close = format!("alter database {name} with allow_connections false");
+    sql.batch_execute(&close).await.unwrap();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity \
+               where datname = $1";
+    sql.execute(end, &[&name]).await.unwrap();
+    app.move_clock(wrong_by);
+    let answer = app.deliver(Source::Clerk, &good).await;
+    answer.assert_problem(503, "unavailable");
+    let answer = app.deliver(Source::Clerk, &forged).await;
+    answer.assert_problem(400, "invalid_signature");
+    let ready = app.get("/health/ready").await;
+    ready.assert_problem(503, "unavailable");
+
+    let open = format!("alter database {name} with allow_connections true");
+    sql.batch_execute(&open).await.unwrap();
+    app.move_clock(-wrong_by * 2);
+    eventually("it is taken", async || {
+        let answer = app.deliver(Source::Clerk, &good).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
     app.stop().await;
 }
 
@@ -268,18 +323,12 @@ async fn providers_that_are_unknown_or_not_set_up() {
         ..Options::default()
     };
     let app = TestApp::start_with(options).await;
-    for name in [
-        "paypal",
-        "Clerk",
-        "api",
-        "clerk%20",
-        "..%2Fclerk",
-        "%00",
-        "%FF",
-    ] {
+    for name in ["paypal", "Clerk", "api", "clerk%20", "..%2Fclerk", "%00"] {
         let answer = app.post(&format!("/webhooks/{name}"), &[], "{}").await;
         answer.assert_problem(404, "unknown_provider");
     }
+    let no_text = app.post("/webhooks/%FF", &[], "{}").await;
+    no_text.assert_problem(404, "not_found");
     let answer = app
         .deliver(Source::Razorpay, &captured(&payment(None)))
         .await;

@@ -5,12 +5,14 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use credit_ledger_verify::Hash;
 use credit_ledger_verify::merkle;
 use credit_ledger_verify::record::{EndRecord, EventRecord, SealRecord};
 use credit_ledger_verify::seal::event_leaf;
 use deadpool_postgres::{GenericClient, Object, Pool};
+use tokio::time::{Instant, timeout};
 
 use super::numbers::Numbers;
 use super::rows::{self, State, Stretch};
@@ -150,11 +152,26 @@ async fn consistency(
 
 impl Sealer {
     /// Brings the metrics up to date. Where the database can not be asked, they say that nobody knows.
-    pub async fn show_numbers(&self, seals: &Seals) {
-        let witness = self.url.as_ref().map(|one| one.name.as_str());
-        let state = tokio::time::timeout(Numbers::PATIENCE, seals.state(witness)).await;
-        let state = state.ok().and_then(Result::ok);
-        self.numbers.show(state, self.clock.now());
+    ///
+    /// Anybody may ask. So one does at a time, for all who came before it began, and goes on when whoever wanted it is
+    /// gone.
+    pub async fn show_numbers(self: &Arc<Self>, seals: &Seals) {
+        let came = Instant::now();
+        let mut shown = Arc::clone(&self.shown).lock_owned().await;
+        if shown.is_some_and(|begun| begun >= came) {
+            return;
+        }
+        let (sealer, seals) = (Arc::clone(self), seals.clone());
+        let showing = tokio::spawn(async move {
+            let begun = Instant::now();
+            let witness = sealer.url.as_ref().map(|one| one.name.as_str());
+            let state = timeout(Numbers::PATIENCE, seals.state(witness)).await;
+            let state = state.ok().and_then(Result::ok);
+            sealer.numbers.show(state, sealer.clock.now());
+            *shown = Some(begun);
+        });
+        // Should it have panicked, they are what they were.
+        let _ = showing.await;
     }
 }
 

@@ -33,6 +33,9 @@ fn time_stamps_are_bounded_in_the_past_and_in_the_future() {
         let sent_at = now() + chrono::TimeDelta::seconds(seconds);
         let signed = sign::stripe_webhook(&secret(STRIPE_SECRET), sent_at, "{}").unwrap();
         assert_eq!(verify(&stripe(), &signed).err(), verdict, "{seconds}");
+        // What nobody signed is never untimely, whatever it says.
+        let unsigned = format!("t={},v1={}", sent_at.timestamp(), "00".repeat(32));
+        assert_eq!(judge(&unsigned), Err(Rejected::NoMatch), "{seconds}");
     }
 }
 
