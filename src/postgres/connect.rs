@@ -11,6 +11,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// to none, as an operator has ended its waiting (`pg_cancel_backend`). The text of a warning depends on the server's language.
 const WAITS_FOR_STANDBY: &str = "SyncRepWaitForLSN";
 
+/// For a session whose commits are told to somebody, before it commits: whatever the server's default is, they stay.
+pub const COMMIT_DURABLY: &str = include_str!("sql/commit_durably.sql");
+
 /// Settings of one session. They travel in the start-up packet (`options`), so they hold from the first statement
 /// on, and cost no round trip. A pooler between us and the server must pass them on: `DATABASE_URL` should name the
 /// server itself, or a pooler in session mode that does.
