@@ -171,10 +171,8 @@ impl Database {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = match &self.server.tls {
-            Some(tls) => Manager::from_config(config, tls.clone(), recycling),
-            None => Manager::from_config(config, tokio_postgres::NoTls, recycling),
-        };
+        let driven = connect::Driven(self.server.tls.clone());
+        let manager = Manager::from_connect(config, driven, recycling);
         Pool::builder(manager)
             .max_size(options.max_size)
             .wait_timeout(Some(options.wait_timeout))
@@ -381,7 +379,7 @@ impl Database {
         let config = self.config(role, options);
         let connecting = connect::connect(&config, self.server.tls.as_ref());
         match tokio::time::timeout(options.connect_timeout, connecting).await {
-            Ok(Ok(client)) => Ok(client),
+            Ok(Ok((client, _))) => Ok(client),
             Ok(Err(source)) => Err(PostgresError::Connect {
                 target: self.target(),
                 hint: hint(&source),
