@@ -12,7 +12,7 @@ use std::{
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::{Client, Config, error::SqlState};
+use tokio_postgres::{Client, Config, NoTls, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -33,6 +33,8 @@ const DEFAULT_DATABASE: &str = "credit_ledger";
 const MAINTENANCE_DATABASE: &str = "postgres";
 /// Between two looks at a server that is coming up.
 const START_POLL: Duration = Duration::from_millis(25);
+/// How long the server is asked to leave off what a session does.
+const LEAVING_OFF: Duration = Duration::from_secs(5);
 /// How often `create database` is tried while others use its template or make the same one.
 const CREATE_TRIES_MAX: u32 = 50;
 const CREATE_PAUSE: Duration = Duration::from_millis(100);
@@ -147,6 +149,24 @@ impl Database {
         options: &ConnectOptions,
     ) -> Result<Client, PostgresError> {
         self.connect_with(self.role_name(role), options).await
+    }
+
+    /// Ends a session in the middle of what it does, whose outcome is then not known. The server is asked to leave off, too, for
+    /// a while and without an answer: a commit that waits for a standby does not notice that nobody waits for it, so each
+    /// would keep its session until the standby is back. Where it leaves off waiting the commit stays, and can be seen.
+    pub fn give_up(&self, client: Client) {
+        let (session, tls) = (client.cancel_token(), self.server.tls.clone());
+        drop(client);
+        tokio::spawn(async move {
+            let left_off = async {
+                match tls {
+                    Some(tls) => session.cancel_query(tls).await,
+                    None => session.cancel_query(NoTls).await,
+                }
+            };
+            // A server that is out of reach has nobody waiting for a standby.
+            let _ = tokio::time::timeout(LEAVING_OFF, left_off).await;
+        });
     }
 
     /// A session that acts as the login itself: for what no role may do, like making databases.

@@ -268,6 +268,9 @@ pub enum StatementError {
     /// The connection is gone. After a `commit` was sent, the outcome is not known.
     #[error("connection lost: {0}")]
     Lost(String),
+    /// It took too long. After a `commit` was sent, the outcome is not known.
+    #[error("no answer in time")]
+    Late,
     /// Another instance was in the way in the same moment: it took a key, which answers when the batch is run again, or
     /// PostgreSQL chose one of two to give way. `0` is the SQLSTATE.
     #[error("another instance was in the way (SQLSTATE {0})")]

@@ -333,6 +333,19 @@ fn grant(stage: &Stage, key: &str) -> RequestBuilder {
     request.json(&json!({"amount": 1, "reason": "a test"}))
 }
 
+/// The sessions whose commits hang are ended when they are given up. Each batch that locks nothing in the way of the next
+/// one would leave one more, until the server has no connection left.
+async fn assert_end(stage: &Stage) {
+    let sql = stage.sql().await;
+    let hung = waits_anew(&sql, &[]).await;
+    eventually("they are ended", async || {
+        let there = "select from pg_stat_activity where pid = any($1)";
+        let there = sql.query(there, &[&hung]).await.unwrap();
+        there.is_empty().then_some(())
+    })
+    .await;
+}
+
 /// Until an instance has given up a whole batch: then somebody else may try what hangs.
 async fn assert_hangs(stage: &Stage, load: &Load) {
     let asked = Instant::now();
@@ -346,6 +359,7 @@ async fn assert_hangs(stage: &Stage, load: &Load) {
     })
     .await;
     assert_eq!(load.done(), done, "nothing is acknowledged meanwhile");
+    assert_end(stage).await;
     // Only commits wait. A session of which another thing does would stay until the standby is back, one for each try.
     let sql = stage.sql().await;
     let others = "select query from pg_stat_activity where wait_event = 'SyncRep' \
