@@ -131,11 +131,16 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaves_nobody_without_an
 
 /// A client that does not look at readiness, on a connection that it keeps. Gives how many answers it got until one said
 /// that the connection is closed; none: it was closed without being said.
-async fn ask_until_told(address: SocketAddr, asked: &AtomicUsize) -> Option<usize> {
+async fn ask_until_told(
+    address: SocketAddr,
+    request: &str,
+    status: &str,
+    asked: &AtomicUsize,
+) -> Option<usize> {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = b"POST /webhooks/clerk HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+    let request = format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}");
     for answers in 1.. {
-        stream.write_all(request).await.ok()?;
+        stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"}") {
             if stream.read_buf(&mut answer).await.ok()? == 0 {
@@ -144,7 +149,7 @@ async fn ask_until_told(address: SocketAddr, asked: &AtomicUsize) -> Option<usiz
         }
         asked.fetch_add(1, Ordering::Relaxed);
         let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
-        assert!(text.starts_with("http/1.1 400"), "{text}");
+        assert!(text.starts_with(&format!("http/1.1 {status}")), "{text}");
         if text.contains("\r\nconnection: close\r\n") {
             return Some(answers);
         }
@@ -157,7 +162,12 @@ async fn a_service_that_stops_answers_every_request_and_says_that_it_closes() {
     let fleet = Fleet::new().await;
     let mut service = fleet.serve().await;
     let (address, pid, asked) = (service.address, service.pid(), AtomicUsize::new(0));
-    let clients = join_all((0..CLIENTS).map(|_| ask_until_told(address, &asked)));
+    // One is refused by its handler, the other before it has any.
+    let refused = [("POST /webhooks/clerk", "400"), ("GET /%ff", "404")];
+    let clients = join_all((0..CLIENTS).map(|number| {
+        let (request, status) = refused[number % refused.len()];
+        ask_until_told(address, request, status, &asked)
+    }));
     let term = async {
         eventually("all are asking", async || {
             (asked.load(Ordering::Relaxed) > 10 * CLIENTS).then_some(())
