@@ -164,7 +164,7 @@ impl Database {
                     None => session.cancel_query(NoTls).await,
                 }
             };
-            // A server that is out of reach has nobody waiting for a standby.
+            // Where the server is out of reach the session stays: no new one can be made there either.
             let _ = tokio::time::timeout(LEAVING_OFF, left_off).await;
         });
     }
