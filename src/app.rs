@@ -39,10 +39,12 @@ pub use comparing::ClockDoubt;
 use comparing::Comparing;
 use stopping::Stopper;
 
-/// How long requests that were accepted may take to finish once the program is told to stop.
+/// How long requests that were accepted may take to finish once nothing begins any more: as long as one waits for its
+/// commit, so that each has its answer.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long after that the lanes may take, which by then have nothing left unless the database hangs.
-const LANES_END: Duration = Duration::from_secs(12);
+/// How long the lanes may take, which by then have nothing left unless the database hangs: a second longer than it takes to
+/// see that nothing begins, to finish it, and to close its connections.
+const LANES_END: Duration = Duration::from_secs(13);
 /// When the program ends whatever hangs; both are counted from when no more is accepted. A private database that is
 /// still there then is told to stop by the end of this process.
 const END: Duration = Duration::from_millis(13_500);

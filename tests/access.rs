@@ -9,7 +9,7 @@ use credit_ledger::access::Scope;
 use credit_ledger::access::issued::{KEY_BYTES, NewKey};
 use credit_ledger::access::registry;
 use credit_ledger::ledger::Source;
-use credit_ledger::postgres::Role;
+use credit_ledger::postgres::{ConnectOptions, Role};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -17,7 +17,9 @@ use serde_json::json;
 use crate::crash::service::DataDir;
 use crate::routes::headers::assert_private;
 use crate::support::app::{ADMIN_KEY, Answer, SERVICE_KEY, answer};
+use crate::support::cluster;
 use crate::support::deliveries::{created, user};
+use crate::support::seals::sealing;
 use crate::support::{Options, TestApp, eventually};
 
 /// A key of this name, kept in the application's database. Each `byte` makes another one.
@@ -108,6 +110,55 @@ async fn a_key_of_a_settings_name_is_that_principal() {
     let overview = ask(&app, Method::GET, "/v1/admin/overview", key.reveal()).await;
     assert_eq!(overview.status, 200);
     app.stop().await;
+}
+
+/// Notes how whatever writes to these tables is committed, at its commit.
+const NOTE_COMMITS: &str = "
+    create table commits (what text, how text);
+    create function note_commit() returns trigger language plpgsql security definer as $$ begin
+        insert into commits values (tg_table_name || ' ' || lower(tg_op), current_setting('synchronous_commit'));
+        return null;
+    end $$;
+    create constraint trigger noted after insert or update on api_keys deferrable initially deferred
+        for each row execute function note_commit();
+    create constraint trigger noted after insert on seals deferrable initially deferred
+        for each row execute function note_commit();
+    create constraint trigger noted after update on heads deferrable initially deferred
+        for each row execute function note_commit()";
+
+/// A crash or a failover must not make a revoked key good again, nor take back what a witness was told of.
+#[tokio::test]
+async fn what_somebody_is_told_of_is_committed_durably_whatever_the_default_is() {
+    for (default, how) in [
+        ("off", "on"),
+        ("local", "on"),
+        ("remote_apply", "remote_apply"),
+    ] {
+        let database = cluster::fresh_database().await;
+        let name = database.name();
+        let set = format!("alter database \"{name}\" set synchronous_commit = {default}");
+        let options = ConnectOptions::default();
+        let login = database.connect_as_login(&options).await.unwrap();
+        login.batch_execute(&set).await.unwrap();
+        login.batch_execute(NOTE_COMMITS).await.unwrap();
+        let app = TestApp::start_on(database, sealing()).await;
+        let key = keep(&app, 1, "shop", &[Scope::Audit]).await;
+        revoke(&app, &key).await;
+        app.grant("user_1", 1).await;
+        app.seal_all().await;
+        let sql = app.sql().await;
+        let noted = "select distinct what, how from commits order by what";
+        let noted = sql.query(noted, &[]).await.unwrap();
+        let noted: Vec<(&str, &str)> = noted.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let all = [
+            "api_keys insert",
+            "api_keys update",
+            "heads update",
+            "seals insert",
+        ];
+        assert_eq!(noted, all.map(|what| (what, how)), "{default}");
+        app.stop().await;
+    }
 }
 
 /// Counts how often the service reads its keys: the table is a function behind a view.

@@ -15,8 +15,10 @@ use futures_util::future::{join, join_all};
 use rustix::process::{Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::crash::service::Service;
 use crate::support::deliveries::{captured, created, payment, unique, user};
 use crate::support::eventually;
 use crate::support::integrity::assert_database_is_whole;
@@ -129,13 +131,22 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaves_nobody_without_an
     );
 }
 
+/// What clients ask for, with which body, and what comes of it: the one is refused by its handler, the other before it has
+/// any. (What is refused with a body that nobody reads closes its connection anyhow.)
+const ANSWERS: [(&str, &str, &str); 2] = [
+    ("POST /webhooks/clerk", "{}", "400"),
+    ("GET /%ff", "", "404"),
+];
+
 /// A client that does not look at readiness, on a connection that it keeps. Gives how many answers it got until one said
 /// that the connection is closed; none: it was closed without being said.
-async fn ask_until_told(address: SocketAddr, asked: &AtomicUsize) -> Option<usize> {
+async fn ask_until_told(address: SocketAddr, number: usize, asked: &AtomicUsize) -> Option<usize> {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = b"POST /webhooks/clerk HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+    let (asks, body, status) = ANSWERS[number % ANSWERS.len()];
+    let length = body.len();
+    let request = format!("{asks} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
     for answers in 1.. {
-        stream.write_all(request).await.ok()?;
+        stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"}") {
             if stream.read_buf(&mut answer).await.ok()? == 0 {
@@ -144,7 +155,7 @@ async fn ask_until_told(address: SocketAddr, asked: &AtomicUsize) -> Option<usiz
         }
         asked.fetch_add(1, Ordering::Relaxed);
         let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
-        assert!(text.starts_with("http/1.1 400"), "{text}");
+        assert!(text.starts_with(&format!("http/1.1 {status}")), "{text}");
         if text.contains("\r\nconnection: close\r\n") {
             return Some(answers);
         }
@@ -157,7 +168,7 @@ async fn a_service_that_stops_answers_every_request_and_says_that_it_closes() {
     let fleet = Fleet::new().await;
     let mut service = fleet.serve().await;
     let (address, pid, asked) = (service.address, service.pid(), AtomicUsize::new(0));
-    let clients = join_all((0..CLIENTS).map(|_| ask_until_told(address, &asked)));
+    let clients = join_all((0..CLIENTS).map(|number| ask_until_told(address, number, &asked)));
     let term = async {
         eventually("all are asking", async || {
             (asked.load(Ordering::Relaxed) > 10 * CLIENTS).then_some(())
@@ -170,6 +181,20 @@ async fn a_service_that_stops_answers_every_request_and_says_that_it_closes() {
     let (status, took) = terminate(&mut service).await;
     assert_eq!(status.code(), Some(0));
     assert!(took < STOPPED, "{took:?}");
+}
+
+/// That is said from the beginning on, so that a load balancer that looks at nothing else goes elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_answer_says_that_it_closes_long_before_the_end() {
+    let fleet = Fleet::new().await;
+    let mut program = fleet.program(&["serve"]);
+    program.env("STOP_DELAY_MS", "60000");
+    let service = spawn_blocking(|| Service::start(program)).await.unwrap();
+    kill_process(service.pid(), Signal::TERM).unwrap();
+    let (address, asked) = (service.address, AtomicUsize::new(0));
+    let clients = (0..ANSWERS.len()).map(|number| ask_until_told(address, number, &asked));
+    let told = timeout(Duration::from_secs(30), join_all(clients)).await;
+    assert!(told.is_ok_and(|told| told.iter().all(Option::is_some)));
 }
 
 /// Connections on which nothing is under way are nothing to wait for.

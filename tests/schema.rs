@@ -137,6 +137,7 @@ async fn every_sql_file_prepares() {
     let mut prepared = 0;
     for folder in [
         "src/access/sql",
+        "src/postgres/sql",
         "src/store/sql",
         "src/audit",
         "projections",

@@ -21,7 +21,7 @@ use tokio_postgres::{Client, Row};
 
 use super::api_key::{Principal, Scope};
 use super::issued::{Found, GoodKeys, KeyName, KeyPrefix, NewKey};
-use crate::postgres::{Late, Lent, within};
+use crate::postgres::{COMMIT_DURABLY, Late, Lent, within};
 
 /// A younger copy is used as it is: so long a revoked key may still be good.
 const FRESH: Duration = Duration::from_secs(2);
@@ -205,6 +205,7 @@ pub async fn create(
     now: DateTime<Utc>,
 ) -> Result<(), RegistryError> {
     let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    client.batch_execute(COMMIT_DURABLY).await?;
     let made = client
         .execute(
             include_str!("sql/insert_key.sql"),
@@ -243,6 +244,8 @@ pub async fn revoke(
     prefix: &KeyPrefix,
     now: DateTime<Utc>,
 ) -> Result<Option<ShownKey>, RegistryError> {
+    // A crash or a failover must not make it good again.
+    client.batch_execute(COMMIT_DURABLY).await?;
     let sql = include_str!("sql/revoke_key.sql");
     let row = client.query_opt(sql, &[&prefix.as_str(), &now]).await?;
     row.as_ref().map(shown).transpose()

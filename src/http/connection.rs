@@ -27,7 +27,6 @@ pub struct Requests(Rc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    under_way: Cell<bool>,
     /// When the next request must be under way; none: one is, or it is the first, which the library bounds.
     until: Cell<Option<Instant>>,
     /// Bytes came since the last request.
@@ -41,7 +40,6 @@ pub struct UnderWay(Rc<State>);
 impl Requests {
     /// Notes that a request is under way: its head is there.
     pub fn begin(&self) -> UnderWay {
-        self.0.under_way.set(true);
         self.0.until.set(None);
         UnderWay(Rc::clone(&self.0))
     }
@@ -49,18 +47,30 @@ impl Requests {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.set(false);
         self.0.has_begun.set(false);
-        // The library closes what is silent sooner.
-        let until = Instant::now() + KEEP_ALIVE + HEAD_ARRIVAL;
-        self.0.until.set(Some(until));
+        self.0.wait_for_next();
+    }
+}
+
+impl State {
+    /// The time of the next request begins.
+    fn wait_for_next(&self) -> Instant {
+        let wait = if self.has_begun.get() {
+            HEAD_ARRIVAL
+        } else {
+            // The library closes what is silent sooner.
+            KEEP_ALIVE + HEAD_ARRIVAL
+        };
+        let until = Instant::now() + wait;
+        self.until.set(Some(until));
+        until
     }
 }
 
 /// A connection that ends with an error when it takes too long.
 #[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
+pub struct Connection<S = TcpStream> {
+    stream: S,
     requests: Requests,
     next: Timer,
     taking: Timer,
@@ -83,8 +93,15 @@ impl Timer {
 }
 
 impl Connection {
+    /// Whose it is.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+}
+
+impl<S> Connection<S> {
     /// Watches over a stream.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: S) -> Self {
         Self {
             stream,
             requests: Requests::default(),
@@ -99,11 +116,6 @@ impl Connection {
         self.requests.clone()
     }
 
-    /// Whose it is.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
-    }
-
     /// Takes note of bytes that came, and says whether the next request should be under way by now.
     fn is_late(&mut self, some_came: bool, cx: &mut Context<'_>) -> bool {
         let state = &self.requests.0;
@@ -114,10 +126,24 @@ impl Connection {
             until = until.min(Instant::now() + HEAD_ARRIVAL);
             state.until.set(Some(until));
         }
+        // An answer is on its way, which has a bound of its own. The library reads meanwhile, too.
+        if self.take_until.is_some() {
+            return false;
+        }
         if some_came {
             return until <= Instant::now();
         }
         self.next.is_over(until, cx)
+    }
+
+    /// The answer to the last request goes on after the request has ended: only its end begins the time of the next one.
+    fn went_on(&mut self, cx: &mut Context<'_>) {
+        let state = &self.requests.0;
+        if state.until.get().is_some() {
+            let until = state.wait_for_next();
+            // Wakes its task: it may be that nothing is read any more until then.
+            let _ = self.next.is_over(until, cx);
+        }
     }
 
     /// What a write came to, or that nothing was taken for too long.
@@ -128,6 +154,7 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         if result.is_ready() {
             self.take_until = None;
+            self.went_on(cx);
             return result;
         }
         let until = *self
@@ -140,7 +167,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -156,7 +183,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -190,4 +217,87 @@ impl AsyncWrite for Connection {
 
 fn late(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    /// How much of an answer the other side has room for.
+    const ROOM: usize = 16;
+
+    /// A connection whose next request should have been under way a moment ago, and its other side.
+    fn late() -> (Connection<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(ROOM);
+        let connection = Connection::new(near);
+        drop(connection.requests().begin());
+        be_late(&connection);
+        (connection, far)
+    }
+
+    fn be_late(connection: &Connection<DuplexStream>) {
+        let past = Instant::now() - Duration::from_millis(5);
+        connection.requests.0.until.set(Some(past));
+    }
+
+    async fn read(connection: &mut Connection<DuplexStream>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; ROOM];
+        poll_fn(|cx| {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            Poll::Ready(Pin::new(&mut *connection).poll_read(cx, &mut buffer))
+        })
+        .await
+    }
+
+    async fn write(connection: &mut Connection<DuplexStream>) -> Poll<io::Result<usize>> {
+        let bytes = [b'x'; ROOM];
+        poll_fn(|cx| Poll::Ready(Pin::new(&mut *connection).poll_write(cx, &bytes))).await
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_too_long_is_cut() {
+        let (mut connection, _far) = late();
+        assert!(matches!(read(&mut connection).await, Poll::Ready(Err(_))));
+    }
+
+    /// The library reads on every poll, also while an answer is being taken.
+    #[tokio::test]
+    async fn an_answer_that_is_taken_is_not_cut_however_slowly() {
+        for begun in [false, true] {
+            let (mut connection, mut far) = late();
+            for _ in 0..3 {
+                connection.requests.0.has_begun.set(begun);
+                assert!(matches!(
+                    write(&mut connection).await,
+                    Poll::Ready(Ok(ROOM))
+                ));
+                assert!(read(&mut connection).await.is_pending(), "it went on");
+                assert!(write(&mut connection).await.is_pending());
+                be_late(&connection);
+                assert!(
+                    read(&mut connection).await.is_pending(),
+                    "it is being taken"
+                );
+                far.read_exact(&mut [0; ROOM]).await.unwrap();
+            }
+            // All of it is taken: the time of the next request has begun.
+            assert!(matches!(
+                write(&mut connection).await,
+                Poll::Ready(Ok(ROOM))
+            ));
+            let until = connection.requests.0.until.get().unwrap();
+            let wait = if begun {
+                HEAD_ARRIVAL
+            } else {
+                KEEP_ALIVE + HEAD_ARRIVAL
+            };
+            assert!(until <= Instant::now() + wait);
+            be_late(&connection);
+            assert!(matches!(read(&mut connection).await, Poll::Ready(Err(_))));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::ResponseError as _;
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName};
@@ -42,30 +42,38 @@ pub async fn bounded(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let _under_way = request.conn_data::<Requests>().map(Requests::begin);
     let app = request.app_data::<Data<App>>().cloned();
+    let closes = || app.as_ref().is_some_and(|app| app.is_stopping());
+    let refused = |problem| answered(problem, closes());
     let place = match &app {
-        Some(app) => begin(app, &request).map_err(answered)?,
+        Some(app) => begin(app, &request).map_err(refused)?,
         None => None,
     };
     if !is_text(request.uri().path()) {
-        return Err(answered(Code::NotFound.because("the path is no text")));
+        return Err(refused(Code::NotFound.because("the path is no text")));
     }
     let result = tokio::time::timeout(REQUEST_WAIT, next.call(request)).await;
     drop(place);
     let mut result =
-        result.unwrap_or_else(|_| Err(answered(Code::Unavailable.because("it takes too long"))));
+        result.unwrap_or_else(|_| Err(refused(Code::Unavailable.because("it takes too long"))));
     if let Ok(response) = &mut result
-        && app.is_some_and(|app| app.is_stopping())
+        && closes()
     {
-        // The next request of this client shall come to another instance.
-        let head = response.response_mut().head_mut();
-        head.set_connection_type(ConnectionType::Close);
+        close(response.response_mut().head_mut());
     }
     result
 }
 
+/// The next request of this client shall come to another instance.
+fn close(head: &mut ResponseHead) {
+    head.set_connection_type(ConnectionType::Close);
+}
+
 /// A problem with the headers of every answer, which no other layer adds to an error.
-fn answered(problem: Problem) -> actix_web::Error {
+fn answered(problem: Problem, closes: bool) -> actix_web::Error {
     let mut response = problem.error_response();
+    if closes {
+        close(response.head_mut());
+    }
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, value);
     }

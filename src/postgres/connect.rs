@@ -1,15 +1,19 @@
 //! What a session is told when it starts. Owns the start-up parameters and the spawning of connections; never
 //! decides which server.
 
-use std::{fmt::Write as _, future::poll_fn, time::Duration};
+use std::{fmt::Write as _, future::poll_fn, pin::Pin, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The function of PostgreSQL in which a commit waits for synchronous standbys. What it warns of is that the commit is known
 /// to none, as an operator has ended its waiting (`pg_cancel_backend`). The text of a warning depends on the server's language.
 const WAITS_FOR_STANDBY: &str = "SyncRepWaitForLSN";
+
+/// For a session whose commits are told to somebody, before it commits: whatever the server's default is, they stay.
+pub const COMMIT_DURABLY: &str = include_str!("sql/commit_durably.sql");
 
 /// Settings of one session. They travel in the start-up packet (`options`), so they hold from the first statement
 /// on, and cost no round trip. A pooler between us and the server must pass them on: `DATABASE_URL` should name the
@@ -121,16 +125,29 @@ impl PoolOptions {
 pub(super) async fn connect(
     config: &Config,
     tls: Option<&MakeRustlsConnect>,
-) -> Result<Client, tokio_postgres::Error> {
+) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
     Ok(if let Some(tls) = tls {
         let (client, connection) = config.connect(tls.clone()).await?;
-        tokio::spawn(drive(connection));
-        client
+        (client, tokio::spawn(drive(connection)))
     } else {
         let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(drive(connection));
-        client
+        (client, tokio::spawn(drive(connection)))
     })
+}
+
+/// How a pool connects: as everybody else.
+pub(super) struct Driven(pub(super) Option<MakeRustlsConnect>);
+
+/// What a pool is given: a session and its task.
+type Connecting<'a> = Pin<
+    Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + 'a>,
+>;
+
+impl deadpool_postgres::Connect for Driven {
+    fn connect(&self, config: &Config) -> Connecting<'_> {
+        let config = config.clone();
+        Box::pin(async move { connect(&config, self.0.as_ref()).await })
+    }
 }
 
 async fn drive<S, T>(mut connection: Connection<S, T>)

@@ -12,7 +12,7 @@ use std::{
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::{Client, Config, error::SqlState};
+use tokio_postgres::{Client, Config, NoTls, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -33,6 +33,8 @@ const DEFAULT_DATABASE: &str = "credit_ledger";
 const MAINTENANCE_DATABASE: &str = "postgres";
 /// Between two looks at a server that is coming up.
 const START_POLL: Duration = Duration::from_millis(25);
+/// How long the server is asked to leave off what a session does.
+const LEAVING_OFF: Duration = Duration::from_secs(5);
 /// How often `create database` is tried while others use its template or make the same one.
 const CREATE_TRIES_MAX: u32 = 50;
 const CREATE_PAUSE: Duration = Duration::from_millis(100);
@@ -149,6 +151,24 @@ impl Database {
         self.connect_with(self.role_name(role), options).await
     }
 
+    /// Ends a session in the middle of what it does, whose outcome is then not known. The server is asked to leave off, too, for
+    /// a while and without an answer: a commit that waits for a standby does not notice that nobody waits for it, so each
+    /// would keep its session until the standby is back. Where it leaves off waiting the commit stays, and can be seen.
+    pub fn give_up(&self, client: Client) {
+        let (session, tls) = (client.cancel_token(), self.server.tls.clone());
+        drop(client);
+        tokio::spawn(async move {
+            let left_off = async {
+                match tls {
+                    Some(tls) => session.cancel_query(tls).await,
+                    None => session.cancel_query(NoTls).await,
+                }
+            };
+            // Where the server is out of reach the session stays: no new one can be made there either.
+            let _ = tokio::time::timeout(LEAVING_OFF, left_off).await;
+        });
+    }
+
     /// A session that acts as the login itself: for what no role may do, like making databases.
     pub async fn connect_as_login(
         &self,
@@ -171,10 +191,8 @@ impl Database {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = match &self.server.tls {
-            Some(tls) => Manager::from_config(config, tls.clone(), recycling),
-            None => Manager::from_config(config, tokio_postgres::NoTls, recycling),
-        };
+        let driven = connect::Driven(self.server.tls.clone());
+        let manager = Manager::from_connect(config, driven, recycling);
         Pool::builder(manager)
             .max_size(options.max_size)
             .wait_timeout(Some(options.wait_timeout))
@@ -381,7 +399,7 @@ impl Database {
         let config = self.config(role, options);
         let connecting = connect::connect(&config, self.server.tls.as_ref());
         match tokio::time::timeout(options.connect_timeout, connecting).await {
-            Ok(Ok(client)) => Ok(client),
+            Ok(Ok((client, _))) => Ok(client),
             Ok(Err(source)) => Err(PostgresError::Connect {
                 target: self.target(),
                 hint: hint(&source),

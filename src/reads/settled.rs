@@ -236,6 +236,7 @@ impl From<StatementError> for ReadError {
         match error {
             StatementError::Data(..) => Self::Unreadable,
             StatementError::Lost(_)
+            | StatementError::Late
             | StatementError::Collided(_)
             | StatementError::Busy(_)
             | StatementError::Clock(_) => Self::Rows(error),

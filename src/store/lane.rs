@@ -33,7 +33,7 @@ const BATCH_ATTEMPTS: u8 = 4;
 /// more rows of its users: eight times as many of those that burn next, so a handful of rounds is all of them.
 const ROUNDS: u8 = 12;
 /// How long one attempt may take before its connection is given up and its outcome counts as unknown: by then those who
-/// asked were told so. This, and nothing else, notices a connection that only seems to be there.
+/// asked were told so, and it is not tried again. This, and nothing else, notices a connection that only seems to be there.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long taking a turn may take: a server that is there gives up waiting for it after a second.
 const TURN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -147,8 +147,9 @@ impl Lane {
                     return self.isolate(batch, &state, &place).await;
                 }
                 Err(StatementError::Clock(off)) => return refuse(batch, off),
-                Err(StatementError::Busy(reason)) => {
-                    error = StatementError::Busy(reason);
+                // Who asked was told so by then.
+                Err(over @ (StatementError::Busy(_) | StatementError::Late)) => {
+                    error = over;
                     break;
                 }
                 Err(retry @ (StatementError::Lost(_) | StatementError::Collided(_))) => {
@@ -205,7 +206,7 @@ impl Lane {
     }
 
     /// One transaction over the batch. On an error nothing was committed, except that after
-    /// [`StatementError::Lost`] it may have been. `None`: nothing was tried, because others have a head.
+    /// [`StatementError::Lost`] and [`StatementError::Late`] it may have been. `None`: nothing was tried, because others have a head.
     async fn attempt(
         &mut self,
         batch: &mut [Pending],
@@ -226,9 +227,10 @@ impl Lane {
             locking,
             &self.work_left,
         );
-        let result = timeout(ATTEMPT_TIMEOUT, run).await;
-        let result =
-            result.unwrap_or_else(|_| Err(StatementError::Lost("no answer in time".to_owned())));
+        let Ok(result) = timeout(ATTEMPT_TIMEOUT, run).await else {
+            self.database.give_up(connection.client);
+            return Err(StatementError::Late);
+        };
         if !matches!(result, Err(StatementError::Lost(_))) {
             self.connection = Some(connection);
         }
@@ -353,7 +355,8 @@ pub(super) fn body_bytes(unit: &Unit) -> usize {
 pub(super) async fn connect(database: &Database) -> Result<Connection, StatementError> {
     let options = ConnectOptions {
         application_name: "credit-ledger lane".to_owned(),
-        // Longer than two sessions of such an instance, one behind the other, may idle.
+        // Of each lock; longer than two sessions of such an instance, one behind the other, may idle. All that an
+        // attempt waits for is bounded by `ATTEMPT_TIMEOUT`.
         lock_timeout: Some(Duration::from_secs(7)),
         idle_in_transaction_session_timeout: Some(Duration::from_secs(3)),
         ..ConnectOptions::default()

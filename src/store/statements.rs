@@ -15,6 +15,7 @@ use tokio_postgres::{Client, Error, Statement};
 use super::clock::ClockOff;
 use super::rows::RowStatements;
 use super::turn;
+use crate::postgres::COMMIT_DURABLY;
 use crate::projection::READ_MODELS;
 
 /// Everything that a batch runs, prepared once per connection.
@@ -134,6 +135,7 @@ impl Statements {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
         let (load, append) = (load_function(), append_function());
         let made = [
+            COMMIT_DURABLY,
             include_str!("sql/set_session.sql"),
             include_str!("sql/create_row_types.sql"),
             &load,
@@ -266,6 +268,9 @@ pub enum StatementError {
     /// The connection is gone. After a `commit` was sent, the outcome is not known.
     #[error("connection lost: {0}")]
     Lost(String),
+    /// It took too long. After a `commit` was sent, the outcome is not known.
+    #[error("no answer in time")]
+    Late,
     /// Another instance was in the way in the same moment: it took a key, which answers when the batch is run again, or
     /// PostgreSQL chose one of two to give way. `0` is the SQLSTATE.
     #[error("another instance was in the way (SQLSTATE {0})")]

@@ -14,17 +14,15 @@ use tokio_postgres::error::SqlState;
 use super::rows::{self, Stretch};
 use super::witness::{OpenFile, SEALS_AT_ONCE};
 use super::{Changed, RolledBack, SealError, Sealer};
-use crate::postgres::{Late, Lent, in_time};
+use crate::postgres::{COMMIT_DURABLY, Late, Lent, in_time};
 
 /// "credit-s" in ASCII: who holds this lock of the database seals.
 const SEALING_LOCK: i64 = 0x6372_6564_6974_2d73;
 /// How many seals are made in a row before the witnesses are told.
 const SEALS_PER_ROUND: u32 = 16;
 
-/// Witnesses are told of what can be seen, so that must stay whatever happens to the server: a default of `off` or `local` is
-/// overruled, and no time-out cuts off a commit that waits for a synchronous standby.
-const DURABLE: &str = "set local statement_timeout = 0; select set_config('synchronous_commit', 'on', true) \
-                       where current_setting('synchronous_commit') in ('off', 'local')";
+/// No time-out cuts off a commit that waits for a synchronous standby.
+const WAIT: &str = "set local statement_timeout = 0";
 
 /// The longest that one seal may take: longer than the server lets a statement of it run.
 const SEALING: Duration = Duration::from_secs(40);
@@ -159,7 +157,9 @@ impl Sealer {
             }
             inserted => inserted?,
         }
-        transaction.batch_execute(DURABLE).await?;
+        // Witnesses are told of what can be seen, so that must stay whatever happens to the server.
+        transaction.batch_execute(COMMIT_DURABLY).await?;
+        transaction.batch_execute(WAIT).await?;
         transaction.commit().await?;
         tracing::debug!(seal = record.seal, events = record.events, "sealed");
         Ok(Attempt::Sealed { more })

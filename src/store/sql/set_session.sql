@@ -1,8 +1,5 @@
--- A lane's session.
--- An answer follows a durable commit, which synchronous standbys have, too: for batches a default of `off` or `local` is
--- overruled; stronger settings stay. Each batch sets it for itself.
-select set_config('credit_ledger.synchronous_commit', coalesce(nullif(nullif(
-  current_setting('synchronous_commit'), 'off'), 'local'), 'on'), false);
+-- A lane's session, which commits durably so far: each batch sets that for itself.
+select set_config('credit_ledger.synchronous_commit', current_setting('synchronous_commit'), false);
 -- What the session makes for itself, and takes away at its end, waits for no standby: while one is away each session that
 -- was given up would stay, and so would all that are begun.
 set synchronous_commit = local;

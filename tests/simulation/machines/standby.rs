@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use credit_ledger::postgres::Database;
+use credit_ledger::postgres::{ConnectOptions, Database, PoolOptions, Role};
 use reqwest::{RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -279,6 +279,40 @@ async fn a_commit_whose_wait_for_the_standby_is_cut_off_is_not_acknowledged() {
     cluster.end().await;
 }
 
+/// Seals are committed by a session of a pool.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_a_pool_takes_no_wait_that_was_cut_off_for_a_commit() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database().await;
+    let options = ConnectOptions::default();
+    let sql = database.connect_as_login(&options).await.unwrap();
+    let pool = database.pool(Role::App, &PoolOptions::for_reads(1));
+    let session = pool.unwrap().get().await.unwrap();
+    let pid = session.query_one("select pg_backend_pid()", &[]).await;
+    let pid: i32 = pid.unwrap().get(0);
+    set_names(&sql, NAME).await;
+    // The server may not have heard of it yet.
+    let mut commits = tokio::spawn(async move {
+        while session
+            .query("select from heads for update", &[])
+            .await
+            .is_ok()
+        {}
+    });
+    eventually("a commit hangs", async || {
+        let hangs = "select from pg_stat_activity where pid = $1 and wait_event = 'SyncRep'";
+        (!sql.query(hangs, &[&pid]).await.unwrap().is_empty()).then_some(())
+    })
+    .await;
+    let cut = sql.query("select pg_cancel_backend($1)", &[&pid]).await;
+    cut.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(10), &mut commits).await;
+    assert!(ended.is_ok(), "it took it for a commit");
+    set_names(&sql, "").await;
+    drop(sql);
+    cluster.end().await;
+}
+
 /// The sessions of lanes whose commits wait for the standby, once there are others than these.
 async fn waits_anew(sql: &tokio_postgres::Client, before: &[i32]) -> Vec<i32> {
     eventually("a commit waits", async || {
@@ -299,6 +333,19 @@ fn grant(stage: &Stage, key: &str) -> RequestBuilder {
     request.json(&json!({"amount": 1, "reason": "a test"}))
 }
 
+/// The sessions whose commits hang are ended when they are given up. Each batch that locks nothing in the way of the next
+/// one would leave one more, until the server has no connection left.
+async fn assert_end(stage: &Stage) {
+    let sql = stage.sql().await;
+    let hung = waits_anew(&sql, &[]).await;
+    eventually("they are ended", async || {
+        let there = "select from pg_stat_activity where pid = any($1)";
+        let there = sql.query(there, &[&hung]).await.unwrap();
+        there.is_empty().then_some(())
+    })
+    .await;
+}
+
 /// Until an instance has given up a whole batch: then somebody else may try what hangs.
 async fn assert_hangs(stage: &Stage, load: &Load) {
     let asked = Instant::now();
@@ -312,6 +359,7 @@ async fn assert_hangs(stage: &Stage, load: &Load) {
     })
     .await;
     assert_eq!(load.done(), done, "nothing is acknowledged meanwhile");
+    assert_end(stage).await;
     // Only commits wait. A session of which another thing does would stay until the standby is back, one for each try.
     let sql = stage.sql().await;
     let others = "select query from pg_stat_activity where wait_event = 'SyncRep' \
