@@ -16,7 +16,7 @@ use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use tokio::sync::Semaphore;
 
-use super::link::{Link, Point, Then};
+use super::link::{Link, Point, Then, comes};
 use super::load::{Load, Seen};
 use super::stage::{Cluster, Setup, Stage};
 use crate::support::random::seed;
@@ -68,9 +68,7 @@ impl Scene {
         hook: impl FnOnce() + Send + 'static,
     ) {
         let text = format!("{point:?}");
-        let sprung = link.arm(point, then, hook);
-        let came = tokio::time::timeout(super::load::RECOVERY, sprung).await;
-        assert!(came.is_ok(), "nobody came to {text}");
+        comes(link.arm(point, then, hook), &text).await;
         self.load.recovers().await;
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::super::link::{Point, Then};
+use super::super::link::{Point, Then, comes};
 use super::{AT_ONCE, Scene};
 
 /// Longer than the server lets a transaction idle.
@@ -23,8 +23,9 @@ async fn a_frozen_service_holds_nobody_up_and_repeats_nothing() {
         Point::Committed("append_batch"),
     ] {
         let stop = scene.stage.instances[0].signaller(Signal::STOP);
+        let text = format!("{point:?}");
         let stopped = scene.stage.links[0].arm(point, Then::Pass, stop);
-        stopped.await.unwrap();
+        comes(stopped, &text).await;
         scene.load.recovers_at(&[1]).await;
         sleep(Duration::from_secs(1)).await;
         scene.stage.instances[0].signal(Signal::CONT);

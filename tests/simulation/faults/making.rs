@@ -10,7 +10,7 @@ use credit_ledger::projection::{READ_MODELS, rebuild};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::super::link::{Link, Point, Then};
+use super::super::link::{Link, Point, Then, comes};
 use super::super::load::{Load, RECOVERY};
 use super::super::stage::{Cluster, Setup, Stage};
 use super::{AT_ONCE, Scene};
@@ -82,7 +82,7 @@ async fn a_frozen_migration_holds_no_other_service_up() {
         let stop = stage.instances[0].signaller(Signal::STOP);
         let stopped = stage.links[0].arm(point, Then::Pass, stop);
         stage.links[0].refuse(false);
-        stopped.await.unwrap();
+        comes(stopped, "the migration").await;
         stage.links[1].refuse(false);
         let ready = async {
             while !stage.is_ready(1).await {
@@ -189,7 +189,7 @@ impl Rebuild {
             *pid = Some(Pid::from_child(&child));
             child
         };
-        sprung.await.unwrap();
+        comes(sprung, "the moment of the rebuild").await;
         Self { child, _link: link }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::super::link::{Point, Then};
+use super::super::link::{Point, Then, comes};
 use super::{AT_ONCE, Scene};
 
 /// How long both last, where they last.
@@ -89,7 +89,7 @@ impl Scene {
             LoseCommit(number) => {
                 let point = Point::Committed("append_batch");
                 let told = stage.links[number].arm(point, Then::Cut, || ());
-                told.await.unwrap();
+                comes(told, "a commit").await;
             }
             LockTable => {
                 let sql = stage.sql().await;

@@ -8,7 +8,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::instance::COMPARES_CLOCKS;
-use crate::link::{Point, Then};
+use crate::link::{Point, Then, comes};
 use crate::load::{BYSTANDER, Load, ask};
 use crate::stage::{Cluster, Setup, Stage};
 use crate::support::app::SERVICE_KEY;
@@ -142,7 +142,7 @@ async fn an_instance_whose_clock_is_far_off_decides_nothing_until_it_is_right() 
         let sprung = stage.links[0].arm(Point::Asked("load_batch"), Then::Pass, move || {
             jumping.skew(0, by);
         });
-        sprung.await.unwrap();
+        comes(sprung, "a batch").await;
         assert_refuses(&stage).await;
         load.goes_on(10).await;
         assert_eq!(stage.instances[0].starts(), 1);
