@@ -23,6 +23,7 @@ use crate::support::app::SERVICE_KEY;
 use crate::support::deliveries::{clerk, created, unique, user};
 use crate::support::eventually;
 use crate::support::integrity::assert_database_is_whole;
+use crate::support::open_files::open_many_files;
 use line::{Line, get, post};
 
 /// The most memory of the process itself, whatever is sent to it.
@@ -33,8 +34,10 @@ const ANSWERED: Duration = Duration::from_secs(11);
 const RECOVERED: Duration = Duration::from_secs(5);
 /// What is asked at the same time to find out what it can take.
 const CLOSED_LOOP: usize = 64;
-/// Connections at once: as many as whoever floods has.
+/// Connections at once, where the system allows as many: as many as whoever floods has.
 const CONNECTIONS: usize = 4000;
+/// Files of this program that are no connections of the flood.
+const OTHER_FILES: u64 = 300;
 
 /// What became of what was sent.
 #[derive(Default)]
@@ -117,12 +120,14 @@ async fn open_loop(service: &Service, sent: Vec<Sent>, a_second: f64) -> Tally {
         Arc::new(Line::to(service.address)),
         Arc::new(Mutex::default()),
     );
+    let files = usize::try_from(open_many_files().saturating_sub(OTHER_FILES));
+    let connections = CONNECTIONS.min(files.unwrap());
     let started = tokio::time::Instant::now();
     let mut under_way = JoinSet::new();
     for (number, sent) in (0_u32..).zip(sent) {
         sleep_until(started + Duration::from_secs_f64(f64::from(number) / a_second)).await;
         while under_way.try_join_next().is_some() {}
-        if under_way.len() >= CONNECTIONS {
+        if under_way.len() >= connections {
             under_way.join_next().await;
         }
         let (line, tally) = (Arc::clone(&line), Arc::clone(&tally));

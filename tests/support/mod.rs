@@ -10,6 +10,7 @@ pub mod integrity;
 pub mod lives;
 pub mod load;
 pub mod node;
+pub mod open_files;
 pub mod proxy;
 pub mod random;
 pub mod razorpay_api;
