@@ -23,6 +23,8 @@ const CLOCK: &str = "SIMULATION_CLOCK";
 /// Set among its settings: a process compares its clock with the database's, as the program does. Otherwise not, so that
 /// time can pass for all services of a stage.
 pub const COMPARES_CLOCKS: &str = "SIMULATION_COMPARES_CLOCKS";
+/// What it says before its address.
+const SERVING: &str = "serving on ";
 const PAUSE_BEFORE_RESTART: Duration = Duration::from_millis(100);
 
 /// One service. It ends with this.
@@ -44,7 +46,7 @@ struct Shared {
 struct State {
     pid: Option<Pid>,
     address: Option<SocketAddr>,
-    /// How it ended each time.
+    /// How it ended, each time that it had answered before.
     ends: Vec<ExitStatus>,
 }
 
@@ -87,6 +89,11 @@ impl Instance {
     /// How often it was started.
     pub fn starts(&self) -> usize {
         self.shared.starts.load(Ordering::Relaxed)
+    }
+
+    /// How it ended, each time that it had answered before: by itself it never does.
+    pub fn ends(&self) -> Vec<ExitStatus> {
+        self.shared.state.lock().unwrap().ends.clone()
     }
 
     pub fn pid(&self) -> Option<Pid> {
@@ -160,7 +167,7 @@ impl Shared {
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         for line in lines.map_while(Result::ok) {
-            if let Some((_, rest)) = line.split_once("address=") {
+            if let Some(rest) = line.strip_prefix(SERVING) {
                 let address = rest.split(' ').next().unwrap_or_default();
                 self.state.lock().unwrap().address = address.parse().ok();
             }
@@ -168,8 +175,10 @@ impl Shared {
         }
         let status = child.wait().unwrap();
         let mut state = self.state.lock().unwrap();
+        if state.address.is_some() {
+            state.ends.push(status);
+        }
         (state.pid, state.address) = (None, None);
-        state.ends.push(status);
         let _ = writeln!(log, "ended: {status}");
     }
 }
@@ -237,7 +246,7 @@ fn serve() {
         let mut told = signal(SignalKind::terminate()).unwrap();
         match Application::build(config, moved_clock(Path::new(&clock))).await {
             Ok(application) => {
-                eprintln!("serving address={}", application.address());
+                eprintln!("{SERVING}{}", application.address());
                 let stop = async move {
                     told.recv().await;
                 };

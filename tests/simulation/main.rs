@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use stage::Cluster;
 use world::books::Figures;
-use world::plan::{LONG, Plan, SHORT, Size};
+use world::plan::{Fault, LONG, Plan, SHORT, Size};
 
 /// Rounds that every change is tried with.
 const ROUNDS: usize = 2;
@@ -67,10 +67,12 @@ async fn play(cluster: &Arc<Cluster>, seed: u64, size: Size) -> Figures {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_world_in_which_everything_breaks_loses_nothing_and_books_nothing_twice() {
     let cluster = Arc::new(Cluster::start().await);
+    let mut total = Figures::default();
     for seed in seeds().take(ROUNDS) {
-        play(&cluster, seed, SHORT).await;
+        total += play(&cluster, seed, SHORT).await;
     }
     Arc::into_inner(cluster).unwrap().end().await;
+    total.assert_all_happened();
 }
 
 /// The same with more of everything, for as long as it is let.
@@ -90,5 +92,10 @@ async fn soak() {
         }
         Arc::into_inner(cluster).unwrap().end().await;
         println!("so far: {total}");
+        println!("broken: {:?}", total.faults);
+    }
+    total.assert_all_happened();
+    if total.rounds >= ROUNDS_OF_A_CLUSTER {
+        assert_eq!(total.faults.len(), Fault::KINDS, "each kind");
     }
 }

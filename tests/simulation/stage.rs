@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -310,8 +312,8 @@ impl Stage {
         }
     }
 
-    /// Fails if any of them panicked.
-    pub fn assert_nobody_panicked(&self) {
+    /// Fails if any of them panicked, or ended without being killed or told to.
+    pub fn assert_nobody_fell(&self) {
         for instance in &self.instances {
             let log = instance.log();
             let panics: Vec<&str> = log
@@ -319,6 +321,10 @@ impl Stage {
                 .filter(|line| line.contains("panicked"))
                 .collect();
             assert_eq!(panics, Vec::<&str>::new());
+            let killed = Some(Signal::KILL.as_raw());
+            let fell = |end: &ExitStatus| end.code() != Some(0) && end.signal() != killed;
+            let fell: Vec<_> = instance.ends().into_iter().filter(fell).collect();
+            assert!(fell.is_empty(), "ended by itself: {fell:?}");
         }
     }
 }

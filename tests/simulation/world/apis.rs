@@ -1,6 +1,7 @@
 //! The providers' APIs: what they know of payments, when they are up, slow, or down.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
     Fine,
-    /// Slower than anybody waits.
+    /// They take longer than usual, see [`DELAYS_MS`].
     Slow,
     Down,
 }
@@ -27,7 +28,11 @@ struct Known {
     /// What is answered, by path.
     answers: HashMap<String, Value>,
     weather: RwLock<Weather>,
+    asked: AtomicUsize,
 }
+
+/// How long an answer takes while they are slow: some come late, others later than anybody waits.
+const DELAYS_MS: [u64; 4] = [300, 1200, 2200, 4000];
 
 impl Apis {
     pub async fn start(answers: HashMap<String, Value>) -> Self {
@@ -36,7 +41,11 @@ impl Apis {
             .start()
             .await;
         let weather = RwLock::new(Weather::Fine);
-        let known = Arc::new(Known { answers, weather });
+        let known = Arc::new(Known {
+            answers,
+            weather,
+            asked: AtomicUsize::new(0),
+        });
         let answer = Answer(Arc::clone(&known));
         Mock::given(any()).respond_with(answer).mount(&server).await;
         Self { server, known }
@@ -61,7 +70,10 @@ impl Respond for Answer {
         };
         match *self.0.weather.read().unwrap() {
             Weather::Fine => answer,
-            Weather::Slow => answer.set_delay(Duration::from_secs(4)),
+            Weather::Slow => {
+                let number = self.0.asked.fetch_add(1, Ordering::Relaxed);
+                answer.set_delay(Duration::from_millis(DELAYS_MS[number % DELAYS_MS.len()]))
+            }
             Weather::Down => ResponseTemplate::new(500),
         }
     }

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::World;
 use super::actors::Actors;
 use super::books::Done;
-use super::plan::some_of;
+use super::plan::{CLOCKS_DIFFER_S, some_of};
 use crate::support::app::SERVICE_KEY;
 
 /// Backends that work for one user at the same time.
@@ -55,8 +55,8 @@ struct Backend {
     is_guest: bool,
     actor: usize,
     calls: usize,
-    /// Open holds and how much they hold.
-    holds: Vec<(Place, i64)>,
+    /// Open holds, how much they hold, and when they time out.
+    holds: Vec<(Place, i64, i64)>,
     /// Spends and captures that were not reversed, and how much they used.
     used: Vec<(Place, i64)>,
 }
@@ -179,8 +179,10 @@ impl Backend {
         let body = json!({"amount": n, "reason": "because", "priority": priority, "expires_at": expires_at});
         let path = format!("/v1/users/{}/grants", self.user_id);
         let said = self.call(&path, &body).await;
-        // That its end has come meanwhile is no reason to be unkind.
-        let entry = self.note(&said, &["invalid_request"], |body| {
+        // Its end may have come meanwhile.
+        let over = ends && at <= self.world.stage.now().timestamp() + CLOCKS_DIFFER_S;
+        let may_be: &[&str] = if over { &["invalid_request"] } else { &[] };
+        let entry = self.note(&said, may_be, |body| {
             let command = Command::GrantCredits(GrantCredits {
                 user_id: self.user_id.clone(),
                 credits: credits(n),
@@ -237,21 +239,17 @@ impl Backend {
             });
             (command, 0, place(body, "hold_id"))
         });
-        self.holds.extend(hold.map(|hold| (hold, n)));
+        self.holds
+            .extend(hold.map(|hold| (hold, n, second(&said.1["expires_at"]))));
     }
 
-    /// Takes one of them out.
-    fn some_of(&mut self, holds: bool) -> Option<(Place, i64)> {
-        let from = if holds {
-            &mut self.holds
-        } else {
-            &mut self.used
-        };
-        if from.is_empty() {
-            return None;
+    /// What a hold may be refused for: it has ended by itself, by any of the clocks.
+    fn over(&self, ends_at_s: i64) -> &'static [&'static str] {
+        let now_s = self.world.stage.now().timestamp();
+        if now_s + CLOCKS_DIFFER_S < ends_at_s {
+            return &[];
         }
-        let index = self.rng.random_range(0..from.len());
-        Some(from.swap_remove(index))
+        &["hold_resolved"]
     }
 
     /// A hold as a command names it: the model knows itself what it holds.
@@ -266,13 +264,13 @@ impl Backend {
     }
 
     async fn capture(&mut self) {
-        let Some((hold_id, held)) = self.some_of(true) else {
+        let Some((hold_id, held, ends_at_s)) = take_some(&mut self.rng, &mut self.holds) else {
             return;
         };
         let n = self.rng.random_range(1..=held);
         let path = format!("/v1/holds/{hold_id}/capture");
         let said = self.call(&path, &json!({"amount": n})).await;
-        let entry = self.note(&said, &["hold_resolved"], |body| {
+        let entry = self.note(&said, self.over(ends_at_s), |body| {
             let command = Command::CaptureHold {
                 hold: self.held(hold_id),
                 credits: Some(credits(n)),
@@ -284,19 +282,19 @@ impl Backend {
     }
 
     async fn release(&mut self) {
-        let Some((hold_id, _)) = self.some_of(true) else {
+        let Some((hold_id, _, ends_at_s)) = take_some(&mut self.rng, &mut self.holds) else {
             return;
         };
         let path = format!("/v1/holds/{hold_id}/release");
         let said = self.call(&path, &json!({})).await;
-        self.note(&said, &["hold_resolved"], |body| {
+        self.note(&said, self.over(ends_at_s), |body| {
             let hold = self.held(hold_id);
             (Command::ReleaseHold { hold }, 0, place(body, "entry_id"))
         });
     }
 
     async fn reverse(&mut self) {
-        let Some((entry_id, used)) = self.some_of(false) else {
+        let Some((entry_id, used)) = take_some(&mut self.rng, &mut self.used) else {
             return;
         };
         let n = self.rng.random_range(1..=used);
@@ -313,6 +311,20 @@ impl Backend {
             (Command::ReverseSpend(reverse), n, place(body, "entry_id"))
         });
     }
+}
+
+fn second(text: &Value) -> i64 {
+    let time = DateTime::parse_from_rfc3339(text.as_str().unwrap());
+    time.unwrap().timestamp()
+}
+
+/// Takes one of them out.
+fn take_some<T>(rng: &mut StdRng, from: &mut Vec<T>) -> Option<T> {
+    if from.is_empty() {
+        return None;
+    }
+    let index = rng.random_range(0..from.len());
+    Some(from.swap_remove(index))
 }
 
 /// Credits are never negative, what is available is what is not held, and nobody who owes has any.

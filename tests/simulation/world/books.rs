@@ -35,13 +35,14 @@ pub struct Books {
     pub attempts: AtomicUsize,
     pub tampered: AtomicUsize,
     pub verifications: AtomicUsize,
-    pub faults: AtomicUsize,
+    /// What broke, and how often.
+    pub faults: Mutex<BTreeMap<String, usize>>,
     pub audits: AtomicUsize,
     pub checked: AtomicUsize,
 }
 
 /// What there was of everything.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Figures {
     pub rounds: usize,
     pub requests: usize,
@@ -53,7 +54,8 @@ pub struct Figures {
     pub tampered: usize,
     pub verifications: usize,
     pub calls: usize,
-    pub faults: usize,
+    /// By kind.
+    pub faults: BTreeMap<String, usize>,
     /// Whole audits beside the load.
     pub audits: usize,
     /// Facts that were looked for one by one in the end.
@@ -61,6 +63,12 @@ pub struct Figures {
 }
 
 impl Books {
+    /// Something of this kind broke.
+    pub fn broke(&self, kind: &str) {
+        let mut faults = self.faults.lock().unwrap();
+        *faults.entry(kind.to_owned()).or_default() += 1;
+    }
+
     pub fn figures(&self) -> Figures {
         let of = |number: &AtomicUsize| number.load(Ordering::Relaxed);
         Figures {
@@ -73,10 +81,27 @@ impl Books {
             tampered: of(&self.tampered),
             verifications: of(&self.verifications),
             calls: self.done.lock().unwrap().len() + self.too_little.lock().unwrap().len(),
-            faults: of(&self.faults),
+            faults: self.faults.lock().unwrap().clone(),
             audits: of(&self.audits),
             checked: of(&self.checked),
         }
+    }
+}
+
+impl Figures {
+    /// Fails if something never was.
+    pub fn assert_all_happened(&self) {
+        let all = [
+            self.told,
+            self.attempts,
+            self.tampered,
+            self.verifications,
+            self.calls,
+            self.audits,
+            self.checked,
+            self.faults.len(),
+        ];
+        assert!(all.iter().all(|number| *number > 0), "{self:?}");
     }
 }
 
@@ -91,7 +116,9 @@ impl std::ops::AddAssign for Figures {
         self.tampered += other.tampered;
         self.verifications += other.verifications;
         self.calls += other.calls;
-        self.faults += other.faults;
+        for (kind, times) in other.faults {
+            *self.faults.entry(kind).or_default() += times;
+        }
         self.audits += other.audits;
         self.checked += other.checked;
     }
@@ -104,7 +131,7 @@ impl fmt::Display for Figures {
             "{} rounds, {} faults; {} events told in {} deliveries ({} forged), {} checkouts verified, {} calls; of {} requests \
              {} had no answer and {} had 503; {} audits beside the load, {} facts looked for",
             self.rounds,
-            self.faults,
+            self.faults.values().sum::<usize>(),
             self.told,
             self.attempts,
             self.tampered,

@@ -27,8 +27,10 @@ pub async fn break_things(world: &Arc<World>, cluster: &Arc<Cluster>) {
         let (world, cluster) = (Arc::clone(world), Arc::clone(cluster));
         faults.spawn(async move {
             world.at(at).await;
-            world.books.faults.fetch_add(1, Ordering::Relaxed);
-            world.inflict(&cluster, fault).await;
+            let kind = fault.kind();
+            if world.inflict(&cluster, fault).await {
+                world.books.broke(&kind);
+            }
         });
     }
     while let Some(ended) = faults.join_next().await {
@@ -38,10 +40,22 @@ pub async fn break_things(world: &Arc<World>, cluster: &Arc<Cluster>) {
 }
 
 impl World {
-    async fn inflict(&self, cluster: &Cluster, fault: Fault) {
+    /// Whether it happened by now. What waits for its moment says itself when that comes.
+    async fn inflict(self: &Arc<Self>, cluster: &Cluster, fault: Fault) -> bool {
         let (instances, links) = (&self.stage.instances, &self.stage.links);
         let asked = Point::Asked(APPEND);
         let committed = Point::Committed(APPEND);
+        let kind = fault.kind();
+        let world = Arc::clone(self);
+        let kill = |one: usize| {
+            let kill = instances[one].signaller(Signal::KILL);
+            let (world, kind) = (Arc::clone(self), fault.kind());
+            move || {
+                kill();
+                world.books.broke(&kind);
+            }
+        };
+        let broke = move || world.books.broke(&kind);
         match fault {
             Fault::Kill(one) => instances[one].signal(Signal::KILL),
             Fault::Terminate(one) => instances[one].signal(Signal::TERM),
@@ -51,13 +65,21 @@ impl World {
                 instances[one].signal(Signal::CONT);
             }
             Fault::KillBeforeAppend(one) => {
-                drop(links[one].arm(asked, Then::Cut, instances[one].signaller(Signal::KILL)));
+                drop(links[one].arm(asked, Then::Cut, kill(one)));
+                return false;
             }
             Fault::KillAfterCommit(one) => {
-                drop(links[one].arm(committed, Then::Cut, instances[one].signaller(Signal::KILL)));
+                drop(links[one].arm(committed, Then::Cut, kill(one)));
+                return false;
             }
-            Fault::LoseCommit(one) => drop(links[one].arm(committed, Then::Cut, || {})),
-            Fault::HangAtCommit(one) => drop(links[one].arm(committed, Then::Hang, || {})),
+            Fault::LoseCommit(one) => {
+                drop(links[one].arm(committed, Then::Cut, broke));
+                return false;
+            }
+            Fault::HangAtCommit(one) => {
+                drop(links[one].arm(committed, Then::Hang, broke));
+                return false;
+            }
             Fault::Cut(one) => links[one].cut(),
             Fault::Hang(one, time) => {
                 links[one].hang();
@@ -78,15 +100,15 @@ impl World {
             Fault::EndSessions => {
                 let end = "select pg_terminate_backend(pid) from pg_stat_activity
                             where datname = current_database() and pid <> pg_backend_pid()";
-                self.run(end, Duration::ZERO).await;
+                return self.run(end, Duration::ZERO).await;
             }
             Fault::LongTransaction(time) => {
                 let write = "begin; create temporary table elsewhere (n int); insert into elsewhere values (1)";
-                self.run(write, time).await;
+                return self.run(write, time).await;
             }
             Fault::LockTable(time) => {
                 let lock = "begin; set local lock_timeout = '2s'; lock table events in share mode";
-                self.run(lock, time).await;
+                return self.run(lock, time).await;
             }
             Fault::Skew(one, by_s) => self.stage.skew(one, TimeDelta::seconds(by_s)),
             Fault::Pass(hours) => self.stage.pass(TimeDelta::hours(hours)),
@@ -95,21 +117,27 @@ impl World {
             Fault::RotateSecrets => self.secret.store(1, Ordering::Relaxed),
             Fault::Rebuild => {
                 // The database may go away under it: then it is done at the next start.
+                let mut made = 0;
                 for model in READ_MODELS {
-                    let _ =
-                        rebuild::rebuild(&self.stage.database, model.name, &mut |_, _| {}).await;
+                    let database = &self.stage.database;
+                    let done = rebuild::rebuild(database, model.name, &mut |_, _| {}).await;
+                    made += usize::from(done.is_ok());
                 }
+                return made > 0;
             }
         }
+        true
     }
 
-    /// In a session of its own, which stays so long. The database may be down.
-    async fn run(&self, sql: &str, time: Duration) {
+    /// In a session of its own, which stays so long. Not while the database is down, nor if it is in vain.
+    async fn run(&self, sql: &str, time: Duration) -> bool {
         let options = ConnectOptions::default();
-        if let Ok(session) = self.stage.database.connect_as_login(&options).await {
-            let _ = session.batch_execute(sql).await;
-            sleep(time).await;
-        }
+        let Ok(session) = self.stage.database.connect_as_login(&options).await else {
+            return false;
+        };
+        let done = session.batch_execute(sql).await.is_ok();
+        sleep(time).await;
+        done
     }
 
     async fn weather(&self, weather: Weather, time: Duration) {

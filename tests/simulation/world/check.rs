@@ -14,7 +14,7 @@ use super::{World, sequence};
 use crate::support::app::SERVICE_KEY;
 use crate::support::eventually;
 use crate::support::integrity::assert_database_is_whole;
-use crate::support::lives::{Worth, razorpay, stripe};
+use crate::support::lives::{Worth, plan_line, razorpay, stripe};
 
 pub async fn all_that_must_hold(world: &World) {
     let stage = &world.stage;
@@ -25,11 +25,12 @@ pub async fn all_that_must_hold(world: &World) {
     every_fact_is_booked_once(world, &sql).await;
     every_call_is_booked_once(world, &sql).await;
     every_buyer_has_what_is_due(world, &sql).await;
+    every_buyer_has_the_plan_that_is_due(world, &sql).await;
     sequence::guests_went_by_the_rules(world, &sql).await;
     every_service_says_the_same(world, &sql).await;
     assert_database_is_whole(&stage.database).await;
     the_history_told_again_comes_to_the_same(world).await;
-    stage.assert_nobody_panicked();
+    stage.assert_nobody_fell();
 }
 
 async fn number(sql: &Client, query: &str) -> i64 {
@@ -97,7 +98,7 @@ async fn every_fact_is_booked_once(world: &World, sql: &Client) {
         from (select event_type, aggregate_id || coalesce(' ' || coalesce(payload->>'purchase_id', payload->>'refund_id'), '') as about
                 from events
                where event_type in ('UserRegistered', 'SignupBonusGranted', 'UserDeleted', 'PaymentCaptured',
-                                    'CreditsPurchased', 'RefundFailed')) as facts
+                                    'CreditsPurchased', 'PurchaseClaimed', 'RefundFailed')) as facts
         group by event_type, about having count(*) > 1";
     let rows = sql.query(twice, &[]).await.unwrap();
     let twice: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
@@ -167,6 +168,16 @@ async fn every_buyer_has_what_is_due(world: &World, sql: &Client) {
     }
     assert_eq!(stored, due);
     world.books.checked.fetch_add(due.len(), Ordering::Relaxed);
+}
+
+/// What subscriptions come to, whatever order they were told in.
+async fn every_buyer_has_the_plan_that_is_due(world: &World, sql: &Client) {
+    let stored = "select format('%s|%s', user_id, plan) from users where plan is not null";
+    let rows = sql.query(stored, &[]).await.unwrap();
+    let stored: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let buyers = world.plan.buyers.iter().enumerate();
+    let due = buyers.filter_map(|(number, buyer)| plan_line(number, &buyer.of_stripe));
+    assert_eq!(stored, due.collect::<BTreeSet<_>>());
 }
 
 /// Whichever service is asked, it says what is stored.

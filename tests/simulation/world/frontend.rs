@@ -136,7 +136,6 @@ impl World {
                 }
             }
             sleep(Duration::from_millis(rng.random_range(50..800))).await;
-            sleep(Duration::from_millis(rng.random_range(50..800))).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Operators who look, recover and retry all the while, whether there is anything to do or not.
+//! Operators who look and recover all the while, whether there is anything to do or not.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -46,6 +46,9 @@ pub const LONG: Size = Size {
     faults: 20,
 };
 
+/// Seconds by which the clocks of two services differ at most.
+pub const CLOCKS_DIFFER_S: i64 = 10;
+
 /// What breaks, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -91,6 +94,17 @@ pub enum Fault {
     RotateSecrets,
     /// The read models are made again.
     Rebuild,
+}
+
+impl Fault {
+    /// How many kinds there are.
+    pub const KINDS: usize = 21;
+
+    /// Its name, without whom it concerns and for how long.
+    pub fn kind(&self) -> String {
+        let text = format!("{self:?}");
+        text.split('(').next().unwrap_or_default().to_owned()
+    }
 }
 
 /// A user and what becomes of them.
@@ -185,7 +199,10 @@ fn fault(rng: &mut StdRng, instances: usize) -> Fault {
         15 => Fault::EndSessions,
         16 => Fault::LongTransaction(ms(rng, 1000..6000)),
         17 => Fault::LockTable(ms(rng, 200..3000)),
-        18 => Fault::Skew(one, rng.random_range(-5..=5)),
+        18 => Fault::Skew(
+            one,
+            rng.random_range(-CLOCKS_DIFFER_S / 2..=CLOCKS_DIFFER_S / 2),
+        ),
         19 | 20 => Fault::Pass(rng.random_range(1..=30)),
         21 => Fault::ApiDown(ms(rng, 500..4000)),
         22 => Fault::ApiSlow(ms(rng, 500..4000)),

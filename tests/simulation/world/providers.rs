@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::sign::SignedDelivery;
-use rand::Rng as _;
+use futures_util::future::join;
 use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -172,27 +173,52 @@ impl World {
             1..=4 => rng.random_range(-240..=240),
             _ => 0,
         };
-        let signed_at = self.stage.now() + TimeDelta::seconds(off_s);
+        let now = self.stage.now();
+        let signed_at = now + TimeDelta::seconds(off_s);
         let signed = told.signed_under(self.secret(told.source, rng), signed_at);
-        let first = self.send(told, &signed, rng).await;
-        let said = if rng.random_bool(0.08) {
-            let second = self.send(told, &signed, rng).await;
-            match first {
-                Said::Answer(..) => first,
-                _ => second,
-            }
-        } else {
-            first
-        };
+        if rng.random_bool(0.08) {
+            let (mut one, mut other) = (StdRng::from_rng(rng), StdRng::from_rng(rng));
+            let both = join(
+                self.send(told, &signed, &mut one),
+                self.send(told, &signed, &mut other),
+            );
+            let (one, other) = both.await;
+            let one = self.judge(told, now, signed_at, one);
+            let other = self.judge(told, now, signed_at, other);
+            let news =
+                [&one, &other].map(|said| said.as_ref().is_some_and(|said| said != "duplicate"));
+            assert_ne!(news, [true, true], "taken twice: {told:?}");
+            return one.or(other);
+        }
+        let said = self.send(told, &signed, rng).await;
+        self.judge(told, now, signed_at, said)
+    }
+
+    /// What was said of a delivery that was signed as of a time, if it was taken. It was sent at `now`.
+    fn judge(
+        &self,
+        told: &Told,
+        now: DateTime<Utc>,
+        signed_at: DateTime<Utc>,
+        said: Said,
+    ) -> Option<String> {
         let Said::Answer(status, body, hit) = said else {
             return None;
         };
         if status == 400 && told.source != Source::Razorpay {
             let off_s = (self.stage.now() - signed_at).num_seconds().abs();
             assert!(off_s > TOLERANCE_S - 15, "{told:?} {off_s}: {body}");
+            assert_eq!(body["code"], "invalid_signature", "{body}");
             return None;
         }
         assert_eq!(status, 200, "{told:?}: {body}");
+        let far_off = (signed_at - now).num_seconds().abs() > TOLERANCE_S + 15;
+        let time_passed = (self.stage.now() - now).num_seconds() > TOLERANCE_S;
+        let has_time = told.source != Source::Razorpay;
+        assert!(
+            !far_off || !has_time || time_passed,
+            "taken too late: {told:?}"
+        );
         let status = body["status"].as_str().unwrap().to_owned();
         assert_eq!(hit, status == "duplicate", "{body}");
         Some(status)

@@ -9,12 +9,52 @@ use credit_ledger::ledger::{Command, Place, UserEvent, UserId};
 use tokio_postgres::Client;
 
 use super::World;
+use super::plan::CLOCKS_DIFFER_S;
 use crate::plain::{Plain, Step};
 
 pub async fn guests_went_by_the_rules(world: &World, sql: &Client) {
     for number in 0..world.plan.size.guests {
         let user_id = UserId::parse(format!("guest_{number}")).unwrap();
         went_by_the_rules(world, sql, &user_id).await;
+    }
+}
+
+/// Whatever may have been available to whoever was refused: refusals are not in the history.
+struct Seen {
+    available: BTreeSet<i64>,
+    /// When credits of the user end or come back.
+    ends_s: BTreeSet<i64>,
+    /// What the user was before the last event, and since when.
+    last: Option<(Plain, i64)>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            available: BTreeSet::from([0]),
+            ends_s: BTreeSet::new(),
+            last: None,
+        }
+    }
+}
+
+impl Seen {
+    fn note(&mut self, plain: &Plain, user_id: &UserId, at_s: i64, event: &UserEvent) {
+        // Before this, what ended may have been seen as ended, by a clock that was ahead, and not yet written down.
+        if let Some((before, since_s)) = self.last.take() {
+            for end_s in self.ends_s.range(since_s..=at_s + CLOCKS_DIFFER_S) {
+                let then = before.look(user_id, *end_s).account();
+                self.available.insert(then.available());
+            }
+        }
+        match event {
+            UserEvent::CreditsGranted(granted) => self.ends_s.extend(granted.expires_at_s),
+            UserEvent::CreditsHeld(held) => self.ends_s.extend([held.times_out_at_s]),
+            _ => {}
+        }
+        let now = plain.person(user_id).account();
+        self.available.insert(now.available());
+        self.last = Some((plain.clone(), at_s));
     }
 }
 
@@ -30,7 +70,7 @@ async fn went_by_the_rules(world: &World, sql: &Client, user_id: &UserId) {
         where aggregate_type = 'user' and aggregate_id = $1 order by sequence";
     let mut plain = Plain::default();
     let mut expected: VecDeque<Step> = VecDeque::new();
-    let mut available = BTreeSet::from([0]);
+    let mut seen = Seen::default();
     for (number, row) in (1..).zip(sql.query(history, &[&user_id.as_str()]).await.unwrap()) {
         let place = Place {
             shard: row.get(0),
@@ -52,7 +92,7 @@ async fn went_by_the_rules(world: &World, sql: &Client, user_id: &UserId) {
             "{place} of {user_id}"
         );
         plain.place(place, user_id, number);
-        available.insert(plain.look(user_id, at_s).account().available());
+        seen.note(&plain, user_id, at_s, &event);
     }
     assert_eq!(expected, VecDeque::new(), "{user_id}");
     for (_, said) in world
@@ -63,6 +103,7 @@ async fn went_by_the_rules(world: &World, sql: &Client, user_id: &UserId) {
         .iter()
         .filter(|(user, _)| user == user_id.as_str())
     {
+        let available = &seen.available;
         assert!(
             available.contains(said),
             "{user_id} never had {said}: {available:?}"
