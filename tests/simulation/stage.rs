@@ -14,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::postgres::{ConnectOptions, Database, DatabaseSettings};
 use credit_ledger::projection::rebuild;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::instance::Instance;
 use super::link::Link;
@@ -25,6 +26,8 @@ use crate::support::eventually;
 use crate::support::seals::key_pem;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
+/// Clusters at once: each has services in front of it, and there may be few cores.
+static AT_ONCE: Semaphore = Semaphore::const_new(3);
 
 /// A new folder, for all of a stage. Not below the checkout: as root, PostgreSQL runs as another user.
 pub fn new_folder() -> PathBuf {
@@ -41,6 +44,7 @@ pub struct Cluster {
     server: Database,
     /// What new databases are copies of.
     template: String,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Cluster {
@@ -50,6 +54,7 @@ impl Cluster {
 
     /// With its files below a folder of its own.
     pub async fn start_in(folder: PathBuf) -> Self {
+        let turn = AT_ONCE.acquire().await.unwrap();
         let template = "template_of_all".to_owned();
         let settings = DatabaseSettings {
             url: None,
@@ -64,6 +69,7 @@ impl Cluster {
             folder,
             server,
             template,
+            _turn: turn,
         }
     }
 
@@ -141,9 +147,29 @@ impl Cluster {
         }
     }
 
+    /// Stops the server.
+    pub async fn close(&self) {
+        self.server.close().await;
+    }
+
     /// Stops the server and takes its files away.
     pub async fn end(self) {
-        self.server.close().await;
+        self.close().await;
+        eventually("its files are gone", async || {
+            std::fs::remove_dir_all(&self.folder).ok()
+        })
+        .await;
+    }
+}
+
+impl Drop for Cluster {
+    /// What a test that failed leaves, as far as it can be taken away.
+    fn drop(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        std::thread::scope(|scope| {
+            // A thread of the runtime may not wait in it.
+            scope.spawn(|| runtime.map(|runtime| runtime.block_on(self.server.close())));
+        });
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

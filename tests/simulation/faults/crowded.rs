@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{AT_ONCE, Scene};
+use super::Scene;
 
 /// Longer than anybody waits for a lock.
 const IN_THE_WAY: Duration = Duration::from_secs(9);
@@ -12,7 +12,6 @@ const IN_THE_WAY: Duration = Duration::from_secs(9);
 /// Others have all connections that the server gives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_that_get_no_connection_come_back_when_there_are_some() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     let options = credit_ledger::postgres::ConnectOptions::default();
     for link in &scene.stage.links {
@@ -36,7 +35,6 @@ async fn services_that_get_no_connection_come_back_when_there_are_some() {
 /// Somebody locks what every batch writes or reads, or waits for a lock that nobody passes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_on_a_table_is_waited_for_a_while_and_then_said() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for lock in [
         "lock table events in share mode",
@@ -56,7 +54,6 @@ async fn a_lock_on_a_table_is_waited_for_a_while_and_then_said() {
 /// A long read keeps a change of a table waiting, and everybody waits behind that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_waits_for_a_long_read_is_survived() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     let mut reading = scene.stage.sql().await;
     let reads = reading.transaction().await.unwrap();

@@ -15,7 +15,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::super::link::{Point, Then};
 use super::super::load::{RECOVERY, ask, signed};
 use super::super::stage::{Cluster, Setup, Stage};
-use super::AT_ONCE;
 use super::making::assert_read_models_are_right;
 use crate::support::app::SERVICE_KEY;
 use crate::support::deliveries::{captured, created, payment, unique, user};
@@ -25,7 +24,6 @@ use crate::support::search::columns_with;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_killed_while_it_keeps_house_leaves_nothing_undone() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let cluster = Cluster::start().await;
     let setup = Setup {
         instances: 2,

@@ -8,13 +8,12 @@ use tokio::time::sleep;
 
 use super::super::link::{Point, Then, comes};
 use super::super::stage::Stage;
-use super::{AT_ONCE, Scene, any_of};
+use super::{Scene, any_of};
 use crate::support::eventually;
 
 /// Each message takes so long, both ways; a service starts over such a line, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_line_makes_services_slow_and_no_more() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for (delay_ms, starts) in [(50, true), (150, false)] {
         scene.stage.links[0].slow_down(Duration::from_millis(delay_ms));
@@ -34,7 +33,6 @@ async fn a_slow_line_makes_services_slow_and_no_more() {
 /// All connections of both at random moments.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_cut_at_random_moments_lose_nothing() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     let moments = collection::vec((0..150_u64, 0..2_usize), 40);
     for (pause_ms, number) in any_of("CUTS_SEED", &moments) {
@@ -48,7 +46,6 @@ async fn lines_cut_at_random_moments_lose_nothing() {
 /// The answer to a commit is lost, again and again: each time nobody knows whether it happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_whose_answers_are_lost_happen_once() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for then in [Then::Cut, Then::Hang] {
         let times = if then == Then::Cut { 12 } else { 1 };
@@ -69,7 +66,6 @@ async fn commits_whose_answers_are_lost_happen_once() {
 /// Cut before the server sees what is asked, or before the service sees the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_cut_at_any_point_of_a_batch_loses_nothing() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for text in [
         "begin",
@@ -104,7 +100,6 @@ async fn a_line_cut_at_any_point_of_a_batch_loses_nothing() {
 /// Nobody says that these connections are dead, and new ones can be made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_only_seem_to_be_there_are_given_up() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     scene.stage.links[0].hang();
     // The other one is not held up by locks that nobody gives back.
@@ -118,7 +113,6 @@ async fn connections_that_only_seem_to_be_there_are_given_up() {
 /// Everything is kept back for a while, and then comes after all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_late_is_done_once() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     // Longer than anybody waits for an answer: another connection does it again first.
     scene.stage.links[0].stall();
@@ -139,7 +133,6 @@ async fn what_comes_late_is_done_once() {
 /// No new connection for a while: services say that they are not ready, and come back by themselves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_without_a_database_say_so_and_come_back() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for link in &scene.stage.links {
         link.refuse(true);

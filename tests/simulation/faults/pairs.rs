@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::super::link::{Point, Then, comes};
-use super::{AT_ONCE, Scene};
+use super::Scene;
 
 /// How long both last, where they last.
 const BOTH: Duration = Duration::from_secs(2);
@@ -53,7 +53,6 @@ const PAIRS: [(Fault, Fault); 9] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_faults_at_once_are_survived() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for (one, other) in PAIRS {
         println!("{one:?} and {other:?}");

@@ -21,7 +21,7 @@ use crate::support::eventually;
 /// Each of a size that takes more at once than is free, until nothing is.
 const CHUNKS_BYTES: [usize; 3] = [1024 * 1024, 64 * 1024, 4096];
 
-/// A small disk. Gone with this.
+/// A small disk. Gone with this, which is to outlive the server whose files are on it.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -161,6 +161,23 @@ async fn stage(
     stage
 }
 
+/// A cluster with all of its files on a small disk. When a test fails, the disk is gone before the folder that it is in.
+async fn cluster_on_disk(mib: u32) -> Option<(Cluster, Disk)> {
+    let folder = new_folder();
+    let Some(disk) = Disk::of(mib, folder.join("data")) else {
+        std::fs::remove_dir_all(folder).unwrap();
+        return None;
+    };
+    Some((Cluster::start_in(folder).await, disk))
+}
+
+/// The server goes first, then its disk, then the folder with both.
+async fn end(cluster: Cluster, disk: Disk) {
+    cluster.close().await;
+    drop(disk);
+    cluster.end().await;
+}
+
 /// The tables are on a disk that fills up; PostgreSQL's log has another. Each statement that needs room fails, all else
 /// goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,7 +212,7 @@ async fn while_there_is_no_room_for_rows_nothing_is_acknowledged_and_reads_go_on
     assert_eq!(seen.broken, 0);
     assert_nobody_ended(&stage);
     drop(stage);
-    cluster.end().await;
+    end(cluster, disk).await;
 }
 
 /// Whoever is told of seals needs room; nobody else waits for it.
@@ -235,17 +252,15 @@ async fn a_witness_file_without_room_has_whole_lines_and_goes_on_when_there_is_s
     assert_eq!((seen.unavailable, seen.broken), (0, 0));
     assert_nobody_ended(&stage);
     drop(stage);
-    cluster.end().await;
+    end(cluster, disk).await;
 }
 
 /// The whole cluster is on a disk that fills up. Without room for its log PostgreSQL ends itself, and can not start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_there_is_no_room_for_the_log_the_database_is_down_and_comes_back_by_itself() {
-    let folder = new_folder();
-    let Some(disk) = Disk::of(256, folder.join("data")) else {
+    let Some((cluster, disk)) = cluster_on_disk(256).await else {
         return;
     };
-    let cluster = Cluster::start_in(folder).await;
     let stage = stage(&cluster, cluster.database().await, vec![]).await;
     give_to_bystander(&stage).await;
     let load = Load::start(&stage, 8);
@@ -272,6 +287,5 @@ async fn while_there_is_no_room_for_the_log_the_database_is_down_and_comes_back_
     assert!(seen.unavailable > 0);
     assert_nobody_ended(&stage);
     drop(stage);
-    cluster.end().await;
-    drop(disk);
+    end(cluster, disk).await;
 }
