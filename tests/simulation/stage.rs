@@ -13,11 +13,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::postgres::{ConnectOptions, Database, DatabaseSettings};
 use credit_ledger::projection::rebuild;
+use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::instance::Instance;
 use super::link::Link;
+use super::load::ask;
 use crate::support::app::{
     ADMIN_KEY, AUDIT_KEY, CLERK_SECRET, ISSUER, MINT, RAZORPAY_KEY_SECRET, RAZORPAY_SECRET,
     SERVICE_KEY, STRIPE_SECRET, STRIPE_SECRET_KEY,
@@ -84,6 +87,17 @@ impl Cluster {
     /// The server's files.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data/postgres/data")
+    }
+
+    /// What the server says from its next start on, in a file beside its files.
+    pub fn log_of_later_starts(&self) -> PathBuf {
+        let (log, later) = (
+            self.folder.join("data/postgres/postgres.log"),
+            self.folder.join("later.log"),
+        );
+        std::fs::remove_file(&log).unwrap();
+        std::os::unix::fs::symlink(&later, log).unwrap();
+        later
     }
 
     /// The account and the group that own them.
@@ -209,6 +223,21 @@ impl Stage {
         Self::set_with(cluster, database, setup, |_| ()).await
     }
 
+    /// Two services, which are ready, with these settings beside the good ones.
+    pub async fn of_two(
+        cluster: &Cluster,
+        database: Database,
+        settings: Vec<(String, String)>,
+    ) -> Arc<Self> {
+        let setup = Setup {
+            instances: 2,
+            settings,
+        };
+        let stage = Self::set(cluster, database, &setup).await;
+        stage.ready().await;
+        stage
+    }
+
     /// The same, with something done to each line before anybody connects.
     pub async fn set_with(
         cluster: &Cluster,
@@ -288,6 +317,26 @@ impl Stage {
         let url = format!("http://{address}/health/ready");
         let answer = self.client.get(url).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// What an instance says to the backend; again until it says something.
+    pub async fn call(
+        &self,
+        number: usize,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        eventually("an instance answers", async || {
+            let url = format!("http://{}{path}", self.address(number)?);
+            let mut request = client.request(method.clone(), url).bearer_auth(SERVICE_KEY);
+            if !body.is_null() {
+                request = request.json(body).header("Idempotency-Key", path);
+            }
+            ask(request).await
+        })
+        .await
     }
 
     /// Where an instance answers, if it does.

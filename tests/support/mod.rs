@@ -26,6 +26,13 @@ use std::time::{Duration, Instant};
 
 pub use app::{Options, TestApp};
 
+/// Says that a test did not run and why, which in CI is a failure.
+#[track_caller]
+pub fn not_run(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "NOT RUN: {why}");
+    eprintln!("NOT RUN: {why}");
+}
+
 /// Waits until a condition holds; there are no sleeps that hope.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
