@@ -156,11 +156,13 @@ async fn ask_until_told(address: SocketAddr, asked: &AtomicUsize) -> Option<usiz
 async fn a_service_that_stops_answers_every_request_and_says_that_it_closes() {
     let fleet = Fleet::new().await;
     let mut service = fleet.serve().await;
-    let (address, pid, asked) = (service.address, service.pid(), AtomicUsize::new(0));
-    let clients = join_all((0..CLIENTS).map(|_| ask_until_told(address, &asked)));
+    let (address, pid) = (service.address, service.pid());
+    let asked = [const { AtomicUsize::new(0) }; CLIENTS];
+    let clients = join_all(asked.iter().map(|asked| ask_until_told(address, asked)));
     let term = async {
         eventually("all are asking", async || {
-            (asked.load(Ordering::Relaxed) > 10 * CLIENTS).then_some(())
+            let all = asked.iter().all(|asked| asked.load(Ordering::Relaxed) > 10);
+            all.then_some(())
         })
         .await;
         kill_process(pid, Signal::TERM).unwrap();
