@@ -20,6 +20,7 @@ pub mod story;
 pub mod stripe_api;
 pub mod tokens;
 pub mod told;
+pub mod url;
 pub mod wire;
 
 use std::time::{Duration, Instant};
