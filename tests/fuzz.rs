@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use credit_ledger::ledger::Source;
 
-use crate::support::deliveries::{clerk, razorpay, stripe, unique};
+use crate::support::deliveries::signed;
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::load::{Sent, deliver_all};
 use crate::support::{Options, TestApp};
@@ -233,13 +233,4 @@ async fn no_bytes_make_the_service_answer_that_it_broke() {
     assert_log_is_whole(&app).await;
     app.assert_audit_is_clean().await;
     app.stop().await;
-}
-
-fn signed(source: Source, body: Vec<u8>) -> credit_ledger::provider::sign::SignedDelivery {
-    match source {
-        Source::Clerk => clerk(&unique("msg_"), body),
-        Source::Razorpay => razorpay(&unique("evt"), body),
-        Source::Stripe => stripe(body),
-        Source::Api | Source::Admin | Source::System => panic!("{source} sends no webhooks"),
-    }
 }

@@ -23,18 +23,23 @@ use crate::support::app::SERVICE_KEY;
 use crate::support::deliveries::{clerk, created, unique, user};
 use crate::support::eventually;
 use crate::support::integrity::assert_database_is_whole;
+use crate::support::open_files::open_many_files;
 use line::{Line, get, post};
 
 /// The most memory of the process itself, whatever is sent to it.
-const MEMORY_MAX: usize = 512 << 20;
+const MEMORY_MAX_MIB: u64 = 512;
 /// Until when an answer has come: that of the commit, and a second on a busy machine.
 const ANSWERED: Duration = Duration::from_secs(11);
+/// Until when it is said that what waits is too much. What waits in vain for the database is refused only later.
+const SHED_AT_ONCE: Duration = Duration::from_secs(3);
 /// Until when it is as before.
 const RECOVERED: Duration = Duration::from_secs(5);
 /// What is asked at the same time to find out what it can take.
 const CLOSED_LOOP: usize = 64;
-/// Connections at once: as many as whoever floods has.
+/// Connections at once, where the system allows as many: as many as whoever floods has.
 const CONNECTIONS: usize = 4000;
+/// Files of this program that are no connections of the flood.
+const OTHER_FILES: u64 = 300;
 
 /// What became of what was sent.
 #[derive(Default)]
@@ -117,12 +122,14 @@ async fn open_loop(service: &Service, sent: Vec<Sent>, a_second: f64) -> Tally {
         Arc::new(Line::to(service.address)),
         Arc::new(Mutex::default()),
     );
+    let files = usize::try_from(open_many_files().saturating_sub(OTHER_FILES));
+    let connections = CONNECTIONS.min(files.unwrap());
     let started = tokio::time::Instant::now();
     let mut under_way = JoinSet::new();
     for (number, sent) in (0_u32..).zip(sent) {
         sleep_until(started + Duration::from_secs_f64(f64::from(number) / a_second)).await;
         while under_way.try_join_next().is_some() {}
-        if under_way.len() >= CONNECTIONS {
+        if under_way.len() >= connections {
             under_way.join_next().await;
         }
         let (line, tally) = (Arc::clone(&line), Arc::clone(&tally));
@@ -130,15 +137,6 @@ async fn open_loop(service: &Service, sent: Vec<Sent>, a_second: f64) -> Tally {
     }
     under_way.join_all().await;
     Arc::into_inner(tally).unwrap().into_inner().unwrap()
-}
-
-/// The most memory that the process had so far.
-fn most_memory(service: &Service) -> usize {
-    let path = format!("/proc/{}/status", service.pid().as_raw_nonzero());
-    let status = std::fs::read_to_string(path).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
-    kilobytes.unwrap().parse::<usize>().unwrap() * 1024
 }
 
 /// Asks whether it is ready until it is told to stop; gives what it said otherwise, and how long the longest took.
@@ -203,7 +201,7 @@ async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_i
     let (flood, (unready, slowest)) = join(flood, watch(&service, &stop)).await;
     let after = Mutex::default();
     let recovered = recovers(&service, usual, &after).await;
-    let memory = most_memory(&service);
+    let memory = service.memory_max_mib();
     let times = |of: &[Duration]| [50, 99, 100].map(|hundredth| Tally::within(of, hundredth));
     println!(
         "{} taken in 2 s within {:?}; of {a_second:.0}/s for {:?}: {} taken within {:?}, {} shed within {:?} (of 50, 99, 100 \
@@ -215,17 +213,36 @@ async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_i
         times(&flood.taken),
         flood.shed.len(),
         times(&flood.shed),
-        memory >> 20,
+        memory,
     );
     assert_eq!(flood.other.first(), None, "of {}", flood.other.len());
     assert_eq!(unready, Vec::<String>::new(), "it is ready all the time");
     assert!(Tally::within(&flood.taken, 100) < ANSWERED);
     assert!(Tally::within(&flood.shed, 100) < ANSWERED);
-    assert!(memory < MEMORY_MAX, "{memory}");
+    assert!(memory < MEMORY_MAX_MIB, "{memory} MiB");
     let mut acknowledged = calm.acknowledged;
     acknowledged.extend(flood.acknowledged);
     acknowledged.extend(after.into_inner().unwrap().acknowledged);
     assert_stored_once(&fleet.database, &acknowledged).await;
+}
+
+/// Lists that were answered, and those of which it was said that they are too many.
+type Lists = Mutex<(usize, usize)>;
+
+/// Asks for one list after the other until it is told to stop.
+async fn read_lists(line: &Line, stop: &AtomicBool, lists: &Lists) {
+    let request = get("/v1/users?limit=200", SERVICE_KEY);
+    while !stop.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        let answer = line.ask(&request).await.unwrap();
+        assert!(started.elapsed() < ANSWERED, "{:?}", started.elapsed());
+        let mut lists = lists.lock().unwrap();
+        match answer.status {
+            200 => lists.0 += 1,
+            503 if answer.retry_after => lists.1 += 1,
+            other => panic!("a list is answered with {other}"),
+        }
+    }
 }
 
 /// While lists are asked for by as many as like to, deliveries are taken; while deliveries flood, it is said of lists that
@@ -233,26 +250,13 @@ async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_lists_keeps_no_delivery_waiting() {
     const READERS: usize = 300;
+    const FEW_READERS: usize = 16;
     let fleet = Fleet::new().await;
     let service = fleet.serve().await;
     let calm = closed_loop(&service, Duration::from_secs(1)).await;
     let usual = Tally::within(&calm.taken, 50);
-    let (stop, lists) = (AtomicBool::new(false), Mutex::new((0_usize, 0_usize)));
-    let (line, request) = (
-        Line::to(service.address),
-        get("/v1/users?limit=200", SERVICE_KEY),
-    );
-    let read = async || {
-        while !stop.load(Ordering::Relaxed) {
-            let answer = line.ask(&request).await.unwrap();
-            let mut lists = lists.lock().unwrap();
-            match answer.status {
-                200 => lists.0 += 1,
-                503 if answer.retry_after => lists.1 += 1,
-                other => panic!("a list is answered with {other}"),
-            }
-        }
-    };
+    let (stop, lists) = (AtomicBool::new(false), Lists::default());
+    let line = Line::to(service.address);
     let deliveries = async {
         eventually("lists flood", async || {
             (lists.lock().unwrap().0 > READERS / 2).then_some(())
@@ -265,7 +269,7 @@ async fn a_flood_of_lists_keeps_no_delivery_waiting() {
         stop.store(true, Ordering::Relaxed);
         tally.into_inner().unwrap()
     };
-    let readers = join_all((0..READERS).map(|_| read()));
+    let readers = join_all((0..READERS).map(|_| read_lists(&line, &stop, &lists)));
     let ((_, deliveries), (unready, slowest)) =
         join(join(readers, deliveries), watch(&service, &stop)).await;
     println!(
@@ -282,6 +286,21 @@ async fn a_flood_of_lists_keeps_no_delivery_waiting() {
         lists.into_inner().unwrap().1 > 0,
         "more are asked for than wait"
     );
+    let (stop, lists) = (AtomicBool::new(false), Lists::default());
+    let flood = async {
+        let flood = closed_loop(&service, Duration::from_secs(2)).await;
+        stop.store(true, Ordering::Relaxed);
+        flood
+    };
+    let readers = join_all((0..FEW_READERS).map(|_| read_lists(&line, &stop, &lists)));
+    let (_, flood) = join(readers, flood).await;
+    let lists = lists.into_inner().unwrap();
+    println!(
+        "{} taken beside (answered, shed) {lists:?}",
+        flood.taken.len()
+    );
+    assert_eq!(flood.other, Vec::<String>::new());
+    assert!(lists.0 > 0, "some are answered all the same: {lists:?}");
 }
 
 /// Few deliveries, but large ones, while the database hangs: what waits is bounded in bytes, not only in number.
@@ -315,19 +334,20 @@ async fn large_deliveries_that_wait_are_bounded_in_bytes() {
         .await;
         let early = tally.lock().unwrap().shed.iter().max().copied();
         transaction.rollback().await.unwrap();
-        early
+        early.unwrap()
     };
     let (_, early) = join(all, unlock).await;
     let tally = tally.into_inner().unwrap();
-    let memory = most_memory(&service);
+    let memory = service.memory_max_mib();
     println!(
         "{} taken, {} shed, the first within {early:?}; {} MiB",
         tally.taken.len(),
         tally.shed.len(),
-        memory >> 20
+        memory
     );
     assert_eq!(tally.other.first(), None, "of {}", tally.other.len());
-    assert!(memory < MEMORY_MAX, "{memory}");
+    assert!(memory < MEMORY_MAX_MIB, "{memory} MiB");
+    assert!(early < SHED_AT_ONCE, "{early:?}");
     assert!(!tally.taken.is_empty(), "what waited is taken");
     assert_stored_once(&fleet.database, &tally.acknowledged).await;
 }

@@ -167,11 +167,14 @@ async fn ask_until_told(address: SocketAddr, number: usize, asked: &AtomicUsize)
 async fn a_service_that_stops_answers_every_request_and_says_that_it_closes() {
     let fleet = Fleet::new().await;
     let mut service = fleet.serve().await;
-    let (address, pid, asked) = (service.address, service.pid(), AtomicUsize::new(0));
-    let clients = join_all((0..CLIENTS).map(|number| ask_until_told(address, number, &asked)));
+    let (address, pid) = (service.address, service.pid());
+    let asked = [const { AtomicUsize::new(0) }; CLIENTS];
+    let asks = asked.iter().enumerate();
+    let clients = join_all(asks.map(|(number, asked)| ask_until_told(address, number, asked)));
     let term = async {
         eventually("all are asking", async || {
-            (asked.load(Ordering::Relaxed) > 10 * CLIENTS).then_some(())
+            let all = asked.iter().all(|asked| asked.load(Ordering::Relaxed) > 10);
+            all.then_some(())
         })
         .await;
         kill_process(pid, Signal::TERM).unwrap();

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -13,7 +12,8 @@ use tokio::time::timeout;
 use super::target::Target;
 use crate::support::app::ADMIN_KEY;
 use crate::support::deliveries::{created, unique, user};
-use crate::support::wire;
+use crate::support::open_files::open_many_files;
+use crate::support::{not_run, wire};
 use credit_ledger::ledger::Source;
 
 /// How many connections are open at once; fewer where the system does not let a program have as many.
@@ -417,24 +417,20 @@ async fn assert_a_reader_must_read(address: SocketAddr) {
     println!("a reader that does not read: {:.1?}", started.elapsed());
 }
 
-/// Raises what this program and its children may open to the most that the system allows.
-fn connections_max() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    let _ = setrlimit(Resource::Nofile, raised);
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    IDLE.min(files.saturating_sub(OTHER_FILES))
+/// So many connections, or as many as the system allows, which is said.
+fn connections_of(wanted: u64) -> u64 {
+    let allowed = open_many_files().saturating_sub(OTHER_FILES);
+    if allowed < wanted {
+        not_run(&format!(
+            "more than {allowed} connections: the system allows no more files"
+        ));
+    }
+    wanted.min(allowed)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_silent_connections_keep_nobody_out() {
-    let connections = connections_max();
-    if connections < IDLE {
-        eprintln!("only {connections} connections: the system allows no more files");
-    }
+    let connections = connections_of(IDLE);
     let target = Target::start().await;
     let address = target.service.address;
     let before_mib = target.service.memory_max_mib();
@@ -483,11 +479,12 @@ async fn ten_thousand_silent_connections_keep_nobody_out() {
 /// Each asks for the longest text that anybody may have, and takes nothing of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_does_not_read_holds_no_more_than_a_piece() {
+    let readers = connections_of(READERS);
     let target = Target::start().await;
     let address = target.service.address;
     let before_mib = target.service.memory_max_mib();
     let asked = b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(5);
-    let open = stream::iter(0..READERS).map(async |_| {
+    let open = stream::iter(0..readers).map(async |_| {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(2048).unwrap();
         let mut stream = socket.connect(address).await.unwrap();
@@ -504,7 +501,7 @@ async fn whoever_does_not_read_holds_no_more_than_a_piece() {
         .await
         .unwrap();
     assert_eq!(status, 200);
-    let held_kib = (target.service.memory_max_mib() - before_mib) * 1024 / READERS;
+    let held_kib = (target.service.memory_max_mib() - before_mib) * 1024 / readers;
     println!("{held_kib} KiB for each");
     assert!(held_kib <= READER_MAX_KIB, "{held_kib} KiB for each");
     drop(open);

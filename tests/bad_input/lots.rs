@@ -1,6 +1,6 @@
 //! A backend that gives one user tens of thousands of lots harms nobody else.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use credit_ledger::ledger::Source;
 use reqwest::Method;
@@ -12,7 +12,9 @@ use crate::support::{TestApp, eventually};
 
 /// The items of one request.
 const ITEMS: usize = 1000;
-const LOTS: usize = 40 * ITEMS;
+const LOTS: usize = 20 * ITEMS;
+/// Until when a commit is known or the answer is 503, says the README; and a moment more.
+const COMMIT_KNOWN: Duration = Duration::from_secs(12);
 
 /// Asks until it is known what became of it: a busy machine may need more than the ten seconds of one try.
 async fn post(app: &TestApp, path: &str, body: &Value) -> Value {
@@ -40,7 +42,7 @@ fn all_of(item: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forty_thousand_lots_of_one_user_keep_nobody_waiting() {
+async fn twenty_thousand_lots_of_one_user_keep_nobody_waiting() {
     let app = TestApp::start().await;
     let grant = json!({"type": "grant", "user_id": "user_1", "amount": 1, "reason": "because"});
     for _ in 0..LOTS / ITEMS {
@@ -60,14 +62,19 @@ async fn forty_thousand_lots_of_one_user_keep_nobody_waiting() {
         assert_eq!(back["available"], LOTS / 2);
     };
     let others = async {
+        let mut longest = Duration::ZERO;
         for _ in 0..20 {
+            let started = Instant::now();
             let sign_up = created(&user(&unique("user_beside")));
             eventually("whoever shares the lane is served", async || {
                 let answer = app.deliver(Source::Clerk, &sign_up).await;
                 (answer.status == 200).then_some(())
             })
             .await;
+            longest = longest.max(started.elapsed());
         }
+        println!("whoever shares the lane waits {longest:.1?} at most");
+        assert!(longest < COMMIT_KNOWN, "{longest:?}");
     };
     tokio::join!(spends, others);
     // What the auditor makes of it is tried on fewer: it needs a minute for so many.

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use credit_ledger::ledger::Source;
-use credit_ledger::provider::sign::SignedDelivery;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::target::Target;
 use crate::fuzz::mutate::pointers;
-use crate::support::deliveries::{clerk, razorpay, stripe, unique};
+use crate::support::deliveries::signed;
 
 const AT_ONCE: usize = 16;
 
@@ -42,14 +41,6 @@ const SPELLINGS: [&str; 26] = [
     "{}",
     r#"[[{"id":"\u0000"}]]"#,
 ];
-
-fn signed(source: Source, body: String) -> SignedDelivery {
-    match source {
-        Source::Clerk => clerk(&unique("msg_"), body),
-        Source::Razorpay => razorpay(&unique("evt"), body),
-        _ => stripe(body),
-    }
-}
 
 /// Each payload with each of its members replaced, by one spelling after another.
 fn replaced() -> Vec<(Source, String)> {

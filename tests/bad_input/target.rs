@@ -13,6 +13,7 @@ use super::places::{At, Place, Route};
 use crate::crash::service::{DataDir, Service};
 use crate::support::app::{ADMIN_KEY, ISSUER, MINT, STRIPE_SECRET, STRIPE_SECRET_KEY};
 use crate::support::deliveries::{captured, clerk, payment, unique};
+use crate::support::url::percent_encoded;
 
 /// How many requests are under way at once.
 const AT_ONCE: usize = 8;
@@ -114,7 +115,9 @@ impl Target {
                 .and_then(|part| part.strip_suffix('}'));
             match (name, given) {
                 (None, _) => path.push_str(part),
-                (Some(name), Some((other, text))) if name == other => path.push_str(&encoded(text)),
+                (Some(name), Some((other, text))) if name == other => {
+                    path.push_str(&percent_encoded(text, b""));
+                }
                 (Some(name), _) => path.push_str(&self.there(route, name).await),
             }
         }
@@ -184,7 +187,7 @@ impl Target {
                 } else {
                     ""
                 };
-                format!("{path}?{shard}{name}={}", encoded(text()?))
+                format!("{path}?{shard}{name}={}", percent_encoded(text()?, b""))
             }
             At::Header(_) | At::Body(..) => self.path(route, None).await,
         };
@@ -366,13 +369,4 @@ fn filled(body: &Value, pointer: &str, json: &str) -> String {
     let mut body = body.clone();
     *body.pointer_mut(pointer).unwrap() = json!(HERE);
     body.to_string().replace(&json!(HERE).to_string(), json)
-}
-
-/// Every byte that is no letter or digit, in percent.
-fn encoded(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
 }

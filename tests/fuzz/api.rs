@@ -9,6 +9,7 @@ use super::mutate::Mutator;
 use super::{mutator, rounds};
 use crate::bad_input::places::{Route, bodies, routes};
 use crate::bad_input::target::{Target, USER, assert_described, reply};
+use crate::support::url::percent_encoded;
 
 /// How many mutations of each route are tried.
 const ROUNDS_ROUTE: usize = 40;
@@ -25,16 +26,8 @@ const HEADERS: [&str; 6] = [
     "expect",
 ];
 
-/// Bytes as they stand in a URL.
-fn encoded(bytes: &[u8]) -> String {
-    let byte = |byte: &u8| match byte {
-        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'=' | b'&' => {
-            char::from(*byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    bytes.iter().map(byte).collect()
-}
+/// What has a meaning in a query, and is to keep it.
+const KEPT: &[u8] = b"-_=&";
 
 /// A request of a route with something about it changed, and what that was.
 async fn changed(
@@ -52,8 +45,11 @@ async fn changed(
     let other = mutator.one_of(&forms).to_string();
     match mutator.below(4) {
         0 => {
-            let query = encoded(&mutator.bytes(QUERY.as_bytes(), b"&limit=200&cursor=&after=-1"));
-            let id = encoded(&mutator.bytes(USER.as_bytes(), b"0-1/razorpay:pay_1"))
+            let query = percent_encoded(
+                mutator.bytes(QUERY.as_bytes(), b"&limit=200&cursor=&after=-1"),
+                KEPT,
+            );
+            let id = percent_encoded(mutator.bytes(USER.as_bytes(), b"0-1/razorpay:pay_1"), KEPT)
                 .replace(['&', '='], "");
             let parts = route.path.split('/').skip(1);
             let parts = parts.map(|part| if part.starts_with('{') { &*id } else { part });

@@ -8,8 +8,6 @@ use credit_ledger::http::{Access, Entry, ROUTES};
 use credit_ledger::ledger::Source;
 use reqwest::Method;
 use serde_json::{Value, json};
-use wiremock::matchers::path;
-use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::credentials::{
     Door, PARTY, Presented, badly_carried, false_keys, forged_sessions, good_keys, good_sessions,
@@ -21,7 +19,7 @@ use super::problems::parse;
 use crate::access::{keep, revoke, until};
 use crate::support::app::{ADMIN_KEY, AUDIT_KEY, Answer, SERVICE_KEY, answer};
 use crate::support::deliveries::{captured, created, payment, user};
-use crate::support::tokens::SUPABASE_SECRET;
+use crate::support::tokens::{SUPABASE_SECRET, supabase_project};
 use crate::support::{Options, TestApp, tokens, wire};
 
 /// Both providers of sessions, each as strict as it can be.
@@ -38,17 +36,6 @@ fn strict(project: &str) -> Options {
         }),
         ..Options::default()
     }
-}
-
-/// What stands where a Supabase project is, and serves its keys.
-async fn project() -> MockServer {
-    let project = MockServer::start().await;
-    let keys = ResponseTemplate::new(200).set_body_json(tokens::key_set());
-    Mock::given(path("/auth/v1/.well-known/jwks.json"))
-        .respond_with(keys)
-        .mount(&project)
-        .await;
-    project
 }
 
 async fn call(app: &TestApp, entry: &Entry, presented: &Presented) -> Answer {
@@ -113,7 +100,7 @@ async fn revoked_key(app: &TestApp) -> NewKey {
 
 #[tokio::test]
 async fn every_route_asks_for_what_it_must() {
-    let provider = project().await;
+    let provider = supabase_project().await;
     let project = provider.uri();
     let app = TestApp::start_with(strict(&project)).await;
     let door = Door {

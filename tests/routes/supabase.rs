@@ -1,14 +1,11 @@
 //! Sessions of Supabase beside those of Clerk, under the project's secret and under its keys.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use credit_ledger::access::SupabaseSettings;
 use credit_ledger::ledger::Source;
 use reqwest::Method;
 use serde_json::json;
-use wiremock::matchers::{method, path};
-use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::app::answer;
 use crate::support::deliveries::{captured, payment};
@@ -17,18 +14,8 @@ use crate::support::{Options, TestApp, tokens};
 
 #[tokio::test]
 async fn sessions_of_supabase_open_the_same_routes() {
-    let provider = MockServer::start().await;
-    Mock::given(method("GET"))
-        .and(path("/auth/v1/.well-known/jwks.json"))
-        .respond_with(
-            ResponseTemplate::new(200)
-                .set_body_json(tokens::key_set())
-                .set_delay(Duration::from_millis(20)),
-        )
-        .expect(1)
-        .mount(&provider)
-        .await;
-    let origin = provider.uri();
+    let project = tokens::supabase_project().await;
+    let origin = project.uri();
     let url = origin.clone();
     let options = Options {
         configure: Arc::new(move |config| {
@@ -61,6 +48,7 @@ async fn sessions_of_supabase_open_the_same_routes() {
     app.get_as("user_1", "/v1/me")
         .await
         .assert_ok(&json!({"user_id": "user_1", "registered": false}));
-    provider.verify().await;
+    let fetched = project.received_requests().await.unwrap();
+    assert_eq!(fetched.len(), 1);
     app.stop().await;
 }

@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use crate::support::url::percent_encoded;
+
 /// Where something may not be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hidden {
@@ -67,7 +69,8 @@ fn spellings(text: &str) -> Vec<String> {
         escaped.trim_matches('"').to_owned(),
         hex::encode(bytes),
         list.trim_matches(['[', ']']).to_owned(),
-        bytes.iter().map(|byte| percent(*byte)).collect(),
+        // RFC 3986, section 2.3.
+        percent_encoded(bytes, b"-._~"),
     ];
     for before in 0..3 {
         let mut shifted = vec![b'.'; before];
@@ -81,15 +84,6 @@ fn spellings(text: &str) -> Vec<String> {
     all.sort();
     all.dedup();
     all
-}
-
-/// As in a URL, where letters, digits and `-._~` are themselves (RFC 3986, section 2.3).
-fn percent(byte: u8) -> String {
-    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-        char::from(byte).to_string()
-    } else {
-        format!("%{byte:02X}")
-    }
 }
 
 #[test]

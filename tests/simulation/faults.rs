@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
-use tokio::sync::Semaphore;
 
-use super::link::{Link, Point, Then};
+use super::link::{Link, Point, Then, comes};
 use super::load::{Load, Seen};
 use super::stage::{Cluster, Setup, Stage};
 use crate::support::random::seed;
@@ -30,9 +29,6 @@ fn any_of<S: Strategy>(seed_name: &str, cases: &S) -> S::Value {
     let tree = cases.new_tree(&mut TestRunner::new(config));
     tree.unwrap().current()
 }
-
-/// Each has a cluster and two services, and there may be few cores.
-static AT_ONCE: Semaphore = Semaphore::const_new(3);
 
 /// What a fault happens to: a cluster, two services on one database, and a load on both.
 struct Scene {
@@ -68,9 +64,7 @@ impl Scene {
         hook: impl FnOnce() + Send + 'static,
     ) {
         let text = format!("{point:?}");
-        let sprung = link.arm(point, then, hook);
-        let came = tokio::time::timeout(super::load::RECOVERY, sprung).await;
-        assert!(came.is_ok(), "nobody came to {text}");
+        comes(link.arm(point, then, hook), &text).await;
         self.load.recovers().await;
     }
 

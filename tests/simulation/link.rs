@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::load::RECOVERY;
 use crate::support::folder::Folder;
 
 /// The name of a socket is made of its port.
@@ -50,6 +51,12 @@ struct Trap {
     then: Then,
     hook: Hook,
     sprung: oneshot::Sender<()>,
+}
+
+/// Waits, not for long, until somebody came to a point.
+pub async fn comes(told: oneshot::Receiver<()>, point: &str) {
+    let came = timeout(RECOVERY, told).await;
+    assert!(matches!(came, Ok(Ok(()))), "nobody came to {point}");
 }
 
 /// A proxy in front of a server's socket.

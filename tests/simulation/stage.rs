@@ -13,10 +13,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::postgres::{ConnectOptions, Database, DatabaseSettings};
 use credit_ledger::projection::rebuild;
+use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::instance::Instance;
 use super::link::Link;
+use super::load::ask;
 use crate::support::app::{
     ADMIN_KEY, AUDIT_KEY, CLERK_SECRET, ISSUER, MINT, RAZORPAY_KEY_SECRET, RAZORPAY_SECRET,
     SERVICE_KEY, STRIPE_SECRET, STRIPE_SECRET_KEY,
@@ -25,6 +29,8 @@ use crate::support::eventually;
 use crate::support::seals::key_pem;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
+/// Clusters at once: each has services in front of it, and there may be few cores.
+static AT_ONCE: Semaphore = Semaphore::const_new(3);
 
 /// A new folder, for all of a stage. Not below the checkout: as root, PostgreSQL runs as another user.
 pub fn new_folder() -> PathBuf {
@@ -41,6 +47,7 @@ pub struct Cluster {
     server: Database,
     /// What new databases are copies of.
     template: String,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Cluster {
@@ -50,6 +57,7 @@ impl Cluster {
 
     /// With its files below a folder of its own.
     pub async fn start_in(folder: PathBuf) -> Self {
+        let turn = AT_ONCE.acquire().await.unwrap();
         let template = "template_of_all".to_owned();
         let settings = DatabaseSettings {
             url: None,
@@ -64,6 +72,7 @@ impl Cluster {
             folder,
             server,
             template,
+            _turn: turn,
         }
     }
 
@@ -78,6 +87,17 @@ impl Cluster {
     /// The server's files.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data/postgres/data")
+    }
+
+    /// What the server says from its next start on, in a file beside its files.
+    pub fn log_of_later_starts(&self) -> PathBuf {
+        let (log, later) = (
+            self.folder.join("data/postgres/postgres.log"),
+            self.folder.join("later.log"),
+        );
+        std::fs::remove_file(&log).unwrap();
+        std::os::unix::fs::symlink(&later, log).unwrap();
+        later
     }
 
     /// The account and the group that own them.
@@ -141,9 +161,29 @@ impl Cluster {
         }
     }
 
+    /// Stops the server.
+    pub async fn close(&self) {
+        self.server.close().await;
+    }
+
     /// Stops the server and takes its files away.
     pub async fn end(self) {
-        self.server.close().await;
+        self.close().await;
+        eventually("its files are gone", async || {
+            std::fs::remove_dir_all(&self.folder).ok()
+        })
+        .await;
+    }
+}
+
+impl Drop for Cluster {
+    /// What a test that failed leaves, as far as it can be taken away.
+    fn drop(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        std::thread::scope(|scope| {
+            // A thread of the runtime may not wait in it.
+            scope.spawn(|| runtime.map(|runtime| runtime.block_on(self.server.close())));
+        });
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -181,6 +221,21 @@ impl Stage {
     /// Starts the services; they may not answer yet.
     pub async fn set(cluster: &Cluster, database: Database, setup: &Setup) -> Arc<Self> {
         Self::set_with(cluster, database, setup, |_| ()).await
+    }
+
+    /// Two services, which are ready, with these settings beside the good ones.
+    pub async fn of_two(
+        cluster: &Cluster,
+        database: Database,
+        settings: Vec<(String, String)>,
+    ) -> Arc<Self> {
+        let setup = Setup {
+            instances: 2,
+            settings,
+        };
+        let stage = Self::set(cluster, database, &setup).await;
+        stage.ready().await;
+        stage
     }
 
     /// The same, with something done to each line before anybody connects.
@@ -262,6 +317,26 @@ impl Stage {
         let url = format!("http://{address}/health/ready");
         let answer = self.client.get(url).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// What an instance says to the backend; again until it says something.
+    pub async fn call(
+        &self,
+        number: usize,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        eventually("an instance answers", async || {
+            let url = format!("http://{}{path}", self.address(number)?);
+            let mut request = client.request(method.clone(), url).bearer_auth(SERVICE_KEY);
+            if !body.is_null() {
+                request = request.json(body).header("Idempotency-Key", path);
+            }
+            ask(request).await
+        })
+        .await
     }
 
     /// Where an instance answers, if it does.

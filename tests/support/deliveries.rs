@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeZone as _, Utc};
+use credit_ledger::ledger::Source;
 use credit_ledger::provider::sample::stripe::StripeSale;
 use credit_ledger::provider::sample::{self, SamplePayment, SampleUser};
 use credit_ledger::provider::sign::{self, SignedDelivery};
@@ -100,6 +101,16 @@ pub fn razorpay(event_id: &str, body: impl Into<Vec<u8>>) -> SignedDelivery {
 /// Signed now, by the system's clock; the event's id is in the body.
 pub fn stripe(body: impl Into<Vec<u8>>) -> SignedDelivery {
     sign::stripe_webhook(&SecretString::from(STRIPE_SECRET), Utc::now(), body).unwrap()
+}
+
+/// Whatever somebody sends who has a provider's secret: signed now, under an id of its own.
+pub fn signed(source: Source, body: impl Into<Vec<u8>>) -> SignedDelivery {
+    match source {
+        Source::Clerk => clerk(&unique("msg_"), body),
+        Source::Razorpay => razorpay(&unique("evt"), body),
+        Source::Stripe => stripe(body),
+        Source::Api | Source::Admin | Source::System => panic!("{source} sends no webhooks"),
+    }
 }
 
 /// A sale of the pack of 500 credits at Stripe.

@@ -10,6 +10,7 @@ pub mod integrity;
 pub mod lives;
 pub mod load;
 pub mod node;
+pub mod open_files;
 pub mod proxy;
 pub mod random;
 pub mod razorpay_api;
@@ -19,11 +20,19 @@ pub mod story;
 pub mod stripe_api;
 pub mod tokens;
 pub mod told;
+pub mod url;
 pub mod wire;
 
 use std::time::{Duration, Instant};
 
 pub use app::{Options, TestApp};
+
+/// Says that a test did not run and why, which in CI is a failure.
+#[track_caller]
+pub fn not_run(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "NOT RUN: {why}");
+    eprintln!("NOT RUN: {why}");
+}
 
 /// Waits until a condition holds; there are no sleeps that hope.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(

@@ -1,5 +1,7 @@
 //! Session tokens that the mint would not make: forged ones, and those of other providers.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -7,6 +9,8 @@ use credit_ledger::access::mint::TokenMint;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::app::{ISSUER, MINT};
 
@@ -97,6 +101,18 @@ pub fn public_der() -> Vec<u8> {
 fn signed_text(header: &Value, claims: &Value) -> String {
     let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
     format!("{}.{}", encode(header), encode(claims))
+}
+
+/// What stands where a Supabase project is, and serves its keys after a moment.
+pub async fn supabase_project() -> MockServer {
+    let project = MockServer::start().await;
+    let keys = ResponseTemplate::new(200).set_body_json(key_set());
+    Mock::given(method("GET"))
+        .and(path("/auth/v1/.well-known/jwks.json"))
+        .respond_with(keys.set_delay(Duration::from_millis(20)))
+        .mount(&project)
+        .await;
+    project
 }
 
 /// The key set that a provider who signs with [`MINT`]'s key would serve.

@@ -1,7 +1,6 @@
 //! What Clerk's deliveries come to in any order, and where personal data goes.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use chrono::TimeDelta;
@@ -13,6 +12,7 @@ use crate::support::TestApp;
 use crate::support::deliveries::{
     captured, clerk, created, deleted, order_paid, payment, unique, updated, user,
 };
+use crate::support::url::percent_encoded;
 
 async fn shown(app: &TestApp, user_id: &str) -> Value {
     app.get(&format!("/v1/users/{user_id}")).await.body
@@ -231,7 +231,7 @@ async fn names_and_ids_may_hold_anything_that_text_can() {
     for id in [
         "50%", "a/b", "é", "%2F", "a+b", "a?b#c", "a&b=c", "🦀", "{id}", "'--", "a;b", "@:,", "\\",
     ] {
-        let encoded = percent_encoded(id);
+        let encoded = percent_encoded(id, b"");
         app.deliver(Source::Razorpay, &captured(&payment(Some(id))))
             .await
             .assert_ok(&json!({"status": "recorded"}));
@@ -248,14 +248,6 @@ async fn names_and_ids_may_hold_anything_that_text_can() {
     }
     app.assert_audit_is_clean().await;
     app.stop().await;
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        write!(encoded, "%{byte:02X}").unwrap();
-    }
-    encoded
 }
 
 /// Personal data lies where it can be erased, and nowhere else.

@@ -4,12 +4,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::eventually;
 
-use super::{AT_ONCE, Scene};
+use super::Scene;
 
 /// Its supervisor starts it again, it replays its log, and everybody connects anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_comes_back_with_everything() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for _ in 0..2 {
         scene.cluster.kill_postmaster();
@@ -21,7 +20,6 @@ async fn a_killed_server_comes_back_with_everything() {
 /// PostgreSQL ends all sessions when one of its processes was killed: it can not know what that left in shared memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_session_ends_all_of_them_and_nothing_is_lost() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for name in ["credit-ledger lane", "credit-ledger"] {
         let sql = scene.stage.sql().await;
@@ -38,7 +36,6 @@ async fn a_killed_session_ends_all_of_them_and_nothing_is_lost() {
 /// All sessions of a kind at once, kind after kind; as an operator would, or a server that stops.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_an_operator_ends_are_made_again() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     let sql = scene.stage.sql().await;
     let kinds = "select distinct application_name from pg_stat_activity

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::super::link::{Point, Then};
-use super::{AT_ONCE, Scene};
+use super::super::link::{Point, Then, comes};
+use super::Scene;
 
 /// Longer than the server lets a transaction idle.
 const FROZEN: Duration = Duration::from_secs(4);
@@ -15,7 +15,6 @@ const FROZEN: Duration = Duration::from_secs(4);
 /// happens once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_service_holds_nobody_up_and_repeats_nothing() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for point in [
         Point::Asked("load_batch"),
@@ -23,8 +22,9 @@ async fn a_frozen_service_holds_nobody_up_and_repeats_nothing() {
         Point::Committed("append_batch"),
     ] {
         let stop = scene.stage.instances[0].signaller(Signal::STOP);
+        let text = format!("{point:?}");
         let stopped = scene.stage.links[0].arm(point, Then::Pass, stop);
-        stopped.await.unwrap();
+        comes(stopped, &text).await;
         scene.load.recovers_at(&[1]).await;
         sleep(Duration::from_secs(1)).await;
         scene.stage.instances[0].signal(Signal::CONT);
@@ -36,7 +36,6 @@ async fn a_frozen_service_holds_nobody_up_and_repeats_nothing() {
 /// The server's processes of each kind of session. Nobody else can give back what they hold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_sessions_go_on_and_nothing_happens_twice() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for name in ["credit-ledger lane", "credit-ledger"] {
         let sql = scene.stage.sql().await;

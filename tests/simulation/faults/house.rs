@@ -1,6 +1,7 @@
 //! A service is killed while it does what follows commits, or what waits for its time: another, or the same again, does it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{SecondsFormat, TimeDelta};
@@ -9,11 +10,11 @@ use credit_ledger::provider::sample::SamplePayment;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::super::link::{Point, Then};
-use super::super::load::{ask, signed};
+use super::super::load::{RECOVERY, ask, signed};
 use super::super::stage::{Cluster, Setup, Stage};
-use super::AT_ONCE;
 use super::making::assert_read_models_are_right;
 use crate::support::app::SERVICE_KEY;
 use crate::support::deliveries::{captured, created, payment, unique, user};
@@ -23,7 +24,6 @@ use crate::support::search::columns_with;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_killed_while_it_keeps_house_leaves_nothing_undone() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let cluster = Cluster::start().await;
     let setup = Setup {
         instances: 2,
@@ -68,7 +68,7 @@ async fn a_service_killed_while_it_keeps_house_leaves_nothing_undone() {
 }
 
 struct House<'a> {
-    stage: &'a Stage,
+    stage: &'a Arc<Stage>,
     client: Client,
 }
 
@@ -82,8 +82,9 @@ impl House<'_> {
             ..payment(None)
         };
         self.deliver(Source::Razorpay, &captured(&paid)).await;
-        self.deliver_and_kill(point, Source::Clerk, &created(&buyer))
-            .await;
+        let killed = self.kill_behind_commit(point).await;
+        self.deliver(Source::Clerk, &created(&buyer)).await;
+        self.came(killed, point).await;
         eventually("the payer is found", async || {
             (self.user(&name).await["balance"] == 520).then_some(())
         })
@@ -99,11 +100,11 @@ impl House<'_> {
             ..payment(Some(&name))
         };
         self.deliver(Source::Razorpay, &captured(&paid)).await;
-        let killed = self.kill_at(point);
+        let killed = self.kill_behind_commit(point).await;
         let path = format!("/v1/users/{name}");
         self.insist(&path, |url| self.client.request(Method::DELETE, url))
             .await;
-        came(killed, point).await;
+        self.came(killed, point).await;
         eventually("the user is erased", async || {
             (self.user(&name).await["erased"] == true).then_some(())
         })
@@ -125,9 +126,11 @@ impl House<'_> {
             request.json(&grant)
         })
         .await;
-        let killed = self.kill_at(point);
+        self.all_is_done().await;
+        let (came, killed) = unbounded_channel();
+        arm(self.stage, point, &came);
         self.stage.pass(TimeDelta::days(2));
-        came(killed, point).await;
+        self.came(killed, point).await;
         let sql = self.stage.sql().await;
         let ended =
             "select count(*) from events where aggregate_id = $1 and event_type = 'CreditsExpired'";
@@ -138,26 +141,39 @@ impl House<'_> {
         .await;
     }
 
-    /// Whoever comes to the point first is killed.
-    fn kill_at(&self, point: &'static str) -> Vec<tokio::sync::oneshot::Receiver<()>> {
-        let services = self.stage.links.iter().zip(&self.stage.instances);
-        services
-            .map(|(link, instance)| {
-                let kill = instance.signaller(Signal::KILL);
-                link.arm(Point::Asked(point), Then::Pass, kill)
-            })
-            .collect()
+    /// Whoever comes first to the point once the next batch is committed is killed. What is asked for is a batch itself:
+    /// only behind it is what follows.
+    async fn kill_behind_commit(&self, point: &'static str) -> UnboundedReceiver<()> {
+        self.all_is_done().await;
+        let (came, killed) = unbounded_channel();
+        for link in &self.stage.links {
+            let (stage, came) = (Arc::downgrade(self.stage), came.clone());
+            let committed = Point::Committed("append_batch");
+            drop(link.arm(committed, Then::Pass, move || {
+                if let Some(stage) = stage.upgrade() {
+                    arm(&stage, point, &came);
+                }
+            }));
+        }
+        killed
     }
 
-    async fn deliver_and_kill(
-        &self,
-        point: &'static str,
-        source: Source,
-        delivery: &credit_ledger::provider::sign::SignedDelivery,
-    ) {
-        let killed = self.kill_at(point);
-        self.deliver(source, delivery).await;
-        came(killed, point).await;
+    /// Waits until the first of them came; nobody is killed after that.
+    async fn came(&self, mut killed: UnboundedReceiver<()>, point: &str) {
+        let came = tokio::time::timeout(RECOVERY, killed.recv()).await;
+        assert!(matches!(came, Ok(Some(()))), "nobody came to {point}");
+        disarm(self.stage);
+    }
+
+    /// Nothing follows any more from what was before.
+    async fn all_is_done(&self) {
+        let sql = self.stage.sql().await;
+        eventually("the outbox is empty", async || {
+            let left = "select not exists (select from outbox)";
+            let done: bool = sql.query_one(left, &[]).await.unwrap().get(0);
+            done.then_some(())
+        })
+        .await;
     }
 
     async fn deliver(
@@ -189,12 +205,20 @@ impl House<'_> {
     }
 }
 
-/// Waits until the first of them came.
-async fn came(killed: Vec<tokio::sync::oneshot::Receiver<()>>, point: &str) {
-    let first = futures_util::future::select_ok(killed);
-    let came = tokio::time::timeout(Duration::from_secs(15), first).await;
-    assert!(
-        came.is_ok_and(|came| came.is_ok()),
-        "nobody came to {point}"
-    );
+/// Whoever comes to the point next is killed, and nobody anywhere else.
+fn arm(stage: &Stage, point: &'static str, came: &UnboundedSender<()>) {
+    disarm(stage);
+    for (link, instance) in stage.links.iter().zip(&stage.instances) {
+        let (kill, came) = (instance.signaller(Signal::KILL), came.clone());
+        drop(link.arm(Point::Asked(point), Then::Pass, move || {
+            kill();
+            let _ = came.send(());
+        }));
+    }
+}
+
+fn disarm(stage: &Stage) {
+    for link in &stage.links {
+        link.disarm();
+    }
 }

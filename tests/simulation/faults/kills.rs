@@ -9,13 +9,12 @@ use tokio::time::timeout;
 use super::super::link::{Point, Then};
 use super::super::load::RECOVERY;
 use super::super::stage::Stage;
-use super::{AT_ONCE, Scene, any_of};
+use super::{Scene, any_of};
 
 /// Wherever it is in the life of a batch: before anything is locked, while heads are locked, with everything written and
 /// nothing known, between the commit and the answer. In the last, whoever asked does not know, and asks again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_killed_at_any_point_of_a_batch_books_once() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     let points = [
         (Point::Asked("load_batch"), Then::Pass),
@@ -36,7 +35,6 @@ async fn a_service_killed_at_any_point_of_a_batch_books_once() {
 /// What follows commits: whatever it was at, another or the same begins again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_killed_while_it_seals_or_keeps_house_leaves_nothing_undone() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     let points = [
         Point::Asked("insert into seals"),
@@ -80,7 +78,6 @@ async fn ask_with_unknown_key(stage: &Stage) {
 /// Both at once, too, and while they start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_killed_at_random_moments_book_once() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     let moments = collection::vec((0..700_u64, 0..3_usize), 12);
     for (pause_ms, which) in any_of("KILLS_SEED", &moments) {

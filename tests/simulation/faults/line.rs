@@ -6,15 +6,14 @@ use proptest::collection;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::super::link::{Point, Then};
+use super::super::link::{Point, Then, comes};
 use super::super::stage::Stage;
-use super::{AT_ONCE, Scene, any_of};
+use super::{Scene, any_of};
 use crate::support::eventually;
 
 /// Each message takes so long, both ways; a service starts over such a line, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_line_makes_services_slow_and_no_more() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for (delay_ms, starts) in [(50, true), (150, false)] {
         scene.stage.links[0].slow_down(Duration::from_millis(delay_ms));
@@ -34,7 +33,6 @@ async fn a_slow_line_makes_services_slow_and_no_more() {
 /// All connections of both at random moments.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_cut_at_random_moments_lose_nothing() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     let moments = collection::vec((0..150_u64, 0..2_usize), 40);
     for (pause_ms, number) in any_of("CUTS_SEED", &moments) {
@@ -48,7 +46,6 @@ async fn lines_cut_at_random_moments_lose_nothing() {
 /// The answer to a commit is lost, again and again: each time nobody knows whether it happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_whose_answers_are_lost_happen_once() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for then in [Then::Cut, Then::Hang] {
         let times = if then == Then::Cut { 12 } else { 1 };
@@ -59,7 +56,7 @@ async fn commits_whose_answers_are_lost_happen_once() {
             })
             .collect();
         for told in told {
-            told.await.unwrap();
+            comes(told, "a commit").await;
         }
         scene.load.recovers().await;
     }
@@ -69,7 +66,6 @@ async fn commits_whose_answers_are_lost_happen_once() {
 /// Cut before the server sees what is asked, or before the service sees the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_cut_at_any_point_of_a_batch_loses_nothing() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for text in [
         "begin",
@@ -81,9 +77,13 @@ async fn a_line_cut_at_any_point_of_a_batch_loses_nothing() {
         "from outbox",
     ] {
         let told = scene.stage.links[0].arm(Point::Asked(text), Then::Cut, || ());
-        // Turns are only taken by services that are in each other's way.
-        let _ = tokio::time::timeout(Duration::from_secs(3), told).await;
-        scene.stage.links[0].disarm();
+        if text == "take_turn" {
+            // Turns are only taken by services that are in each other's way.
+            let _ = tokio::time::timeout(Duration::from_secs(3), told).await;
+            scene.stage.links[0].disarm();
+        } else {
+            comes(told, text).await;
+        }
         scene.load.goes_on(5).await;
     }
     let hangs = ["load_batch", "append_batch"]
@@ -91,7 +91,7 @@ async fn a_line_cut_at_any_point_of_a_batch_loses_nothing() {
         .zip(&scene.stage.links);
     for (text, link) in hangs {
         let told = link.arm(Point::Asked(text), Then::Hang, || ());
-        told.await.unwrap();
+        comes(told, text).await;
     }
     scene.load.recovers().await;
     scene.end().await;
@@ -100,7 +100,6 @@ async fn a_line_cut_at_any_point_of_a_batch_loses_nothing() {
 /// Nobody says that these connections are dead, and new ones can be made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_only_seem_to_be_there_are_given_up() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     scene.stage.links[0].hang();
     // The other one is not held up by locks that nobody gives back.
@@ -114,7 +113,6 @@ async fn connections_that_only_seem_to_be_there_are_given_up() {
 /// Everything is kept back for a while, and then comes after all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_late_is_done_once() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     // Longer than anybody waits for an answer: another connection does it again first.
     scene.stage.links[0].stall();
@@ -135,7 +133,6 @@ async fn what_comes_late_is_done_once() {
 /// No new connection for a while: services say that they are not ready, and come back by themselves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_without_a_database_say_so_and_come_back() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for link in &scene.stage.links {
         link.refuse(true);

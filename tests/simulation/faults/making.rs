@@ -10,15 +10,14 @@ use credit_ledger::projection::{READ_MODELS, rebuild};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::super::link::{Link, Point, Then};
+use super::super::link::{Link, Point, Then, comes};
 use super::super::load::{Load, RECOVERY};
 use super::super::stage::{Cluster, Setup, Stage};
-use super::{AT_ONCE, Scene};
+use super::Scene;
 
 /// Two services find an empty database and are killed wherever either comes first, and the other, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_killed_while_they_make_the_schema_make_it_whole() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let cluster = Cluster::start().await;
     let setup = Setup {
         instances: 2,
@@ -69,7 +68,6 @@ async fn services_killed_while_they_make_the_schema_make_it_whole() {
 /// Another service does not wait for one that stands still in the middle of a migration, or between two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_migration_holds_no_other_service_up() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let cluster = Cluster::start().await;
     let setup = Setup {
         instances: 2,
@@ -82,7 +80,7 @@ async fn a_frozen_migration_holds_no_other_service_up() {
         let stop = stage.instances[0].signaller(Signal::STOP);
         let stopped = stage.links[0].arm(point, Then::Pass, stop);
         stage.links[0].refuse(false);
-        stopped.await.unwrap();
+        comes(stopped, "the migration").await;
         stage.links[1].refuse(false);
         let ready = async {
             while !stage.is_ready(1).await {
@@ -125,7 +123,6 @@ const MOMENTS: [Point; 5] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_rebuild_leaves_the_old_table_or_the_new_one() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for moment in MOMENTS {
         let mut rebuild = Rebuild::start(&scene.stage, moment, Signal::KILL).await;
@@ -139,7 +136,6 @@ async fn a_killed_rebuild_leaves_the_old_table_or_the_new_one() {
 /// Nobody waits long for the locks of one that stands still, and what it finds when it wakes up harms nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_rebuild_holds_nobody_up() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for moment in [MOMENTS[1].clone(), MOMENTS[3].clone()] {
         let mut rebuild = Rebuild::start(&scene.stage, moment, Signal::STOP).await;
@@ -189,7 +185,7 @@ impl Rebuild {
             *pid = Some(Pid::from_child(&child));
             child
         };
-        sprung.await.unwrap();
+        comes(sprung, "the moment of the rebuild").await;
         Self { child, _link: link }
     }
 

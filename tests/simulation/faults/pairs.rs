@@ -5,8 +5,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::super::link::{Point, Then};
-use super::{AT_ONCE, Scene};
+use super::super::link::{Point, Then, comes};
+use super::Scene;
 
 /// How long both last, where they last.
 const BOTH: Duration = Duration::from_secs(2);
@@ -53,7 +53,6 @@ const PAIRS: [(Fault, Fault); 9] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_faults_at_once_are_survived() {
-    let _turn = AT_ONCE.acquire().await.unwrap();
     let scene = Scene::set(2).await;
     for (one, other) in PAIRS {
         println!("{one:?} and {other:?}");
@@ -89,7 +88,7 @@ impl Scene {
             LoseCommit(number) => {
                 let point = Point::Committed("append_batch");
                 let told = stage.links[number].arm(point, Then::Cut, || ());
-                told.await.unwrap();
+                comes(told, "a commit").await;
             }
             LockTable => {
                 let sql = stage.sql().await;

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::instance::COMPARES_CLOCKS;
-use crate::link::{Point, Then};
-use crate::load::{BYSTANDER, Load, ask};
-use crate::stage::{Cluster, Setup, Stage};
-use crate::support::app::SERVICE_KEY;
+use crate::link::{Point, Then, comes};
+use crate::load::{BYSTANDER, Load};
+use crate::stage::{Cluster, Stage};
 use crate::support::eventually;
 
 const BYSTANDERS: usize = 8;
@@ -19,37 +18,14 @@ const GRANTED: i64 = 50;
 const HELD: i64 = 10;
 
 async fn stage(cluster: &Cluster) -> Arc<Stage> {
-    let setup = Setup {
-        instances: 2,
-        settings: vec![(COMPARES_CLOCKS.to_owned(), "1".to_owned())],
-    };
-    let stage = Stage::set(cluster, cluster.database().await, &setup).await;
-    stage.ready().await;
-    stage
-}
-
-/// What an instance says.
-async fn call(
-    stage: &Stage,
-    number: usize,
-    method: Method,
-    path: &str,
-    body: &Value,
-) -> (StatusCode, Value) {
-    let client = Client::builder().no_proxy().build().unwrap();
-    eventually("an instance answers", async || {
-        let url = format!("http://{}{path}", stage.address(number)?);
-        let mut request = client.request(method.clone(), url).bearer_auth(SERVICE_KEY);
-        if !body.is_null() {
-            request = request.json(body).header("Idempotency-Key", path);
-        }
-        ask(request).await
-    })
-    .await
+    let settings = vec![(COMPARES_CLOCKS.to_owned(), "1".to_owned())];
+    Stage::of_two(cluster, cluster.database().await, settings).await
 }
 
 async fn is_ready(stage: &Stage, number: usize) -> bool {
-    let (status, _) = call(stage, number, Method::GET, "/health/ready", &Value::Null).await;
+    let (status, _) = stage
+        .call(number, Method::GET, "/health/ready", &Value::Null)
+        .await;
     status.is_success()
 }
 
@@ -67,7 +43,7 @@ async fn give_to_bystanders(stage: &Stage) {
         let hold = json!({"amount": HELD, "expires_in_s": 3600});
         for (what, body) in [("grants", grant), ("holds", hold)] {
             let path = format!("/v1/users/{user}/{what}");
-            let (status, said) = call(stage, 1, Method::POST, &path, &body).await;
+            let (status, said) = stage.call(1, Method::POST, &path, &body).await;
             assert!(status.is_success(), "{said}");
         }
     }
@@ -83,7 +59,7 @@ async fn assert_refuses(stage: &Stage) {
         (Method::GET, balance, Value::Null),
         (Method::GET, "/health/ready".to_owned(), Value::Null),
     ] {
-        let (status, said) = call(stage, 0, method, &path, &body).await;
+        let (status, said) = stage.call(0, method, &path, &body).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {said}");
         let detail = said["detail"].as_str().unwrap_or_default();
         assert!(detail.contains("the database's"), "{path}: {said}");
@@ -102,7 +78,7 @@ async fn assert_nothing_ended_early(stage: &Stage) {
     assert_eq!(sql.query_one(ahead, &[]).await.unwrap().get::<_, i64>(0), 0);
     for number in 0..BYSTANDERS {
         let path = format!("/v1/users/{}/balance", bystander(number));
-        let (_, said) = call(stage, 0, Method::GET, &path, &Value::Null).await;
+        let (_, said) = stage.call(0, Method::GET, &path, &Value::Null).await;
         assert_eq!(
             (&said["balance"], &said["held"]),
             (&json!(GRANTED), &json!(HELD)),
@@ -142,7 +118,7 @@ async fn an_instance_whose_clock_is_far_off_decides_nothing_until_it_is_right() 
         let sprung = stage.links[0].arm(Point::Asked("load_batch"), Then::Pass, move || {
             jumping.skew(0, by);
         });
-        sprung.await.unwrap();
+        comes(sprung, "a batch").await;
         assert_refuses(&stage).await;
         load.goes_on(10).await;
         assert_eq!(stage.instances[0].starts(), 1);
