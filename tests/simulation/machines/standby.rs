@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use credit_ledger::postgres::{ConnectOptions, Database, PoolOptions, Role};
+use credit_ledger::postgres::{ConnectOptions, PoolOptions, Role};
 use reqwest::{RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
