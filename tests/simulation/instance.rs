@@ -16,7 +16,7 @@ use chrono::{TimeDelta, Utc};
 use credit_ledger::app::{Application, Clock};
 use credit_ledger::config::Config;
 use credit_ledger::postgres::install_crypto_provider;
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Where a process finds how far its clock is moved.
 const CLOCK: &str = "SIMULATION_CLOCK";
@@ -224,7 +224,9 @@ fn serve() {
     let Some(clock) = std::env::var_os(CLOCK) else {
         return;
     };
-    set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+    // Elsewhere it outlives a test that is killed.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
