@@ -56,10 +56,13 @@ async fn a_stop_under_load_keeps_what_was_acknowledged() {
         let mut answered = stream::iter(requests).buffer_unordered(CONNECTIONS);
         let mut acknowledged = BTreeSet::new();
         while let Some((delivery, response)) = answered.next().await {
-            // Connections that the service did not accept any more fail; an answer is a 200.
+            // Who comes when it stops is refused, or told so.
             if let Ok(response) = response {
-                assert_eq!(response.status(), 200);
-                acknowledged.insert(delivery.body.clone());
+                if response.status() == 200 {
+                    acknowledged.insert(delivery.body.clone());
+                } else {
+                    assert_eq!(response.status(), 503);
+                }
             }
             if acknowledged.len() == 200
                 && let Some(half) = half.take()
