@@ -1,11 +1,11 @@
 //! Holds: placed, captured, released, over.
 
 use chrono::{DateTime, TimeDelta};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::json;
 
 use crate::support::app::Answer;
-use crate::support::{Options, TestApp};
+use crate::support::{Options, TestApp, eventually};
 
 const HOLDS: &str = "/v1/users/user_1/holds";
 
@@ -198,4 +198,32 @@ async fn of_many_who_resolve_a_hold_one_does() {
     one.assert_audit_is_clean().await;
     two.stop().await;
     one.stop().await;
+}
+
+/// Not from when it was asked for: whoever asked may have waited, and has another clock.
+#[tokio::test]
+async fn a_hold_lasts_from_when_it_is_decided() {
+    let app = TestApp::start().await;
+    app.grant("user_1", 10).await;
+    let others = app.sql().await;
+    let lock = "begin; select from heads for update";
+    others.batch_execute(lock).await.unwrap();
+    let body = json!({"amount": 7, "expires_in_s": 60});
+    let deciding = async {
+        let waits = "select count(*) from pg_stat_activity
+            where application_name = 'credit-ledger lane' and wait_event_type = 'Lock'";
+        eventually("the hold waits", async || {
+            (app.count(waits).await > 0).then_some(())
+        })
+        .await;
+        app.move_clock(TimeDelta::seconds(100));
+        others.batch_execute("rollback").await.unwrap();
+    };
+    let (placed, ()) = join(app.post_new(HOLDS, &body), deciding).await;
+    assert_eq!(placed.status, 201, "{placed:?}");
+    let ends = DateTime::parse_from_rfc3339(&placed.text("expires_at")).unwrap();
+    let lasts_s = (ends.to_utc() - app.now()).num_seconds();
+    assert!((50..=60).contains(&lasts_s), "{lasts_s}");
+    assert_eq!(app.account("user_1").await, [10, 7, 3, 0]);
+    app.stop().await;
 }
