@@ -40,7 +40,6 @@ struct Shared {
     stage: Arc<Stage>,
     clients: [Client; PATIENCE.len()],
     stopping: AtomicBool,
-    requests: AtomicUsize,
     unavailable: AtomicUsize,
     broken: AtomicUsize,
     /// How much each service acknowledged.
@@ -55,14 +54,9 @@ pub struct Seen {
     pub users: Vec<String>,
     /// Bodies of deliveries that were acknowledged.
     pub bodies: BTreeSet<Vec<u8>>,
-    /// When anything was acknowledged last.
-    pub last: Option<Instant>,
-    /// The longest time between two acknowledgements.
-    pub gap: Duration,
     /// Answers that should not be.
     pub odd: Vec<String>,
-    /// All requests, those answered with 503, and those without a whole answer.
-    pub requests: usize,
+    /// Requests answered with 503, and those without a whole answer.
     pub unavailable: usize,
     pub broken: usize,
 }
@@ -76,7 +70,6 @@ impl Load {
                 client.build().unwrap()
             }),
             stopping: AtomicBool::new(false),
-            requests: AtomicUsize::new(0),
             unavailable: AtomicUsize::new(0),
             broken: AtomicUsize::new(0),
             acknowledged: stage
@@ -146,7 +139,6 @@ impl Load {
             client.await.unwrap();
         }
         let mut seen = self.shared.seen.lock().unwrap().clone();
-        seen.requests = self.shared.requests.load(Ordering::Relaxed);
         seen.unavailable = self.shared.unavailable.load(Ordering::Relaxed);
         seen.broken = self.shared.broken.load(Ordering::Relaxed);
         self.shared.stage.assert_nobody_fell();
@@ -187,7 +179,6 @@ impl Shared {
         loop {
             *turn += 1;
             if let Some(address) = self.stage.address(*turn) {
-                self.requests.fetch_add(1, Ordering::Relaxed);
                 let said = ask(make(format!("http://{address}{path}"))).await;
                 if self.hear(said) {
                     let number = *turn % self.acknowledged.len();
@@ -206,9 +197,6 @@ impl Shared {
         };
         let mut seen = self.seen.lock().unwrap();
         if status == StatusCode::OK {
-            let now = Instant::now();
-            let gap = seen.last.map_or(Duration::ZERO, |last| now - last);
-            (seen.gap, seen.last) = (seen.gap.max(gap), Some(now));
             return true;
         }
         if status == StatusCode::SERVICE_UNAVAILABLE && body["code"] == "unavailable" {
