@@ -10,11 +10,11 @@ use proptest::prelude::*;
 
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::lives::{
-    Person, Teller, balance_line, deliveries, person, plan_line, razorpay, stripe,
+    Person, Teller, balance_line, deliveries, name_line, person, plan_line, razorpay, stripe,
 };
 use crate::support::load::{Sent, deliver_all, tally};
 use crate::support::random::play_some;
-use crate::support::{Options, TestApp};
+use crate::support::{Options, TestApp, eventually};
 
 async fn lines(app: &TestApp, query: &str) -> BTreeSet<String> {
     let rows = app.sql().await.query(query, &[]).await.unwrap();
@@ -33,12 +33,22 @@ async fn play(teller: Teller, people: Vec<Person>, comes: Vec<Sent>) {
     let beside = TestApp::start_on(app.database.clone(), quick).await;
     tally(&deliver_all(&[&app, &beside], &comes, 24).await);
     app.idle().await;
+    eventually("what was parked is taken up", async || {
+        let parked = "select count(*) from inbox where outcome = 'parked'";
+        (app.count(parked).await == 0).then_some(())
+    })
+    .await;
+    app.idle().await;
     let people = || people.iter().enumerate();
     let balances: BTreeSet<String> = people()
         .filter_map(|(number, person)| balance_line(number, person, teller.pack))
         .collect();
     let stored = "select format('%s|%s|%s|%s', user_id, balance, held, debt) from balance";
     assert_eq!(lines(&app, stored).await, balances);
+    let names: BTreeSet<String> = people().filter_map(|(n, p)| name_line(n, p)).collect();
+    let stored =
+        "select format('%s|%s', user_id, first_name) from users where first_name is not null";
+    assert_eq!(lines(&app, stored).await, names);
     if teller.plans {
         let plans: BTreeSet<String> = people().filter_map(|(n, p)| plan_line(n, p)).collect();
         let stored = "select format('%s|%s', user_id, plan) from users where plan is not null";

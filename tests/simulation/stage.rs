@@ -161,6 +161,27 @@ impl Cluster {
         }
     }
 
+    /// kill -9 of all its processes at once, as far as that goes. When only the postmaster is killed the others end in order,
+    /// and write what they still had in memory. False while it is down.
+    pub async fn kill_all_processes(&self) -> bool {
+        let options = ConnectOptions::default();
+        let (Some(postmaster), Ok(session)) = (
+            self.postmaster(),
+            self.server.connect_as_login(&options).await,
+        ) else {
+            return false;
+        };
+        // It must not notice, nor begin others.
+        let _ = kill_process(postmaster, Signal::STOP);
+        let others = "select pid from pg_stat_activity order by pid = pg_backend_pid()";
+        let others = session.query(others, &[]).await.unwrap_or_default();
+        for pid in others.iter().filter_map(|row| Pid::from_raw(row.get(0))) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let _ = kill_process(postmaster, Signal::KILL);
+        !others.is_empty()
+    }
+
     /// Stops the server.
     pub async fn close(&self) {
         self.server.close().await;

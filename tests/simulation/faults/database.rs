@@ -17,6 +17,17 @@ async fn a_killed_server_comes_back_with_everything() {
     scene.end().await;
 }
 
+/// Nobody writes down in time what was still in memory, so whoever is told of a commit too early is told of nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_of_which_nothing_is_left_comes_back_with_everything() {
+    let scene = Scene::set(2).await;
+    for _ in 0..2 {
+        assert!(scene.cluster.kill_all_processes().await);
+        scene.load.recovers().await;
+    }
+    scene.end().await;
+}
+
 /// PostgreSQL ends all sessions when one of its processes was killed: it can not know what that left in shared memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_session_ends_all_of_them_and_nothing_is_lost() {

@@ -18,7 +18,7 @@ enum Fault {
     /// A service stands still.
     Freeze(usize),
     /// kill -9 of the server.
-    KillServer,
+    KillPostmaster,
     /// An operator ends all sessions.
     EndSessions,
     /// The line of a service is cut.
@@ -36,14 +36,14 @@ enum Fault {
 }
 
 use Fault::{
-    Cut, EndSessions, Freeze, Kill, KillServer, LockTable, LoseCommit, Refuse, Slow, Stall,
+    Cut, EndSessions, Freeze, Kill, KillPostmaster, LockTable, LoseCommit, Refuse, Slow, Stall,
 };
 
 const PAIRS: [(Fault, Fault); 9] = [
     (Kill(0), Kill(1)),
     (Kill(0), Cut(1)),
-    (Kill(0), KillServer),
-    (Freeze(0), KillServer),
+    (Kill(0), KillPostmaster),
+    (Freeze(0), KillPostmaster),
     (Freeze(0), Stall(1)),
     (Slow(0), EndSessions),
     (Refuse(0), LoseCommit(1)),
@@ -72,7 +72,7 @@ impl Scene {
         match fault {
             Kill(number) => stage.instances[number].signal(Signal::KILL),
             Freeze(number) => stage.instances[number].signal(Signal::STOP),
-            KillServer => self.cluster.kill_postmaster(),
+            KillPostmaster => self.cluster.kill_postmaster(),
             EndSessions => {
                 let end = "select pg_terminate_backend(pid) from pg_stat_activity
                            where pid <> pg_backend_pid() and datname = current_database()";

@@ -279,6 +279,12 @@ impl Backend {
         });
         self.used.extend(entry.map(|entry| (entry, n)));
         self.look(entry).await;
+        self.is_settled(
+            entry,
+            &format!("/v1/holds/{hold_id}/release"),
+            "hold_resolved",
+        )
+        .await;
     }
 
     async fn release(&mut self) {
@@ -287,10 +293,16 @@ impl Backend {
         };
         let path = format!("/v1/holds/{hold_id}/release");
         let said = self.call(&path, &json!({})).await;
-        self.note(&said, self.over(ends_at_s), |body| {
+        let entry = self.note(&said, self.over(ends_at_s), |body| {
             let hold = self.held(hold_id);
             (Command::ReleaseHold { hold }, 0, place(body, "entry_id"))
         });
+        self.is_settled(
+            entry,
+            &format!("/v1/holds/{hold_id}/capture"),
+            "hold_resolved",
+        )
+        .await;
     }
 
     async fn reverse(&mut self) {
@@ -300,7 +312,7 @@ impl Backend {
         let n = self.rng.random_range(1..=used);
         let path = format!("/v1/spends/{entry_id}/reverse");
         let said = self.call(&path, &json!({"amount": n})).await;
-        self.note(&said, &[], |body| {
+        let entry = self.note(&said, &[], |body| {
             let reverse = ReverseSpend {
                 user_id: self.user_id.clone(),
                 entry_id,
@@ -310,6 +322,19 @@ impl Backend {
             };
             (Command::ReverseSpend(reverse), n, place(body, "entry_id"))
         });
+        self.is_settled(entry, &path, "already_reversed").await;
+    }
+
+    /// What was done can not be done again, or otherwise, under another key.
+    async fn is_settled(&mut self, done: Option<Place>, path: &str, code: &str) {
+        if done.is_some() && self.rng.random_bool(0.3) {
+            let (status, said) = self.call(path, &json!({})).await;
+            assert_eq!(
+                (status.as_u16(), &said["code"]),
+                (409, &code.into()),
+                "{path}: {said}"
+            );
+        }
     }
 }
 

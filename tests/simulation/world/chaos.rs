@@ -97,6 +97,7 @@ impl World {
                 links[one].refuse(false);
             }
             Fault::KillPostmaster => cluster.kill_postmaster(),
+            Fault::KillServer => return cluster.kill_all_processes().await,
             Fault::EndSessions => {
                 let end = "select pg_terminate_backend(pid) from pg_stat_activity
                             where datname = current_database() and pid <> pg_backend_pid()";

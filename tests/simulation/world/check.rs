@@ -14,7 +14,7 @@ use super::{World, sequence};
 use crate::support::app::SERVICE_KEY;
 use crate::support::eventually;
 use crate::support::integrity::assert_database_is_whole;
-use crate::support::lives::{Worth, plan_line, razorpay, stripe};
+use crate::support::lives::{Worth, name_line, plan_line, razorpay, stripe};
 
 pub async fn all_that_must_hold(world: &World) {
     let stage = &world.stage;
@@ -26,6 +26,7 @@ pub async fn all_that_must_hold(world: &World) {
     every_call_is_booked_once(world, &sql).await;
     every_buyer_has_what_is_due(world, &sql).await;
     every_buyer_has_the_plan_that_is_due(world, &sql).await;
+    every_buyer_has_the_newest_name(world, &sql).await;
     sequence::guests_went_by_the_rules(world, &sql).await;
     every_service_says_the_same(world, &sql).await;
     assert_database_is_whole(&stage.database).await;
@@ -95,10 +96,12 @@ async fn every_delivery_is_stored(world: &World, sql: &Client) {
 
 async fn every_fact_is_booked_once(world: &World, sql: &Client) {
     let twice = "select event_type || ' ' || about || ' ' || count(*)
-        from (select event_type, aggregate_id || coalesce(' ' || coalesce(payload->>'purchase_id', payload->>'refund_id'), '') as about
+        from (select event_type, concat_ws(' ', aggregate_id, payload->>'purchase_id', payload->>'refund_id',
+                                           payload->>'dispute_id', payload->>'stage') as about
                 from events
                where event_type in ('UserRegistered', 'SignupBonusGranted', 'UserDeleted', 'PaymentCaptured',
-                                    'CreditsPurchased', 'PurchaseClaimed', 'RefundFailed')) as facts
+                                    'CreditsPurchased', 'PurchaseClaimed', 'RefundFailed', 'PaymentDisputed', 'DisputeWon', 'DisputeLost')
+                  or event_type = 'PaymentRefunded' and payload->>'refund_id' is not null) as facts
         group by event_type, about having count(*) > 1";
     let rows = sql.query(twice, &[]).await.unwrap();
     let twice: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
@@ -170,14 +173,26 @@ async fn every_buyer_has_what_is_due(world: &World, sql: &Client) {
     world.books.checked.fetch_add(due.len(), Ordering::Relaxed);
 }
 
+async fn lines(sql: &Client, query: &str) -> BTreeSet<String> {
+    let rows = sql.query(query, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 /// What subscriptions come to, whatever order they were told in.
 async fn every_buyer_has_the_plan_that_is_due(world: &World, sql: &Client) {
     let stored = "select format('%s|%s', user_id, plan) from users where plan is not null";
-    let rows = sql.query(stored, &[]).await.unwrap();
-    let stored: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     let buyers = world.plan.buyers.iter().enumerate();
     let due = buyers.filter_map(|(number, buyer)| plan_line(number, &buyer.of_stripe));
-    assert_eq!(stored, due.collect::<BTreeSet<_>>());
+    assert_eq!(lines(sql, stored).await, due.collect());
+}
+
+/// Whichever change of a profile was told last.
+async fn every_buyer_has_the_newest_name(world: &World, sql: &Client) {
+    let stored =
+        "select format('%s|%s', user_id, first_name) from users where first_name is not null";
+    let buyers = world.plan.buyers.iter().enumerate();
+    let due = buyers.filter_map(|(number, buyer)| name_line(number, &buyer.of_razorpay));
+    assert_eq!(lines(sql, stored).await, due.collect());
 }
 
 /// Whichever service is asked, it says what is stored.

@@ -54,7 +54,7 @@ pub async fn play(cluster: &Arc<Cluster>, plan: Plan) -> Figures {
     let apis = Apis::start(providers::known_to_apis(&plan)).await;
     let setup = Setup {
         instances: plan.instances,
-        settings: providers::settings(&apis),
+        settings: providers::settings(&plan, &apis),
     };
     let stage = Stage::set(cluster, cluster.database().await, &setup).await;
     stage.ready().await;

@@ -9,6 +9,7 @@ use proptest::prelude::Strategy;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::support::lives::{Person, person};
@@ -76,6 +77,8 @@ pub enum Fault {
     Refuse(usize, Duration),
     /// kill -9 of the postmaster.
     KillPostmaster,
+    /// kill -9 of all processes of the server.
+    KillServer,
     /// All of its sessions are ended, one after the other.
     EndSessions,
     /// Somebody writes elsewhere and does not end.
@@ -98,7 +101,7 @@ pub enum Fault {
 
 impl Fault {
     /// How many kinds there are.
-    pub const KINDS: usize = 21;
+    pub const KINDS: usize = 22;
 
     /// Its name, without whom it concerns and for how long.
     pub fn kind(&self) -> String {
@@ -122,6 +125,8 @@ pub struct Plan {
     pub seed: u64,
     pub size: Size,
     pub instances: usize,
+    /// How long a payment that names nobody is left alone.
+    pub match_after_ms: u32,
     pub buyers: Vec<Buyer>,
     /// When each begins.
     pub faults: Vec<(Duration, Fault)>,
@@ -152,6 +157,7 @@ impl Plan {
             .unwrap()
             .current();
         let instances = rng.random_range(2..=4);
+        let match_after_ms = *[0, 300, 10_000].choose(&mut rng).unwrap();
         let mut faults: Vec<(Duration, Fault)> = (0..size.faults)
             .map(|_| (some_of(&mut rng, size.span), fault(&mut rng, instances)))
             .collect();
@@ -160,6 +166,7 @@ impl Plan {
             seed,
             size,
             instances,
+            match_after_ms,
             buyers,
             faults,
         }
@@ -183,7 +190,7 @@ pub fn some_of(rng: &mut StdRng, span: Duration) -> Duration {
 fn fault(rng: &mut StdRng, instances: usize) -> Fault {
     let one = rng.random_range(0..instances);
     let ms = |rng: &mut StdRng, range| Duration::from_millis(rng.random_range(range));
-    match rng.random_range(0..25) {
+    match rng.random_range(0..26) {
         0 | 1 => Fault::Kill(one),
         2 => Fault::Terminate(one),
         3 => Fault::Pause(one, ms(rng, 500..5000)),
@@ -196,17 +203,18 @@ fn fault(rng: &mut StdRng, instances: usize) -> Fault {
         12 => Fault::Slow(one, ms(rng, 2..40), ms(rng, 500..3000)),
         13 => Fault::Refuse(one, ms(rng, 200..2000)),
         14 => Fault::KillPostmaster,
-        15 => Fault::EndSessions,
-        16 => Fault::LongTransaction(ms(rng, 1000..6000)),
-        17 => Fault::LockTable(ms(rng, 200..3000)),
-        18 => Fault::Skew(
+        15 => Fault::KillServer,
+        16 => Fault::EndSessions,
+        17 => Fault::LongTransaction(ms(rng, 1000..6000)),
+        18 => Fault::LockTable(ms(rng, 200..3000)),
+        19 => Fault::Skew(
             one,
             rng.random_range(-CLOCKS_DIFFER_S / 2..=CLOCKS_DIFFER_S / 2),
         ),
-        19 | 20 => Fault::Pass(rng.random_range(1..=30)),
-        21 => Fault::ApiDown(ms(rng, 500..4000)),
-        22 => Fault::ApiSlow(ms(rng, 500..4000)),
-        23 => Fault::RotateSecrets,
+        20 | 21 => Fault::Pass(rng.random_range(1..=30)),
+        22 => Fault::ApiDown(ms(rng, 500..4000)),
+        23 => Fault::ApiSlow(ms(rng, 500..4000)),
+        24 => Fault::RotateSecrets,
         _ => Fault::Rebuild,
     }
 }

@@ -4,8 +4,9 @@
 pub mod razorpay;
 pub mod stripe;
 
+use chrono::TimeDelta;
 use credit_ledger::ledger::Source;
-use credit_ledger::provider::sample;
+use credit_ledger::provider::sample::{self, SampleUser};
 use proptest::prelude::*;
 
 use super::deliveries::{some_time, user};
@@ -16,6 +17,8 @@ use super::told::Told;
 pub struct Person {
     pub signs_up: bool,
     pub leaves: bool,
+    /// How often the name is another.
+    pub renamed: i32,
     pub purchases: Vec<Life>,
     pub plan: Plan,
 }
@@ -59,7 +62,7 @@ pub enum End {
 }
 
 /// What a way to pay costs and gives.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pack {
     pub amount_minor: i64,
     pub credits: i64,
@@ -96,12 +99,14 @@ pub fn person(ways: usize) -> impl Strategy<Value = Person> {
     (
         prop::bool::weighted(0.85),
         prop::bool::weighted(0.15),
+        0..3,
         prop::collection::vec(life(ways), 0..4),
         plan,
     )
-        .prop_map(|(signs_up, leaves, purchases, plan)| Person {
+        .prop_map(|(signs_up, leaves, renamed, purchases, plan)| Person {
             signs_up,
             leaves,
+            renamed,
             purchases,
             plan,
         })
@@ -148,6 +153,11 @@ impl Person {
         self.signs_up && !self.leaves
     }
 
+    /// Whether a payment is this user's in the end.
+    fn gets(&self, life: &Life) -> bool {
+        life.named || self.is_found()
+    }
+
     /// A user who leaves can not be matched any more; when depends on the order. So such payments are all named.
     pub fn settled(mut self) -> Self {
         let leaves = self.leaves;
@@ -175,8 +185,8 @@ impl Worth {
 
     /// None: no purchase is the person's.
     pub fn of_purchases(person: &Person, pack: fn(&Life) -> Pack) -> Option<Self> {
-        let theirs = |life: &&Life| life.named || person.is_found();
-        let worths = person.purchases.iter().filter(theirs).map(|life| {
+        let theirs = person.purchases.iter().filter(|life| person.gets(life));
+        let worths = theirs.map(|life| {
             let (clawed, disputed) = withheld(life, pack(life));
             let net = pack(life).credits - clawed;
             Self { net, disputed }
@@ -239,7 +249,7 @@ pub struct Teller {
     /// Every delivery about one purchase of one user.
     pub tell: fn(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Told>,
     /// Every delivery about the user's subscription.
-    pub tell_plan: fn(number: usize, plan: Plan) -> Vec<Told>,
+    pub tell_plan: fn(number: usize, person: &Person) -> Vec<Told>,
     /// Whether subscriptions set plans.
     pub plans: bool,
 }
@@ -252,6 +262,15 @@ pub fn deliveries(teller: Teller, people: &[Person]) -> Vec<Told> {
             let body = sample::clerk_user_created(&profile);
             let id = format!("msg_{number}_created");
             sent.push(Told::new(Source::Clerk, id, body));
+            for nth in 1..=person.renamed {
+                let body = sample::clerk_user_updated(&SampleUser {
+                    first_name: Some(name(nth)),
+                    updated_at: profile.updated_at + TimeDelta::seconds(nth.into()),
+                    ..profile.clone()
+                });
+                let id = format!("msg_{number}_updated_{nth}");
+                sent.push(Told::new(Source::Clerk, id, body));
+            }
         }
         if person.leaves {
             let user_id = &profile.user_id;
@@ -263,9 +282,22 @@ pub fn deliveries(teller: Teller, people: &[Person]) -> Vec<Told> {
         for (nth, life) in person.purchases.iter().enumerate() {
             sent.extend((teller.tell)(number, nth, life, &email));
         }
-        sent.extend((teller.tell_plan)(number, person.plan));
+        sent.extend((teller.tell_plan)(number, person));
     }
     sent
+}
+
+fn name(nth: i32) -> String {
+    match nth {
+        0 => "Asha".to_owned(),
+        nth => format!("Asha {nth}"),
+    }
+}
+
+/// Whoever stays has the newest name; nothing is known of who left, or never came.
+pub fn name_line(number: usize, person: &Person) -> Option<String> {
+    let stays = person.signs_up && !person.leaves;
+    stays.then(|| format!("user_{number}|{}", name(person.renamed)))
 }
 
 pub fn plan_line(number: usize, person: &Person) -> Option<String> {

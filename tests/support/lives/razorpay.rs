@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::app::RAZORPAY_KEY_SECRET;
 use super::super::told::Told;
-use super::{End, Life, Pack, Payment, Plan, Teller, part};
+use super::{End, Life, Pack, Payment, Teller, part};
 
 const TIME_S: i64 = 1_795_000_000;
 const PACK: Pack = Pack {
@@ -192,6 +192,6 @@ pub const TELLER: Teller = Teller {
     ways: 3,
     pack: |_| PACK,
     tell,
-    tell_plan: |_, _: Plan| vec![],
+    tell_plan: |_, _| vec![],
     plans: false,
 };

@@ -5,7 +5,7 @@ use credit_ledger::ledger::Source;
 use serde_json::{Value, json};
 
 use super::super::told::Told;
-use super::{End, Life, Pack, Payment, Plan, Teller, part};
+use super::{End, Life, Pack, Payment, Person, Plan, Teller, part};
 
 const TIME_S: i64 = 1_795_000_000;
 const ONCE: Pack = Pack {
@@ -274,11 +274,21 @@ fn tell(number: usize, nth: usize, life: &Life, email: &str) -> Vec<Told> {
     sent
 }
 
-fn tell_plan(number: usize, plan: Plan) -> Vec<Told> {
+/// A subscription that names nobody is whose who pays for it; one that somebody else pays for names its user.
+fn tell_plan(number: usize, person: &Person) -> Vec<Told> {
+    let mut purchases = person.purchases.iter();
+    let paid = purchases.position(|life| pack(life) == PERIOD && person.gets(life));
+    let (id, metadata) = match paid {
+        Some(nth) => (format!("sub_{number}x{nth}"), json!({})),
+        None => (
+            format!("sub_plan{number}"),
+            json!({ "user_id": format!("user_{number}") }),
+        ),
+    };
     let subscription = |status: &str| {
         json!({
-            "id": format!("sub_plan{number}"), "object": "subscription", "status": status, "currency": "usd",
-            "metadata": { "user_id": format!("user_{number}") }, "created": TIME_S,
+            "id": id, "object": "subscription", "status": status, "currency": "usd",
+            "metadata": metadata, "created": TIME_S,
             "items": { "object": "list", "data": [{ "id": "si_1", "price": { "id": "price_pro" }, "quantity": 1 }] },
         })
     };
@@ -292,7 +302,7 @@ fn tell_plan(number: usize, plan: Plan) -> Vec<Told> {
         event("updated", 1, TIME_S, "active"),
         event("updated", 2, TIME_S + 60, "past_due"),
     ];
-    match plan {
+    match person.plan {
         Plan::Never => sent.clear(),
         Plan::Runs => {}
         Plan::Ended => sent.push(event("deleted", 3, TIME_S + 90, "canceled")),
