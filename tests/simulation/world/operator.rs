@@ -1,4 +1,4 @@
-//! Operators who look and recover all the while, whether there is anything to do or not.
+//! Operators who look all the while, and in some rounds recover, whether there is anything to do or not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,8 @@ pub async fn work(world: Arc<World>) {
     while !world.is_over() {
         if let Some(service) = world.some_service(&mut rng) {
             let get = |path: &str| world.client.get(format!("{service}{path}"));
-            let request = match rng.random_range(0..4) {
+            let kinds = if world.plan.recovers { 4 } else { 3 };
+            let request = match rng.random_range(0..kinds) {
                 0 => get("/v1/admin/overview"),
                 1 => get("/v1/admin/inbox?status=parked"),
                 2 => get("/v1/admin/purchases?status=unclaimed"),

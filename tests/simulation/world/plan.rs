@@ -127,6 +127,8 @@ pub struct Plan {
     pub instances: usize,
     /// How long a payment that names nobody is left alone.
     pub match_after_ms: u32,
+    /// Whether operators recover; they do by hand what must also be done without them.
+    pub recovers: bool,
     pub buyers: Vec<Buyer>,
     /// When each begins.
     pub faults: Vec<(Duration, Fault)>,
@@ -158,6 +160,7 @@ impl Plan {
             .current();
         let instances = rng.random_range(2..=4);
         let match_after_ms = *[0, 300, 10_000].choose(&mut rng).unwrap();
+        let recovers = rng.random_bool(0.5);
         let mut faults: Vec<(Duration, Fault)> = (0..size.faults)
             .map(|_| (some_of(&mut rng, size.span), fault(&mut rng, instances)))
             .collect();
@@ -167,6 +170,7 @@ impl Plan {
             size,
             instances,
             match_after_ms,
+            recovers,
             buyers,
             faults,
         }
