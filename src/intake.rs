@@ -12,7 +12,7 @@ use crate::provider::razorpay::{self, ApiPayment, ApiStatus};
 use crate::provider::stripe::{self, ApiSession, SessionStatus};
 use crate::provider::{ParkReason, Provider, Translated, UnownedSubscription, Verified};
 use crate::reads::ReadError;
-use crate::store::{Delivered, Work};
+use crate::store::{Delivered, StoreError, Work};
 
 /// Why it can not be said now what is to be done. Asking again may help.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +126,22 @@ async fn find_subscriber(
             }),
         },
     )
+}
+
+/// Looks once more for what a delivery waits for, now that it is stored. What became known before has woken whatever was
+/// stored by then, so one of the two sees the other. Should this fail, its time comes all the same.
+pub async fn look_again(app: &App, waits_for: &str) {
+    let Some((source, subscription_id)) = waits_for.split_once(':') else {
+        return;
+    };
+    let woken = match app.lookups.subscriber(source, subscription_id).await {
+        Ok(None) => return,
+        Ok(Some(_)) => app.backlog.wake(waits_for, app.now()).await,
+        Err(error) => Err(StoreError::Unavailable(error.to_string())),
+    };
+    if let Err(error) = woken {
+        tracing::warn!(%error, "a delivery may wait for what is known");
+    }
 }
 
 /// A period of a subscription that names nobody is paid by whoever paid for the first one: later payloads often name

@@ -59,7 +59,13 @@ pub async fn receive(
     };
     let work = intake::work(&app, provider, &verified).await?;
     let event_id = verified.provider_event_id().to_owned();
+    let waits_for = work.waits_for().map(str::to_owned);
     let outcome = submit(&app, unit(verified, work)?).await?;
+    if outcome == Outcome::Parked
+        && let Some(subject) = waits_for
+    {
+        intake::look_again(&app, &subject).await;
+    }
     answer(&outcome, &event_id)
 }
 

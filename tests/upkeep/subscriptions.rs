@@ -1,14 +1,16 @@
 //! Subscriptions that name nobody: their user is whoever paid for them, known before or after.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use credit_ledger::config::Config;
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::Catalog;
 use credit_ledger::provider::sample::stripe::StripeSale;
+use futures_util::future::join;
 use serde_json::json;
 
-use super::{only_told, until};
+use super::{only_told, until, upkeep_every};
 use crate::support::deliveries::{created, sale, told, user};
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::{Options, TestApp};
@@ -18,10 +20,13 @@ const PLAN: &str = r#"
       "plan": "pro", "stripe_price_ids": ["price_pro"] }"#;
 
 fn selling_a_plan() -> Options {
-    let told = only_told();
+    selling_it_and(only_told())
+}
+
+fn selling_it_and(options: Options) -> Options {
     Options {
         configure: Arc::new(move |config: &mut Config| {
-            (told.configure)(config);
+            (options.configure)(config);
             let pack = serde_json::from_str(PLAN).unwrap();
             config.rules.catalog = Catalog::new(vec![pack]).unwrap();
         }),
@@ -80,6 +85,37 @@ async fn a_subscription_that_comes_before_its_payment_waits_for_whoever_pays() {
     assert_eq!((rows[1].get(0), rows[1].get(1)), ("recorded", 2));
     app.assert_audit_is_clean().await;
     assert_log_is_whole(&app).await;
+    app.stop().await;
+}
+
+/// Who pays becomes known after the delivery has looked and before it is stored: then there was nothing to wake.
+#[tokio::test]
+async fn whoever_pays_while_a_subscription_is_being_stored_is_not_missed() {
+    let often = upkeep_every(Duration::from_millis(100));
+    let app = TestApp::start_with(selling_it_and(often)).await;
+    app.deliver(Source::Clerk, &created(&user("user_1"))).await;
+    let subscription = subscription();
+    app.deliver(Source::Stripe, &told("invoice.paid", &subscription))
+        .await
+        .assert_ok(&json!({"status": "recorded"}));
+    app.idle().await;
+    let (mut holder, other) = (app.sql().await, app.sql().await);
+    let held = holder.transaction().await.unwrap();
+    let hold = "lock table inbox in exclusive mode";
+    held.batch_execute(hold).await.unwrap();
+    let told = told("customer.subscription.created", &subscription);
+    let delivered = app.deliver(Source::Stripe, &told);
+    let paid = async {
+        let waits = "select exists (select from pg_locks where relation = 'inbox'::regclass and mode = 'RowExclusiveLock'
+                                       and not granted)";
+        until(&app, waits, &[]).await;
+        let claim = "update purchases set user_id = 'user_1' where subscription_id is not null";
+        assert_eq!(other.execute(claim, &[]).await.unwrap(), 1);
+        held.rollback().await.unwrap();
+    };
+    let (answer, ()) = join(delivered, paid).await;
+    answer.assert_ok(&json!({"status": "parked"}));
+    until_plan(&app, "user_1", "pro").await;
     app.stop().await;
 }
 
