@@ -33,6 +33,8 @@ pub mod projection;
 pub mod provider;
 pub mod reads;
 pub mod recover;
+#[cfg(test)]
+mod seeded;
 pub mod store;
 pub mod telemetry;
 pub mod upkeep;

@@ -331,6 +331,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded::seeded())]
+
         #[test]
         fn what_is_written_is_read(value in json(), pretty: bool) {
             let write = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };

@@ -79,6 +79,8 @@ async fn errors_say_nothing_of_the_token() {
 }
 
 proptest! {
+    #![proptest_config(crate::seeded::seeded())]
+
     #[test]
     fn nothing_random_is_a_session(token in ".{0,300}", cut in 0_usize..400, flip in 0_usize..8) {
         let good = MINT.sign(&clerk_header(), &clerk_claims()).unwrap();

@@ -123,6 +123,8 @@ fn begin(life: &Life) -> Stored {
 }
 
 proptest! {
+    #![proptest_config(crate::seeded::seeded())]
+
     #[test]
     fn what_is_left_does_not_depend_on_what_came_before_the_end(
         (life, facts) in life().prop_flat_map(|life| {

@@ -451,7 +451,7 @@ fn pick(index: Index, places: &[Place]) -> Option<Place> {
 
 /// Each case is long.
 fn some_cases() -> ProptestConfig {
-    let usual = ProptestConfig::default();
+    let usual = crate::seeded::seeded();
     ProptestConfig {
         cases: usual.cases / 2,
         ..usual

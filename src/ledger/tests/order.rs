@@ -278,6 +278,8 @@ fn shuffled_lives() -> impl Strategy<Value = (Vec<Life>, Vec<Command>)> {
 }
 
 proptest! {
+    #![proptest_config(crate::seeded::seeded())]
+
     #[test]
     fn any_order_with_duplicates_ends_in_the_same_account((lives, commands) in shuffled_lives()) {
         let mut ledger = Ledger::default();

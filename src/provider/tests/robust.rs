@@ -160,6 +160,8 @@ fn header() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
 }
 
 proptest! {
+    #![proptest_config(crate::seeded::seeded())]
+
     #[test]
     fn no_bytes_and_headers_are_taken_or_panic(
         headers in vec(header(), 0..8),
