@@ -276,10 +276,7 @@ impl Reads {
         limit: i64,
     ) -> Result<Vec<String>, ReadError> {
         let sql = include_str!("../projections/purchases/unclaimed_of_payer.sql");
-        let rows = self.query(sql, &[&email, &after, &limit]).await?;
-        rows.iter()
-            .map(|row| Ok(row.try_get("purchase_id")?))
-            .collect()
+        ids(&self.query(sql, &[&email, &after, &limit]).await?)
     }
 
     /// Who paid for a provider's subscription first.
@@ -292,6 +289,19 @@ impl Reads {
         let rows = self.query(sql, &[&subscription_id, &provider]).await?;
         let row = rows.first();
         Ok(row.map(|row| row.try_get("user_id")).transpose()?)
+    }
+
+    /// The ids of purchases that are nobody's and pay a provider's subscription: those after an id.
+    pub async fn unclaimed_of_subscription(
+        &self,
+        provider: &str,
+        subscription_id: &str,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<String>, ReadError> {
+        let sql = include_str!("../projections/purchases/unclaimed_of_subscription.sql");
+        let params: [&(dyn ToSql + Sync); 4] = [&subscription_id, &provider, &after, &limit];
+        ids(&self.query(sql, &params).await?)
     }
 
     /// A user's purchases before a time and an id, newest first.
@@ -417,6 +427,12 @@ fn entry(row: &Row) -> Result<EntryRow, ReadError> {
         reason: row.try_get("reason")?,
         reference: row.try_get("reference")?,
     })
+}
+
+fn ids(rows: &[Row]) -> Result<Vec<String>, ReadError> {
+    rows.iter()
+        .map(|row| Ok(row.try_get("purchase_id")?))
+        .collect()
 }
 
 fn purchase(row: &Row) -> Result<PurchaseRow, ReadError> {

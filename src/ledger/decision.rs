@@ -45,8 +45,8 @@ pub struct Emitted {
     pub personal: Option<Personal>,
     /// Whether a purchase that names nobody may now be matched with a user by an e-mail address.
     pub matchable: bool,
-    /// The provider's subscription whose user became known by this.
-    pub subscriber: Option<String>,
+    /// The provider's subscription that this pays a period of: its user became known by this, or may be known elsewhere.
+    pub subscription: Option<String>,
     /// Whether deliveries that are stored already are to be looked through for personal data that is to go.
     pub to_erase: bool,
 }
@@ -365,7 +365,7 @@ impl<'a, S: States> Draft<'a, S> {
                 stream: StreamId::User(id.clone()),
                 to_erase: event == UserEvent::ErasureRequested {},
                 event: Event::User(event),
-                subscriber: None,
+                subscription: None,
             });
         }
         Ok(())

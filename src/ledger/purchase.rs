@@ -89,6 +89,13 @@ pub enum PurchaseCommand {
         /// What was known of it.
         known: Box<Purchase>,
     },
+    /// Take over what a part learned since it became one, before there is a capture of the whole.
+    LearnOf {
+        /// The part.
+        part: Box<Purchase>,
+        /// The digest of who paid, if the part was just told.
+        payer: Option<String>,
+    },
     /// Be what an operator says.
     Resolve {
         /// Whose it shall be.
@@ -117,6 +124,7 @@ impl Purchase {
             PurchaseCommand::Dispute(dispute) => Ok(self.dispute(dispute)),
             PurchaseCommand::MergeInto(into) => Ok(self.merge_into(into)),
             PurchaseCommand::Absorb { payment_id, known } => Ok(self.absorb(payment_id, known)),
+            PurchaseCommand::LearnOf { part, payer } => Ok(self.learn_of(part, payer.as_ref())),
             PurchaseCommand::Resolve { user_id, price } => {
                 self.resolve(user_id.as_ref(), price.as_ref())
             }
@@ -206,7 +214,6 @@ impl Purchase {
             || capture.claimant.is_some()
             || capture.subscriber.is_some();
         if !self.captured {
-            // Who paid is kept only to find out whose the purchase is.
             let keeps = !owned && !draft.after.payer_erased;
             let payer = capture.payer.as_ref().filter(|_| keeps);
             draft.push(PurchaseEvent::PaymentCaptured {
@@ -253,9 +260,7 @@ impl Purchase {
             let subscription_id = subscription_id.clone();
             draft.push(PurchaseEvent::SubscriptionNamed { subscription_id });
         }
-        if draft.after.user_id.is_none()
-            && !draft.after.payer
-            && !draft.after.payer_erased
+        if draft.after.wants_payer()
             && let Some(payer) = &capture.payer
         {
             let payer = payer.digest().to_owned();
@@ -267,12 +272,10 @@ impl Purchase {
 
     /// What follows from a claim.
     fn claim(&self, user_id: &UserId, by: ClaimedBy) -> Result<Vec<PurchaseEvent>, LedgerError> {
-        if !self.captured {
-            return Err(LedgerError::UnknownPurchase);
-        }
         match &self.user_id {
             Some(owner) if owner == user_id => Ok(vec![]),
             Some(_) => Err(LedgerError::NotYourPurchase),
+            None if !self.captured => Err(LedgerError::UnknownPurchase),
             None => Ok(vec![PurchaseEvent::PurchaseClaimed {
                 user_id: user_id.clone(),
                 by,
@@ -296,33 +299,24 @@ impl Purchase {
             known: Box::new(known.clone()),
             after,
         });
-        let user_id = known.user_id.clone().filter(|_| self.user_id.is_none());
-        let price = known.price.clone().filter(|_| self.price.is_none());
-        // The whole has a capture of its own, with its own amount: an invoice may be paid in several parts. Only a part that
-        // had given credits stands in for it, so that they are not gone until then.
-        if !self.captured
-            && let (Some(_), Some(currency)) = (known.credited(), known.currency)
-        {
-            draft.push(PurchaseEvent::PaymentCaptured {
-                amount_minor: known.amount_minor,
-                currency,
-                order_id: None,
-                user_id,
-                price,
-                paid_at_s: known.paid_at_s,
-                payer: None,
-                subscription_id: known.subscription_id.clone(),
-            });
-            return draft.events;
-        }
-        if let Some(user_id) = user_id {
-            let by = ClaimedBy::SamePayment;
-            draft.push(PurchaseEvent::PurchaseClaimed { user_id, by });
-        }
-        if let Some(price) = price {
-            draft.push(PurchaseEvent::PurchasePriced { price });
+        draft.push_known_of(known);
+        draft.events
+    }
+
+    /// What follows for the whole from what a part is told later: the same as if the part had known it before.
+    fn learn_of(&self, part: &Self, payer: Option<&String>) -> Vec<PurchaseEvent> {
+        let mut draft = Draft::of(self);
+        draft.push_known_of(part);
+        if let Some(payer) = payer.filter(|_| draft.after.wants_payer()) {
+            let payer = payer.clone();
+            draft.push(PurchaseEvent::PayerNamed { payer });
         }
         draft.events
+    }
+
+    /// Who paid is kept only to find out whose the purchase is.
+    const fn wants_payer(&self) -> bool {
+        self.user_id.is_none() && !self.payer && !self.payer_erased
     }
 
     /// What follows when an operator says whose it is and what it buys.
@@ -395,6 +389,37 @@ impl Draft {
     fn push_standing(&mut self, event: impl Fn(Standing) -> PurchaseEvent) {
         self.after.evolve(&event(Standing::default()));
         self.events.push(event(self.after.standing()));
+    }
+
+    /// Whose it is and what it buys, as far as only a part of it knows.
+    ///
+    /// The whole has a capture of its own, with its own amount: an invoice may be paid in several parts. Only a part that by
+    /// itself gives credits stands in for it, so that nobody waits for them until then.
+    fn push_known_of(&mut self, part: &Purchase) {
+        let user_id = part.user_id.clone();
+        let user_id = user_id.filter(|_| self.after.user_id.is_none());
+        let price = part.price.clone().filter(|_| self.after.price.is_none());
+        let gives = part.captured && part.user_id.is_some() && part.price.is_some();
+        if let Some(currency) = part.currency.filter(|_| gives && !self.after.captured) {
+            self.push(PurchaseEvent::PaymentCaptured {
+                amount_minor: part.amount_minor,
+                currency,
+                order_id: None,
+                user_id,
+                price,
+                paid_at_s: part.paid_at_s,
+                payer: None,
+                subscription_id: part.subscription_id.clone(),
+            });
+            return;
+        }
+        if let Some(user_id) = user_id {
+            let by = ClaimedBy::SamePayment;
+            self.push(PurchaseEvent::PurchaseClaimed { user_id, by });
+        }
+        if let Some(price) = price {
+            self.push(PurchaseEvent::PurchasePriced { price });
+        }
     }
 
     fn push_refunded_total(&mut self, total_minor: i64) {

@@ -44,7 +44,7 @@ pub enum Call {
         /// The event's place in it.
         sequence: i64,
     },
-    /// The user of this subscription became known: `<source>:<subscription id>`.
+    /// The user of this subscription may be known, or became so: `<source>:<subscription id>`.
     Subscription(String),
     /// Something is to be erased ([`erasure::Erasure`]).
     Erasure,

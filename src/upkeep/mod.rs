@@ -10,11 +10,13 @@
 //! - [`matching`]: purchases that name nobody, by the payer's e-mail address.
 //! - [`retry`]: parked deliveries.
 //! - [`settling`]: credits that ended and holds that timed out.
+//! - `subscribing`: periods of subscriptions that name nobody.
 
 pub mod erasing;
 pub mod matching;
 pub mod retry;
 pub mod settling;
+mod subscribing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,7 +176,7 @@ async fn follow_up(app: &App, to_erase: &Notify) -> bool {
 async fn follow(app: &App, left: Left) -> Result<Option<i64>, UpkeepError> {
     match &left.call {
         Call::Match { stream, sequence } => matching::follow(app, stream, *sequence).await?,
-        Call::Subscription(subject) => app.backlog.wake(subject, app.now()).await?,
+        Call::Subscription(subject) => subscribing::follow(app, subject).await?,
         Call::Erasure | Call::Other => return Ok(None),
     }
     Ok(Some(left.id))

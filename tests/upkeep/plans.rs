@@ -40,7 +40,7 @@ insert into inbox (source, key, provider_event_id, body, body_sha256, headers, s
 analyze";
 
 /// Each statement with values for its parameters.
-const LOOK_UPS: [(&str, &[&str]); 26] = [
+const LOOK_UPS: [(&str, &[&str]); 27] = [
     (
         include_str!("../../projections/users/owners.sql"),
         &["'USER_7@example.com'", "2"],
@@ -48,6 +48,10 @@ const LOOK_UPS: [(&str, &[&str]); 26] = [
     (
         include_str!("../../projections/purchases/unclaimed_of_payer.sql"),
         &["'payer_50@example.com'", "''", "100"],
+    ),
+    (
+        include_str!("../../projections/purchases/unclaimed_of_subscription.sql"),
+        &["'sub_7'", "'stripe'", "''", "100"],
     ),
     (
         include_str!("../../projections/purchases/subscriber.sql"),

@@ -26,7 +26,7 @@ impl<S: States> Draft<'_, S> {
     }
 
     /// Records the payment of a part whose whole is not captured yet. The whole has a capture of its own, with its own
-    /// amount; what went back of the part went back of the whole.
+    /// amount; what went back of the part went back of the whole, and whose it is and what it buys is told the whole, too.
     fn capture_part(
         &mut self,
         capture: &CapturePayment,
@@ -39,7 +39,7 @@ impl<S: States> Draft<'_, S> {
         let part = self.purchase(&capture.purchase_id)?;
         let events = part.decide(&PurchaseCommand::Capture(Box::new(own)))?;
         self.record(&capture.purchase_id, events, capture.payer.as_ref())?;
-        self.forget_together(&capture.purchase_id, whole)?;
+        self.tell_whole(&capture.purchase_id, whole, capture.payer.as_ref())?;
         let refund = PurchaseCommand::Refund(RefundPayment {
             purchase_id: whole.clone(),
             refund: None,
@@ -48,6 +48,21 @@ impl<S: States> Draft<'_, S> {
         self.ask_purchase(whole, &refund, None)
     }
 
+    fn tell_whole(
+        &mut self,
+        part: &PurchaseId,
+        whole: &PurchaseId,
+        payer: Option<&Personal>,
+    ) -> Result<(), Rejection> {
+        let learn = PurchaseCommand::LearnOf {
+            part: Box::new(self.purchase(part)?.clone()),
+            payer: payer.map(|payer| payer.digest().to_owned()),
+        };
+        self.ask_purchase(whole, &learn, payer)?;
+        self.forget_together(part, whole)
+    }
+
+    /// A part may be claimed before there is a capture of its whole.
     pub(super) fn claim(
         &mut self,
         id: &PurchaseId,
@@ -55,7 +70,15 @@ impl<S: States> Draft<'_, S> {
         by: ClaimedBy,
     ) -> Result<(), Rejection> {
         let user_id = user_id.clone();
-        self.ask_purchase(id, &PurchaseCommand::Claim { user_id, by }, None)
+        let ask = PurchaseCommand::Claim { user_id, by };
+        let whole = self.canonical(id)?;
+        let known = self.purchase(&whole)?;
+        if whole == *id || known.captured || known.user_id.is_some() {
+            return self.ask_purchase(&whole, &ask, None);
+        }
+        let events = self.purchase(id)?.decide(&ask)?;
+        self.record(id, events, None)?;
+        self.tell_whole(id, &whole, None)
     }
 
     /// A match found in the read models holds only if it still does: the purchase is nobody's, and the user is there
@@ -149,7 +172,7 @@ impl<S: States> Draft<'_, S> {
                 matchable: after.is_matchable() && may_match(&event),
                 personal,
                 stream: StreamId::Purchase(id.clone()),
-                subscriber: subscriber(id, &event, &after),
+                subscription: subscription(id, &event, &after),
                 event: Event::Purchase(event),
                 to_erase,
             });
@@ -248,21 +271,22 @@ const fn may_match(event: &PurchaseEvent) -> bool {
         PurchaseEvent::PaymentCaptured { .. }
             | PurchaseEvent::PayerNamed { .. }
             | PurchaseEvent::PurchasePriced { .. }
+            | PurchaseEvent::PaymentAbsorbed { .. }
     )
 }
 
-/// The subscription that a purchase pays, if this event made known whose it is.
-fn subscriber(id: &PurchaseId, event: &PurchaseEvent, after: &Purchase) -> Option<String> {
-    let names_either = matches!(
+/// The subscription that a purchase pays, if by this event its user became known, or it is nobody's, while somebody may
+/// have paid for the subscription elsewhere.
+fn subscription(id: &PurchaseId, event: &PurchaseEvent, after: &Purchase) -> Option<String> {
+    let tells = matches!(
         event,
-        PurchaseEvent::PaymentCaptured {
-            user_id: Some(_),
-            ..
-        } | PurchaseEvent::PurchaseClaimed { .. }
+        PurchaseEvent::PaymentCaptured { .. }
+            | PurchaseEvent::PurchaseClaimed { .. }
             | PurchaseEvent::SubscriptionNamed { .. }
+            | PurchaseEvent::PaymentAbsorbed { .. }
     );
-    let both_known = names_either && after.user_id.is_some();
-    let subscription_id = after.subscription_id.as_ref().filter(|_| both_known)?;
+    let calls = tells && (after.user_id.is_some() || after.is_unclaimed());
+    let subscription_id = after.subscription_id.as_ref().filter(|_| calls)?;
     let provider = id.as_str().split(':').next()?;
     Some(format!("{provider}:{subscription_id}"))
 }

@@ -179,7 +179,14 @@ struct Life {
     /// Contested, and how it ends.
     disputes: Vec<(i64, End)>,
     /// Its second id is an invoice.
-    invoiced: bool,
+    invoiced: Option<Invoiced>,
+}
+
+/// Which ids of an invoiced payment say whose it is, and what it buys: the payment's, the invoice's, or both.
+#[derive(Debug, Clone, Copy)]
+struct Invoiced {
+    user: (bool, bool),
+    price: (bool, bool),
 }
 
 impl Life {
@@ -189,9 +196,19 @@ impl Life {
         let mut commands = vec![Command::CapturePayment(Box::new(capture(
             &payment, None, None,
         )))];
-        if self.invoiced {
-            let whole = capture(&invoice, Some(USER), Some(self.credits));
-            commands.push(Command::CapturePayment(Box::new(whole)));
+        if let Some(Invoiced { user, price }) = self.invoiced {
+            // The events of a payment need not say all that it knows.
+            for told in [
+                capture(&payment, user.0.then_some(USER), None),
+                capture(&payment, None, price.0.then_some(self.credits)),
+                capture(
+                    &invoice,
+                    user.1.then_some(USER),
+                    price.1.then_some(self.credits),
+                ),
+            ] {
+                commands.push(Command::CapturePayment(Box::new(told)));
+            }
             commands.push(Command::MergePayments {
                 payment_id: purchase_id(&payment),
                 into: purchase_id(&invoice),
@@ -249,6 +266,11 @@ impl Life {
     }
 }
 
+fn invoiced() -> impl Strategy<Value = Invoiced> {
+    let either = || prop::sample::select(vec![(true, false), (false, true), (true, true)]);
+    (either(), either()).prop_map(|(user, price)| Invoiced { user, price })
+}
+
 prop_compose! {
     fn life()(
         credits in 1..2000_i64,
@@ -258,7 +280,7 @@ prop_compose! {
             (1..=900_i64, prop_oneof![Just(End::NotYet), Just(End::Won), (0..=900_i64).prop_map(End::Lost)]),
             0..3,
         ),
-        invoiced in any::<bool>(),
+        invoiced in prop::option::of(invoiced()),
     ) -> Life {
         Life { credits, refunds, total_minor, disputes, invoiced }
     }

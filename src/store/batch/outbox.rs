@@ -21,7 +21,7 @@ impl Working {
         if emitted.to_erase {
             leave("erasure", None);
         }
-        if let Some(subscription) = &emitted.subscriber {
+        if let Some(subscription) = &emitted.subscription {
             leave("subscription", Some(subscription.clone()));
         }
     }
