@@ -1,6 +1,7 @@
 //! Stripe over HTTP: its webhooks, and verify-payment for its checkout sessions.
 
 mod events;
+mod parts;
 mod subscriptions;
 mod verify;
 

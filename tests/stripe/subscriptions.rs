@@ -3,8 +3,10 @@
 use chrono::TimeDelta;
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::sample::stripe::{self as sample, StripeSale};
+use credit_ledger::provider::sign::SignedDelivery;
 use serde_json::{Value, json};
 
+use super::parts::{ORDERS, deliver_in};
 use super::{account, comes_to, period, with_plan};
 use crate::support::deliveries::{created, some_time, stripe, stripe_event, told, unique, user};
 use crate::support::integrity::assert_log_is_whole;
@@ -15,12 +17,7 @@ async fn plan(app: &TestApp, user_id: &str) -> Value {
 }
 
 /// A subscription's status, so many seconds after it began.
-fn at(
-    seconds: i64,
-    name: &str,
-    sale: &StripeSale,
-    status: &str,
-) -> credit_ledger::provider::sign::SignedDelivery {
+fn at(seconds: i64, name: &str, sale: &StripeSale, status: &str) -> SignedDelivery {
     let object = sample::subscription(sale, status);
     let event_type = format!("customer.subscription.{name}");
     let created_at = some_time() + TimeDelta::seconds(seconds);
@@ -139,16 +136,44 @@ async fn a_subscription_that_names_nobody_waits_for_who_pays() {
 }
 
 /// Only the first checkout named the user, and nobody has the address that the invoices are sent to.
+/// The invoice of a later period of the same subscription.
+fn renewal(second: &StripeSale, first: &StripeSale) -> SignedDelivery {
+    let mut renewal = sample::invoice(second);
+    renewal["parent"]["subscription_details"]["subscription"] = json!(first.subscription_id());
+    stripe_event("invoice.paid", &renewal)
+}
+
+/// Two periods are stored that name nobody; another event of the first one names the buyer.
+#[tokio::test]
+async fn periods_that_name_nobody_are_the_subscribers_whichever_is_told_first() {
+    let app = TestApp::start_with(with_plan(Options::default())).await;
+    for (number, order) in ORDERS.into_iter().enumerate() {
+        let user_id = format!("user_{number}");
+        let (first, second) = (period(None), period(None));
+        let named = StripeSale {
+            user_id: Some(user_id.clone()),
+            ..first.clone()
+        };
+        let deliveries = [
+            told("invoice.paid", &first),
+            renewal(&second, &first),
+            stripe_event("invoice.payment_succeeded", &sample::invoice(&named)),
+        ];
+        deliver_in(&app, order, &deliveries).await;
+        let now = account(&app, &user_id).await;
+        assert_eq!(now, json!([2000, 0, 0]), "{order:?}");
+    }
+    app.assert_own_rules_come_to_the_same().await;
+    app.assert_audit_is_clean().await;
+    app.stop().await;
+}
+
 #[tokio::test]
 async fn a_renewal_that_names_nobody_is_paid_by_who_paid_the_first_period() {
     let app = TestApp::start_with(with_plan(Options::default())).await;
     let (first, second) = (period(Some("user_1")), period(None));
     comes_to(&app, &told("invoice.paid", &first), "recorded").await;
-    let mut renewal = sample::invoice(&second);
-    let of_first = sample::invoice(&first);
-    let details = &of_first["parent"]["subscription_details"]["subscription"];
-    renewal["parent"]["subscription_details"]["subscription"] = details.clone();
-    comes_to(&app, &stripe_event("invoice.paid", &renewal), "recorded").await;
+    comes_to(&app, &renewal(&second, &first), "recorded").await;
     assert_eq!(account(&app, "user_1").await, json!([2000, 0, 0]));
     let id = format!("stripe:in_{}", second.tail);
     assert_eq!(
