@@ -115,6 +115,16 @@ impl Payment<'_> {
         sent
     }
 
+    /// Of a period: its payment intent is told and names the buyer, its invoice does not.
+    fn only_payment_names(&self) -> bool {
+        self.told(2) && self.told(4) && self.told(6)
+    }
+
+    /// Of a period: whoever has the invoice has no address.
+    fn only_charge_knows_address(&self) -> bool {
+        self.told(7)
+    }
+
     fn invoice(&self, acacia: bool) -> Value {
         let line = if acacia {
             json!({ "id": "il_1", "amount": 2000, "metadata": {}, "price": { "id": "price_pro" }, "proration": false,
@@ -125,16 +135,22 @@ impl Payment<'_> {
                                 "subscription_item_details": { "proration": false, "subscription": self.id("sub") } },
                     "pricing": { "type": "price_details", "price_details": { "price": "price_pro" } } })
         };
-        let details = json!({ "subscription": self.id("sub"), "metadata": self.metadata() });
+        let metadata = if self.only_payment_names() {
+            json!({})
+        } else {
+            self.metadata()
+        };
+        let email = (!self.only_charge_knows_address()).then_some(self.email);
+        let details = json!({ "subscription": self.id("sub"), "metadata": metadata });
         let mut invoice = json!({
             "id": self.id("in"), "object": "invoice", "amount_paid": 2000, "amount_due": 2000, "total": 2000,
             "subtotal": 2000, "currency": "usd", "status": "paid", "billing_reason": "subscription_cycle",
-            "customer_email": self.email, "metadata": {}, "created": TIME_S,
+            "customer_email": email, "metadata": {}, "created": TIME_S,
             "status_transitions": { "paid_at": TIME_S }, "lines": { "object": "list", "data": [line] },
         });
         if acacia {
             invoice["subscription"] = json!(self.id("sub"));
-            invoice["subscription_details"] = json!({ "metadata": self.metadata() });
+            invoice["subscription_details"] = json!({ "metadata": metadata });
             invoice["payment_intent"] = json!(self.id("pi"));
             invoice["charge"] = json!(self.id("ch"));
             invoice["paid"] = json!(true);
@@ -158,6 +174,9 @@ impl Payment<'_> {
         if self.told(2) {
             let of = acacia.then(|| self.id("in"));
             sent.push(event("payment_intent.succeeded", &self.intent(2000, of)));
+        }
+        if self.only_charge_knows_address() {
+            sent.push(event("charge.succeeded", &self.charge(2000, 0)));
         }
         if !acacia || self.told(3) {
             let paid = json!({
