@@ -286,9 +286,13 @@ impl Reads {
         subscription_id: &str,
     ) -> Result<Option<String>, ReadError> {
         let sql = include_str!("../projections/purchases/subscriber.sql");
-        let rows = self.query(sql, &[&subscription_id, &provider]).await?;
-        let row = rows.first();
-        Ok(row.map(|row| row.try_get("user_id")).transpose()?)
+        user_id(&self.query(sql, &[&subscription_id, &provider]).await?)
+    }
+
+    /// Who paid first for the subscription that a purchase pays a period of.
+    pub async fn subscriber_of(&self, purchase_id: &str) -> Result<Option<String>, ReadError> {
+        let sql = include_str!("../projections/purchases/subscriber_of.sql");
+        user_id(&self.query(sql, &[&purchase_id]).await?)
     }
 
     /// The ids of purchases that are nobody's and pay a provider's subscription: those after an id.
@@ -427,6 +431,11 @@ fn entry(row: &Row) -> Result<EntryRow, ReadError> {
         reason: row.try_get("reason")?,
         reference: row.try_get("reference")?,
     })
+}
+
+fn user_id(rows: &[Row]) -> Result<Option<String>, ReadError> {
+    let row = rows.first();
+    Ok(row.map(|row| row.try_get("user_id")).transpose()?)
 }
 
 fn ids(rows: &[Row]) -> Result<Vec<String>, ReadError> {

@@ -7,6 +7,7 @@ use super::{Action, Came, Deed, Kind, RecoverError, Sweep};
 use crate::app::App;
 use crate::intake;
 use crate::ledger::command::CapturePayment;
+use crate::ledger::event::ClaimedBy;
 use crate::ledger::{Command, PurchaseId, Source, UserId};
 use crate::reads::{InboxRow, LATEST, PurchaseRow};
 use crate::store::backlog::Stored;
@@ -235,12 +236,20 @@ async fn captured(app: &App, stored: Stored) -> Result<Option<Box<CapturePayment
     })
 }
 
-/// A purchase, given to the one user who has proven to own the payer's address.
+/// A purchase, given to whoever paid for its subscription, or to the one user who has proven to own the payer's address.
 async fn claimed(
     app: &App,
     operator: Option<&Operator>,
     id: &PurchaseId,
 ) -> Result<Became, RecoverError> {
+    if let Some(user_id) = app.lookups.subscriber_of(id.as_str()).await? {
+        let claim = Command::ClaimPurchase {
+            purchase_id: id.clone(),
+            user_id: UserId::parse(user_id.as_str()).map_err(corrupt)?,
+            by: ClaimedBy::Subscription,
+        };
+        return done(app, operator, claim, user_id).await;
+    }
     let (came, candidate) = match operator {
         None => (Came::Planned, matching::candidate(app, id).await?),
         Some(operator) => match matching::look(app, id, operator.clone()).await? {

@@ -3,7 +3,7 @@
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::Catalog;
 use credit_ledger::provider::sample::SamplePayment;
-use credit_ledger::provider::sample::stripe::StripeSale;
+use credit_ledger::provider::sample::stripe::{StripeSale, invoice};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     operators_events, options, parked, pay, recover, repair, tables, texts, unclaimed,
 };
 use crate::support::deliveries::{
-    captured, checkout, created, deleted, order_paid, payment, sale, told, user,
+    captured, checkout, created, deleted, order_paid, payment, sale, stripe_event, told, user,
 };
 use crate::support::razorpay_api::RazorpayApi;
 use crate::support::{Options, TestApp, integrity};
@@ -281,6 +281,53 @@ async fn a_purchase_is_given_to_its_payer() {
     assert_eq!(app.balance("user_1").await, 520);
     let caused = [("CreditsPurchased", "admin"), ("PurchaseClaimed", "admin")];
     assert_operator_caused(&app, &caused).await;
+    app.stop().await;
+}
+
+/// Two periods of a subscription, of which the first was claimed while nobody looked, as in an earlier release.
+#[tokio::test]
+async fn a_period_is_given_to_its_subscriber() {
+    let app = TestApp::start_with(options(|config| {
+        let pack = r#"{ "sku": "pro_monthly", "credits": 1000, "stripe_price_ids": ["price_pro"],
+                        "prices": [{ "currency": "USD", "amount_minor": 2000 }] }"#;
+        let pack = serde_json::from_str(pack).unwrap();
+        config.rules.catalog = Catalog::new(vec![pack]).unwrap();
+    }))
+    .await;
+    let period = || StripeSale {
+        amount_minor: 2000,
+        sku: None,
+        price_id: Some("price_pro".to_owned()),
+        ..sale(None)
+    };
+    let (first, second) = (period(), period());
+    let mut renewal = invoice(&second);
+    renewal["parent"]["subscription_details"]["subscription"] = json!(first.subscription_id());
+    deliver(&app, Source::Stripe, &told("invoice.paid", &first)).await;
+    let renewal = stripe_event("invoice.paid", &renewal);
+    deliver(&app, Source::Stripe, &renewal).await;
+    app.idle().await;
+    let sql = app.sql().await;
+    let blind = "revoke select on outbox from credit_ledger_app";
+    sql.batch_execute(blind).await.unwrap();
+    let named = StripeSale {
+        user_id: Some("user_1".to_owned()),
+        ..first
+    };
+    let named = stripe_event("invoice.payment_succeeded", &invoice(&named));
+    deliver(&app, Source::Stripe, &named).await;
+    let forget = "delete from outbox; grant select on outbox to credit_ledger_app";
+    sql.batch_execute(forget).await.unwrap();
+    assert_eq!(app.balance("user_1").await, 1000);
+    let id = format!("stripe:{}", second.invoice_id());
+    assert_repaired(
+        &app,
+        &found(0, 0, 0, 1),
+        ["unclaimed", &id, "claim"],
+        &json!("user_1"),
+    )
+    .await;
+    assert_eq!(app.balance("user_1").await, 2000);
     app.stop().await;
 }
 

@@ -40,7 +40,7 @@ insert into inbox (source, key, provider_event_id, body, body_sha256, headers, s
 analyze";
 
 /// Each statement with values for its parameters.
-const LOOK_UPS: [(&str, &[&str]); 27] = [
+const LOOK_UPS: [(&str, &[&str]); 28] = [
     (
         include_str!("../../projections/users/owners.sql"),
         &["'USER_7@example.com'", "2"],
@@ -52,6 +52,10 @@ const LOOK_UPS: [(&str, &[&str]); 27] = [
     (
         include_str!("../../projections/purchases/unclaimed_of_subscription.sql"),
         &["'sub_7'", "'stripe'", "''", "100"],
+    ),
+    (
+        include_str!("../../projections/purchases/subscriber_of.sql"),
+        &["'stripe:pi_7'"],
     ),
     (
         include_str!("../../projections/purchases/subscriber.sql"),
