@@ -14,7 +14,7 @@ use credit_ledger::ledger::Source;
 use credit_ledger::postgres::{ConnectOptions, Database};
 use credit_ledger::provider::sign::SignedDelivery;
 use futures_util::future::{join, join_all};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, sleep_until};
 
 use crate::crash::service::Service;
@@ -34,8 +34,15 @@ const ANSWERED: Duration = Duration::from_secs(11);
 const SHED_AT_ONCE: Duration = Duration::from_secs(3);
 /// Until when it is as before.
 const RECOVERED: Duration = Duration::from_secs(5);
-/// What is asked at the same time to find out what it can take.
-const CLOSED_LOOP: usize = 64;
+/// What is asked at the same time when nothing is too much.
+const CALM: usize = 64;
+/// What is asked at the same time to find out what it can take: what waits makes batches larger, so it takes more a second
+/// than of a few. Still fewer than may wait, so that nothing is shed.
+const SATURATING: usize = 768;
+/// What two lanes have in their hands while as much waits as may.
+const IN_BATCHES: usize = 2 * 256;
+/// What may wait in front of a lane, unless that is set.
+const QUEUE: usize = 1024;
 /// Connections at once, where the system allows as many: as many as whoever floods has.
 const CONNECTIONS: usize = 4000;
 /// Files of this program that are no connections of the flood.
@@ -104,7 +111,7 @@ async fn deliver(line: &Line, sent: Sent, tally: &Mutex<Tally>) {
 }
 
 /// As many as it takes, each client one after the other.
-async fn closed_loop(service: &Service, time: Duration) -> Tally {
+async fn closed_loop(service: &Service, clients: usize, time: Duration) -> Tally {
     let (line, tally) = (Line::to(service.address), Mutex::default());
     let end = Instant::now() + time;
     let one = async || {
@@ -112,18 +119,19 @@ async fn closed_loop(service: &Service, time: Duration) -> Tally {
             deliver(&line, Sent::sign_up(), &tally).await;
         }
     };
-    join_all((0..CLOSED_LOOP).map(|_| one())).await;
+    join_all((0..clients).map(|_| one())).await;
     tally.into_inner().unwrap()
 }
 
-/// So many a second, whatever becomes of them.
-async fn open_loop(service: &Service, sent: Vec<Sent>, a_second: f64) -> Tally {
-    let (line, tally) = (
-        Arc::new(Line::to(service.address)),
-        Arc::new(Mutex::default()),
-    );
+/// How many connections a flood has.
+fn connections() -> usize {
     let files = usize::try_from(open_many_files().saturating_sub(OTHER_FILES));
-    let connections = CONNECTIONS.min(files.unwrap());
+    CONNECTIONS.min(files.unwrap())
+}
+
+/// So many a second, whatever becomes of them.
+async fn open_loop(service: &Service, sent: Vec<Sent>, a_second: f64, tally: &Arc<Mutex<Tally>>) {
+    let (line, connections) = (Arc::new(Line::to(service.address)), connections());
     let started = tokio::time::Instant::now();
     let mut under_way = JoinSet::new();
     for (number, sent) in (0_u32..).zip(sent) {
@@ -132,11 +140,31 @@ async fn open_loop(service: &Service, sent: Vec<Sent>, a_second: f64) -> Tally {
         if under_way.len() >= connections {
             under_way.join_next().await;
         }
-        let (line, tally) = (Arc::clone(&line), Arc::clone(&tally));
+        let (line, tally) = (Arc::clone(&line), Arc::clone(tally));
         under_way.spawn(async move { deliver(&line, sent, &tally).await });
     }
     under_way.join_all().await;
-    Arc::into_inner(tally).unwrap().into_inner().unwrap()
+}
+
+/// In a flood the database stands still until something is shed. That makes it certain that something is, on any machine:
+/// by the rate alone it is not, since where the service's own work is what takes longest, what is too much waits in its
+/// connections and comes to no queue. While nothing is written, though, whoever sends goes on until all connections wait,
+/// and those are more than may wait in the queues and batches together.
+async fn stand_still(database: &Database, tally: &Mutex<Tally>) {
+    let options = ConnectOptions::default();
+    let mut sql = database.connect_as_login(&options).await.unwrap();
+    eventually("the flood has begun", async || {
+        (!tally.lock().unwrap().taken.is_empty()).then_some(())
+    })
+    .await;
+    let transaction = sql.transaction().await.unwrap();
+    let lock = "lock table inbox in exclusive mode";
+    transaction.batch_execute(lock).await.unwrap();
+    eventually("what is too much is shed", async || {
+        (!tally.lock().unwrap().shed.is_empty()).then_some(())
+    })
+    .await;
+    transaction.rollback().await.unwrap();
 }
 
 /// Asks whether it is ready until it is told to stop; gives what it said otherwise, and how long the longest took.
@@ -185,29 +213,40 @@ async fn recovers(service: &Service, usual: Duration, tally: &Mutex<Tally>) -> D
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_is_lost() {
     let fleet = Fleet::new().await;
-    let service = fleet.serve().await;
-    let calm = closed_loop(&service, Duration::from_secs(2)).await;
-    assert_eq!(calm.other, Vec::<String>::new());
-    let a_second = 3.0 * f64::from(u32::try_from(calm.taken.len()).unwrap()) / 2.0;
+    let queue = QUEUE.min((connections() - IN_BATCHES) / 3);
+    let mut program = fleet.program(&["serve"]);
+    program.env("QUEUE", queue.to_string());
+    let service = spawn_blocking(|| Service::start(program)).await.unwrap();
+    let calm = closed_loop(&service, CALM, Duration::from_secs(1)).await;
     let usual = Tally::within(&calm.taken, 50);
+    let clients = SATURATING.min(queue);
+    let most = closed_loop(&service, clients, Duration::from_secs(2)).await;
+    for tally in [&calm, &most] {
+        assert_eq!((tally.shed.len(), tally.other.first()), (0, None));
+    }
+    let a_second = 3.0 * f64::from(u32::try_from(most.taken.len()).unwrap()) / 2.0;
     let count = Duration::from_secs_f64(a_second).as_secs() * flood_time().as_secs();
+    // Also where little can be taken, more than all connections.
+    let count = count.max(u64::try_from(3 * connections()).unwrap());
     let sent = (0..count).map(|_| Sent::sign_up()).collect();
-    let stop = AtomicBool::new(false);
+    let (stop, tally) = (AtomicBool::new(false), Arc::default());
     let flood = async {
-        let flood = open_loop(&service, sent, a_second).await;
+        let flood = open_loop(&service, sent, a_second, &tally);
+        join(flood, stand_still(&fleet.database, &tally)).await;
         stop.store(true, Ordering::Relaxed);
-        flood
     };
-    let (flood, (unready, slowest)) = join(flood, watch(&service, &stop)).await;
+    let ((), (unready, slowest)) = join(flood, watch(&service, &stop)).await;
+    let flood = Arc::into_inner(tally).unwrap().into_inner().unwrap();
     let after = Mutex::default();
     let recovered = recovers(&service, usual, &after).await;
     let memory = service.memory_max_mib();
     let times = |of: &[Duration]| [50, 99, 100].map(|hundredth| Tally::within(of, hundredth));
     println!(
-        "{} taken in 2 s within {:?}; of {a_second:.0}/s for {:?}: {} taken within {:?}, {} shed within {:?} (of 50, 99, 100 \
+        "{} taken in 1 s within {:?}, {} of {clients} clients in 2 s; of {a_second:.0}/s for {:?}: {} taken within {:?}, {} shed within {:?} (of 50, 99, 100 \
          %); ready within {slowest:?}; {} MiB; as before after {recovered:?}",
         calm.taken.len(),
         times(&calm.taken),
+        most.taken.len(),
         flood_time(),
         flood.taken.len(),
         times(&flood.taken),
@@ -217,10 +256,14 @@ async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_i
     );
     assert_eq!(flood.other.first(), None, "of {}", flood.other.len());
     assert_eq!(unready, Vec::<String>::new(), "it is ready all the time");
+    // Not only when it was waited for the database in vain.
+    let soonest = flood.shed.iter().min().unwrap();
+    assert!(*soonest < SHED_AT_ONCE, "{soonest:?}");
     assert!(Tally::within(&flood.taken, 100) < ANSWERED);
     assert!(Tally::within(&flood.shed, 100) < ANSWERED);
     assert!(memory < MEMORY_MAX_MIB, "{memory} MiB");
     let mut acknowledged = calm.acknowledged;
+    acknowledged.extend(most.acknowledged);
     acknowledged.extend(flood.acknowledged);
     acknowledged.extend(after.into_inner().unwrap().acknowledged);
     assert_stored_once(&fleet.database, &acknowledged).await;
@@ -253,7 +296,7 @@ async fn a_flood_of_lists_keeps_no_delivery_waiting() {
     const FEW_READERS: usize = 16;
     let fleet = Fleet::new().await;
     let service = fleet.serve().await;
-    let calm = closed_loop(&service, Duration::from_secs(1)).await;
+    let calm = closed_loop(&service, CALM, Duration::from_secs(1)).await;
     let usual = Tally::within(&calm.taken, 50);
     let (stop, lists) = (AtomicBool::new(false), Lists::default());
     let line = Line::to(service.address);
@@ -288,7 +331,7 @@ async fn a_flood_of_lists_keeps_no_delivery_waiting() {
     );
     let (stop, lists) = (AtomicBool::new(false), Lists::default());
     let flood = async {
-        let flood = closed_loop(&service, Duration::from_secs(2)).await;
+        let flood = closed_loop(&service, CALM, Duration::from_secs(2)).await;
         stop.store(true, Ordering::Relaxed);
         flood
     };

@@ -20,7 +20,7 @@ use crate::access::{keep, revoke, until};
 use crate::support::app::{ADMIN_KEY, AUDIT_KEY, Answer, SERVICE_KEY, answer};
 use crate::support::deliveries::{captured, created, payment, user};
 use crate::support::tokens::{SUPABASE_SECRET, supabase_project};
-use crate::support::{Options, TestApp, tokens, wire};
+use crate::support::{Options, TestApp, eventually, tokens, wire};
 
 /// Both providers of sessions, each as strict as it can be.
 fn strict(project: &str) -> Options {
@@ -89,6 +89,43 @@ const KEYS: [(&str, &[Scope]); 3] = [
     (ADMIN_KEY, &Scope::ALL),
 ];
 
+/// A key of the registry for each scope, with nothing but that: those of the settings never tell reading from writing.
+async fn single_keys(app: &TestApp) -> Vec<(NewKey, Scope)> {
+    let mut keys = vec![];
+    for (byte, scope) in (101..).zip(Scope::ALL) {
+        let key = keep(app, byte, "shop", &[scope]).await;
+        // Until it is known, whatever it may.
+        eventually("the key is known", async || {
+            let answer = app.request(Method::GET, "/v1/users");
+            let answer = answer.bearer_auth(key.reveal()).send().await.unwrap();
+            (answer.status() != 401).then_some(())
+        })
+        .await;
+        keys.push((key, scope));
+    }
+    keys
+}
+
+/// With a key that may do only one thing the route is open if that is what it asks for, or everything; if not it is
+/// refused, and it is said why.
+async fn assert_one_scope_opens(
+    app: &TestApp,
+    entry: &Entry,
+    keys: &[(NewKey, Scope)],
+    asked: Scope,
+) {
+    for (key, scope) in keys {
+        let presented = Presented::bearer(scope.as_str(), key.reveal());
+        if [asked, Scope::Admin].contains(scope) {
+            assert_opened(app, entry, &[presented]).await;
+            continue;
+        }
+        let answer = call(app, entry, &presented).await;
+        let what = format!("{} {} with {scope}", entry.method, entry.path);
+        assert_refused(&answer, &what, 403, "insufficient_scope");
+    }
+}
+
 /// A key that was good a moment ago.
 async fn revoked_key(app: &TestApp) -> NewKey {
     let key = keep(app, 9, "shop", &Scope::ALL).await;
@@ -108,6 +145,7 @@ async fn every_route_asks_for_what_it_must() {
         project: &project,
     };
     let revoked = revoked_key(&app).await;
+    let single_keys = single_keys(&app).await;
     let mut false_keys = false_keys();
     false_keys.push(Presented::bearer("a revoked key", revoked.reveal()));
     let good_sessions = good_sessions(door);
@@ -159,6 +197,7 @@ async fn every_route_asks_for_what_it_must() {
                         assert_refused(&answer, entry.path, 403, "insufficient_scope");
                     }
                 }
+                assert_one_scope_opens(&app, entry, &single_keys, scope).await;
             }
         }
     }

@@ -68,6 +68,13 @@ impl Scene {
         self.load.recovers().await;
     }
 
+    /// The same, where nobody who answers was killed or frozen: then whoever waits is always told something.
+    async fn end_answered(self) -> Seen {
+        let seen = self.end().await;
+        assert_eq!(seen.unanswered, 0, "requests left without an answer");
+        seen
+    }
+
     /// Lets everything come to its end and looks at what is there.
     async fn end(self) -> Seen {
         let seen = self.load.finish().await;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::sign::SignedDelivery;
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -30,6 +31,9 @@ pub const RECOVERY: Duration = Duration::from_secs(15);
 /// asks again while the first delivery is still under way.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(20), Duration::from_millis(1500)];
 
+/// The place of those who wait that long.
+const PATIENT: usize = 0;
+
 /// Clients that never give up.
 pub struct Load {
     shared: Arc<Shared>,
@@ -41,7 +45,8 @@ struct Shared {
     clients: [Client; PATIENCE.len()],
     stopping: AtomicBool,
     unavailable: AtomicUsize,
-    broken: AtomicUsize,
+    /// Without a whole answer, by how long the client waits for one.
+    broken: [AtomicUsize; PATIENCE.len()],
     /// How much each service acknowledged.
     acknowledged: Vec<AtomicUsize>,
     seen: Mutex<Seen>,
@@ -59,6 +64,8 @@ pub struct Seen {
     /// Requests answered with 503, and those without a whole answer.
     pub unavailable: usize,
     pub broken: usize,
+    /// Those of clients that wait longer than anything may take: nobody answered them, not even that it can not.
+    pub unanswered: usize,
 }
 
 impl Load {
@@ -71,7 +78,7 @@ impl Load {
             }),
             stopping: AtomicBool::new(false),
             unavailable: AtomicUsize::new(0),
-            broken: AtomicUsize::new(0),
+            broken: Default::default(),
             acknowledged: stage
                 .instances
                 .iter()
@@ -140,7 +147,9 @@ impl Load {
         }
         let mut seen = self.shared.seen.lock().unwrap().clone();
         seen.unavailable = self.shared.unavailable.load(Ordering::Relaxed);
-        seen.broken = self.shared.broken.load(Ordering::Relaxed);
+        let broken = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+        seen.broken = self.shared.broken.iter().map(broken).sum();
+        seen.unanswered = broken(&self.shared.broken[PATIENT]);
         self.shared.stage.assert_nobody_fell();
         assert_all_is_there(&self.shared.stage, &seen).await;
         seen
@@ -150,7 +159,8 @@ impl Load {
 impl Shared {
     async fn tell_stories(self: Arc<Self>, number: usize) {
         let mut turn = number;
-        let client = &self.clients[number % self.clients.len()];
+        let kind = number % self.clients.len();
+        let client = &self.clients[kind];
         while !self.stopping.load(Ordering::Relaxed) {
             let name = unique("user_");
             let deliveries = [
@@ -159,8 +169,8 @@ impl Shared {
             ];
             for (source, delivery) in deliveries {
                 let path = format!("/webhooks/{source}");
-                self.insist(&mut turn, &path, |url| signed(client, url, &delivery))
-                    .await;
+                let make = |url| signed(client, url, &delivery);
+                self.insist(kind, &mut turn, &path, make).await;
                 self.seen.lock().unwrap().bodies.insert(delivery.body);
             }
             let path = format!("/v1/users/{name}/spends");
@@ -169,18 +179,24 @@ impl Shared {
                 let request = request.header("Idempotency-Key", format!("spend_{name}"));
                 request.json(&json!({"amount": SPENT}))
             };
-            self.insist(&mut turn, &path, spend).await;
+            self.insist(kind, &mut turn, &path, spend).await;
             self.seen.lock().unwrap().users.push(name);
         }
     }
 
     /// Asks one service after the other until one says yes.
-    async fn insist(&self, turn: &mut usize, path: &str, make: impl Fn(String) -> RequestBuilder) {
+    async fn insist(
+        &self,
+        kind: usize,
+        turn: &mut usize,
+        path: &str,
+        make: impl Fn(String) -> RequestBuilder,
+    ) {
         loop {
             *turn += 1;
             if let Some(address) = self.stage.address(*turn) {
-                let said = ask(make(format!("http://{address}{path}"))).await;
-                if self.hear(said) {
+                let said = hear(make(format!("http://{address}{path}"))).await;
+                if self.note(kind, said) {
                     let number = *turn % self.acknowledged.len();
                     self.acknowledged[number].fetch_add(1, Ordering::Relaxed);
                     return;
@@ -190,19 +206,22 @@ impl Shared {
         }
     }
 
-    fn hear(&self, said: Option<(StatusCode, Value)>) -> bool {
-        let Some((status, body)) = said else {
-            self.broken.fetch_add(1, Ordering::Relaxed);
+    /// Whether it said yes.
+    fn note(&self, kind: usize, said: Option<Heard>) -> bool {
+        // Who was frozen with half of what came unread says so without a word, by the HTTP library.
+        let nothing =
+            |heard: &Heard| heard.status == StatusCode::REQUEST_TIMEOUT && heard.text.is_empty();
+        let Some(heard) = said.filter(|heard| !nothing(heard)) else {
+            self.broken[kind].fetch_add(1, Ordering::Relaxed);
             return false;
         };
-        let mut seen = self.seen.lock().unwrap();
-        if status == StatusCode::OK {
+        if heard.status == StatusCode::OK {
             return true;
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE && body["code"] == "unavailable" {
+        if heard.says_later() {
             self.unavailable.fetch_add(1, Ordering::Relaxed);
         } else {
-            seen.odd.push(format!("{status} {body}"));
+            self.seen.lock().unwrap().odd.push(format!("{heard:?}"));
         }
         false
     }
@@ -217,12 +236,44 @@ pub fn signed(client: &Client, url: String, delivery: &SignedDelivery) -> Reques
     request.body(delivery.body.clone())
 }
 
-/// The status and the body, null if it is no JSON; none: there was no whole answer.
-pub async fn ask(request: RequestBuilder) -> Option<(StatusCode, Value)> {
+/// A whole answer.
+#[derive(Debug)]
+struct Heard {
+    status: StatusCode,
+    retry_after: bool,
+    text: String,
+}
+
+impl Heard {
+    /// The body, null if it is no JSON.
+    fn body(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// Whether it can not now, and says when to come again.
+    fn says_later(&self) -> bool {
+        let unavailable = self.status == StatusCode::SERVICE_UNAVAILABLE && self.retry_after;
+        unavailable && self.body()["code"] == "unavailable"
+    }
+}
+
+/// None: there was no whole answer.
+async fn hear(request: RequestBuilder) -> Option<Heard> {
     let response = request.send().await.ok()?;
     let status = response.status();
-    let body = response.bytes().await.ok()?;
-    Some((status, serde_json::from_slice(&body).unwrap_or_default()))
+    let retry_after = response.headers().contains_key(RETRY_AFTER);
+    let text = response.text().await.ok()?;
+    Some(Heard {
+        status,
+        retry_after,
+        text,
+    })
+}
+
+/// The status and the body, null if it is no JSON; none: there was no whole answer.
+pub async fn ask(request: RequestBuilder) -> Option<(StatusCode, Value)> {
+    let heard = hear(request).await?;
+    Some((heard.status, heard.body()))
 }
 
 async fn assert_all_is_there(stage: &Stage, seen: &Seen) {

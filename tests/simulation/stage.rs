@@ -161,14 +161,16 @@ impl Cluster {
         }
     }
 
-    /// kill -9 of all its processes at once, as far as that goes. When only the postmaster is killed the others end in order,
-    /// and write what they still had in memory. False while it is down.
+    /// kill -9 of all its processes at once, as far as that goes. When only the postmaster is killed, sessions end by
+    /// themselves, and the commits that they make at their end, of temporary objects, take along what others had committed
+    /// and not yet written. False while it is down.
     pub async fn kill_all_processes(&self) -> bool {
         let options = ConnectOptions::default();
-        let (Some(postmaster), Ok(session)) = (
-            self.postmaster(),
-            self.server.connect_as_login(&options).await,
-        ) else {
+        let Ok(session) = self.server.connect_as_login(&options).await else {
+            return false;
+        };
+        // Whose session that is: until it was made the server may have been started again.
+        let Some(postmaster) = self.postmaster() else {
             return false;
         };
         // It must not notice, nor begin others.

@@ -44,7 +44,7 @@ async fn services_that_get_no_connection_come_back_when_there_are_some() {
     }
     drop(taken);
     scene.load.recovers().await;
-    let seen = scene.end().await;
+    let seen = scene.end_answered().await;
     assert!(seen.unavailable > 0, "somebody was told");
 }
 
@@ -63,7 +63,7 @@ async fn a_lock_on_a_table_is_waited_for_a_while_and_then_said() {
         transaction.rollback().await.unwrap();
         scene.load.recovers().await;
     }
-    let seen = scene.end().await;
+    let seen = scene.end_answered().await;
     assert!(seen.unavailable > 0, "somebody was told");
 }
 
@@ -87,7 +87,7 @@ async fn a_change_that_waits_for_a_long_read_is_survived() {
     reads.rollback().await.unwrap();
     change.await.unwrap();
     scene.load.recovers().await;
-    scene.end().await;
+    scene.end_answered().await;
 }
 
 /// In another database of the same server somebody writes and does not come to an end. What is only sure once whoever began
@@ -127,5 +127,5 @@ async fn a_long_writing_transaction_elsewhere_in_the_cluster_holds_nothing_up() 
     let open = "select state from pg_stat_activity where datname = $1 and xact_start is not null";
     let open = sql.query_one(open, &[&elsewhere.name()]).await.unwrap();
     assert_eq!(open.get::<_, String>(0), "idle in transaction");
-    scene.end().await;
+    scene.end_answered().await;
 }

@@ -14,10 +14,10 @@ async fn a_killed_server_comes_back_with_everything() {
         scene.cluster.kill_postmaster();
         scene.load.recovers().await;
     }
-    scene.end().await;
+    scene.end_answered().await;
 }
 
-/// Nobody writes down in time what was still in memory, so whoever is told of a commit too early is told of nothing.
+/// Nobody writes down in time what was still in memory: what was acknowledged before it was durable would be lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_of_which_nothing_is_left_comes_back_with_everything() {
     let scene = Scene::set(2).await;
@@ -25,7 +25,7 @@ async fn a_server_of_which_nothing_is_left_comes_back_with_everything() {
         assert!(scene.cluster.kill_all_processes().await);
         scene.load.recovers().await;
     }
-    scene.end().await;
+    scene.end_answered().await;
 }
 
 /// PostgreSQL ends all sessions when one of its processes was killed: it can not know what that left in shared memory.
@@ -45,7 +45,7 @@ async fn a_killed_session_ends_all_of_them_and_nothing_is_lost() {
         kill_process(pid, Signal::KILL).unwrap();
         scene.load.recovers().await;
     }
-    scene.end().await;
+    scene.end_answered().await;
 }
 
 /// All sessions of a kind at once, kind after kind; as an operator would, or a server that stops.
@@ -70,5 +70,5 @@ async fn sessions_that_an_operator_ends_are_made_again() {
         }
         scene.load.recovers().await;
     }
-    scene.end().await;
+    scene.end_answered().await;
 }

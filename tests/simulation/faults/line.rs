@@ -40,7 +40,7 @@ async fn lines_cut_at_random_moments_lose_nothing() {
         scene.stage.links[number].cut();
     }
     scene.load.recovers().await;
-    scene.end().await;
+    scene.end_answered().await;
 }
 
 /// The answer to a commit is lost, again and again: each time nobody knows whether it happened.
@@ -60,7 +60,7 @@ async fn commits_whose_answers_are_lost_happen_once() {
         }
         scene.load.recovers().await;
     }
-    scene.end().await;
+    scene.end_answered().await;
 }
 
 /// Cut before the server sees what is asked, or before the service sees the answer.
@@ -94,7 +94,7 @@ async fn a_line_cut_at_any_point_of_a_batch_loses_nothing() {
         comes(told, text).await;
     }
     scene.load.recovers().await;
-    scene.end().await;
+    scene.end_answered().await;
 }
 
 /// Nobody says that these connections are dead, and new ones can be made.
@@ -107,7 +107,7 @@ async fn connections_that_only_seem_to_be_there_are_given_up() {
     scene.stage.links[1].hang();
     scene.load.recovers().await;
     assert_upkeep_goes_on(&scene.stage).await;
-    scene.end().await;
+    scene.end_answered().await;
 }
 
 /// Everything is kept back for a while, and then comes after all.
@@ -127,7 +127,7 @@ async fn what_comes_late_is_done_once() {
         link.resume();
     }
     scene.load.recovers().await;
-    scene.end().await;
+    scene.end_answered().await;
 }
 
 /// No new connection for a while: services say that they are not ready, and come back by themselves.
@@ -149,7 +149,7 @@ async fn services_without_a_database_say_so_and_come_back() {
         link.refuse(false);
     }
     scene.load.recovers().await;
-    let seen = scene.end().await;
+    let seen = scene.end_answered().await;
     assert!(seen.unavailable > 0, "somebody was told");
 }
 

@@ -17,7 +17,7 @@ enum Fault {
     Kill(usize),
     /// A service stands still.
     Freeze(usize),
-    /// kill -9 of the server.
+    /// kill -9 of the postmaster; its other processes end by themselves.
     KillPostmaster,
     /// An operator ends all sessions.
     EndSessions,

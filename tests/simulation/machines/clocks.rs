@@ -123,7 +123,7 @@ async fn an_instance_whose_clock_is_far_off_decides_nothing_until_it_is_right() 
         load.goes_on(10).await;
         assert_eq!(stage.instances[0].starts(), 1);
         stage.skew(0, TimeDelta::zero());
-        stage.ready().await;
+        load.recovers().await;
     }
     says(&stage, 0, "the database's clock is wrong", wrong.len()).await;
     says(&stage, 0, "agree again", wrong.len()).await;
@@ -159,8 +159,7 @@ async fn when_the_databases_clock_is_wrong_everything_waits_until_it_is_right() 
     for number in 0..2 {
         stage.skew(number, TimeDelta::zero());
     }
-    stage.ready().await;
-    load.goes_on(10).await;
+    load.recovers().await;
     load.finish().await;
     drop(stage);
     cluster.end().await;

@@ -174,8 +174,7 @@ async fn while_there_is_no_room_for_rows_nothing_is_acknowledged_and_reads_go_on
         let (status, said) = stage.call(0, Method::GET, &path, &Value::Null).await;
         assert_eq!((status, &said["balance"]), (StatusCode::OK, &json!(50)));
         disk.make_room();
-        load.goes_on(20).await;
-        stage.ready().await;
+        load.recovers().await;
     }
     end_unharmed(load, stage, cluster, disk).await;
 }
@@ -213,6 +212,7 @@ async fn a_witness_file_without_room_has_whole_lines_and_goes_on_when_there_is_s
     for file in &files {
         assert_all_is_witnessed(&stage, file).await;
     }
+    load.recovers().await;
     let seen = load.finish().await;
     assert_eq!(seen.unavailable, 0);
     assert_nobody_ended(&stage);
@@ -247,8 +247,7 @@ async fn while_there_is_no_room_for_the_log_the_database_is_down_and_comes_back_
     })
     .await;
     disk.make_room();
-    load.goes_on(20).await;
-    stage.ready().await;
+    load.recovers().await;
     end_unharmed(load, stage, cluster, disk).await;
 }
 

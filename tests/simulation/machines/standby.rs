@@ -196,8 +196,8 @@ async fn what_was_acknowledged_before_the_primary_was_lost_is_on_its_synchronous
     for link in &stage.links {
         link.lead_to(&standby.folder);
     }
+    load.recovers().await;
     load.goes_on(50).await;
-    stage.ready().await;
     let seen = load.finish().await;
     assert!(seen.unavailable > 0, "somebody was told to ask again");
     for instance in &stage.instances {
@@ -223,7 +223,7 @@ async fn commits_that_hang_without_their_standby_are_done_once_when_they_may() {
     standby.kill();
     assert_hangs(&stage, &load).await;
     standby.start();
-    load.goes_on(20).await;
+    load.recovers().await;
     standby.kill();
     let done = load.done();
     let sql = stage.sql().await;
@@ -233,7 +233,7 @@ async fn commits_that_hang_without_their_standby_are_done_once_when_they_may() {
     })
     .await;
     set_names(&sql, "").await;
-    load.goes_on(20).await;
+    load.recovers().await;
     assert!(load.done() >= done);
     let seen = load.finish().await;
     assert!(seen.unavailable > 0);

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use credit_ledger::postgres::ConnectOptions;
+use credit_ledger::postgres::{ConnectOptions, PostgresError};
 use credit_ledger::projection::{READ_MODELS, rebuild};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_postgres::error::SqlState;
 
 use super::World;
 use super::apis::Weather;
@@ -98,6 +99,8 @@ impl World {
             }
             Fault::KillPostmaster => cluster.kill_postmaster(),
             Fault::KillServer => return cluster.kill_all_processes().await,
+            Fault::KillSession => return self.kill_session().await,
+            Fault::Crowd(time) => return self.crowd(time).await,
             Fault::EndSessions => {
                 let end = "select pg_terminate_backend(pid) from pg_stat_activity
                             where datname = current_database() and pid <> pg_backend_pid()";
@@ -128,6 +131,40 @@ impl World {
             }
         }
         true
+    }
+
+    /// Of those on the database, which are the services' but for a few, any. Not while there are none.
+    async fn kill_session(&self) -> bool {
+        let options = ConnectOptions::default();
+        let Ok(session) = self.stage.database.connect_as_login(&options).await else {
+            return false;
+        };
+        let any = "select pid from pg_stat_activity
+                    where datname = current_database() and application_name like 'credit-ledger%'
+                      and pid <> pg_backend_pid()
+                    order by random() limit 1";
+        let found = session.query_opt(any, &[]).await.ok().flatten();
+        let pid = found.and_then(|row| Pid::from_raw(row.get(0)));
+        pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+    }
+
+    /// Takes connections until there are none, and keeps them so long. Not while the database is down.
+    async fn crowd(&self, time: Duration) -> bool {
+        let options = ConnectOptions::default();
+        let mut taken = Vec::new();
+        let full = loop {
+            match self.stage.database.connect_as_login(&options).await {
+                Ok(session) => taken.push(session),
+                Err(PostgresError::Connect { source, .. }) => {
+                    break source.code() == Some(&SqlState::TOO_MANY_CONNECTIONS);
+                }
+                Err(_) => break false,
+            }
+        };
+        if full {
+            sleep(time).await;
+        }
+        full
     }
 
     /// In a session of its own, which stays so long. Not while the database is down, nor if it is in vain.

@@ -46,14 +46,20 @@ async fn comes_to_rest(world: &World, sql: &Client) {
         })
         .await;
     };
+    let nothing_parked = async |when: &str| {
+        let what = format!("what was parked is taken up {when}");
+        eventually(&what, async || {
+            let parked = "select count(*) from inbox where outcome = 'parked'";
+            (number(sql, parked).await == 0).then_some(())
+        })
+        .await;
+    };
     idle().await;
+    // What became known wakes what waits for it, without the timer.
+    nothing_parked("before time passes").await;
     // Whatever waits for its time has it now.
     world.stage.pass(TimeDelta::hours(72));
-    eventually("what was parked is taken up", async || {
-        let parked = "select count(*) from inbox where outcome = 'parked'";
-        (number(sql, parked).await == 0).then_some(())
-    })
-    .await;
+    nothing_parked("when its time has come").await;
     idle().await;
 }
 
@@ -186,7 +192,7 @@ async fn every_buyer_has_the_plan_that_is_due(world: &World, sql: &Client) {
     assert_eq!(lines(sql, stored).await, due.collect());
 }
 
-/// Whichever change of a profile was told last.
+/// The newest change of a profile by its own time, whenever it was told.
 async fn every_buyer_has_the_newest_name(world: &World, sql: &Client) {
     let stored =
         "select format('%s|%s', user_id, first_name) from users where first_name is not null";

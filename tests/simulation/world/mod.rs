@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -115,7 +116,7 @@ impl World {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Asks once. An answer of the 5xx kind that is not `unavailable` is a finding whoever asked for whatever.
+    /// Asks once. An answer of the 5xx kind that is not `unavailable`, or does not say when to come again, is a finding whoever asked for whatever.
     async fn ask(&self, request: RequestBuilder) -> Said {
         self.books.requests.fetch_add(1, Ordering::Relaxed);
         let Ok(response) = request.send().await else {
@@ -123,6 +124,7 @@ impl World {
             return Said::Nothing;
         };
         let status = response.status();
+        let retry_after = response.headers().contains_key(RETRY_AFTER);
         let hit = response.headers().contains_key("idempotency-hit");
         let Ok(body) = response.bytes().await else {
             self.books.unanswered.fetch_add(1, Ordering::Relaxed);
@@ -138,8 +140,8 @@ impl World {
         };
         if status.is_server_error() {
             assert_eq!(
-                (status.as_u16(), &body["code"]),
-                (503, &"unavailable".into()),
+                (status.as_u16(), &body["code"], retry_after),
+                (503, &"unavailable".into(), true),
                 "{body}"
             );
             self.books.unavailable.fetch_add(1, Ordering::Relaxed);

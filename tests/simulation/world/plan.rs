@@ -79,8 +79,12 @@ pub enum Fault {
     KillPostmaster,
     /// kill -9 of all processes of the server.
     KillServer,
+    /// kill -9 of one of the server's sessions; it then ends all others, and starts again.
+    KillSession,
     /// All of its sessions are ended, one after the other.
     EndSessions,
+    /// Others have all connections that are free.
+    Crowd(Duration),
     /// Somebody writes elsewhere and does not end.
     LongTransaction(Duration),
     /// Somebody locks the log.
@@ -101,7 +105,7 @@ pub enum Fault {
 
 impl Fault {
     /// How many kinds there are.
-    pub const KINDS: usize = 22;
+    pub const KINDS: usize = 24;
 
     /// Its name, without whom it concerns and for how long.
     pub fn kind(&self) -> String {
@@ -194,7 +198,7 @@ pub fn some_of(rng: &mut StdRng, span: Duration) -> Duration {
 fn fault(rng: &mut StdRng, instances: usize) -> Fault {
     let one = rng.random_range(0..instances);
     let ms = |rng: &mut StdRng, range| Duration::from_millis(rng.random_range(range));
-    match rng.random_range(0..26) {
+    match rng.random_range(0..28) {
         0 | 1 => Fault::Kill(one),
         2 => Fault::Terminate(one),
         3 => Fault::Pause(one, ms(rng, 500..5000)),
@@ -208,17 +212,19 @@ fn fault(rng: &mut StdRng, instances: usize) -> Fault {
         13 => Fault::Refuse(one, ms(rng, 200..2000)),
         14 => Fault::KillPostmaster,
         15 => Fault::KillServer,
-        16 => Fault::EndSessions,
-        17 => Fault::LongTransaction(ms(rng, 1000..6000)),
-        18 => Fault::LockTable(ms(rng, 200..3000)),
-        19 => Fault::Skew(
+        16 => Fault::KillSession,
+        17 => Fault::EndSessions,
+        18 => Fault::Crowd(ms(rng, 500..4000)),
+        19 => Fault::LongTransaction(ms(rng, 1000..6000)),
+        20 => Fault::LockTable(ms(rng, 200..3000)),
+        21 => Fault::Skew(
             one,
             rng.random_range(-CLOCKS_DIFFER_S / 2..=CLOCKS_DIFFER_S / 2),
         ),
-        20 | 21 => Fault::Pass(rng.random_range(1..=30)),
-        22 => Fault::ApiDown(ms(rng, 500..4000)),
-        23 => Fault::ApiSlow(ms(rng, 500..4000)),
-        24 => Fault::RotateSecrets,
+        22 | 23 => Fault::Pass(rng.random_range(1..=30)),
+        24 => Fault::ApiDown(ms(rng, 500..4000)),
+        25 => Fault::ApiSlow(ms(rng, 500..4000)),
+        26 => Fault::RotateSecrets,
         _ => Fault::Rebuild,
     }
 }

@@ -207,7 +207,7 @@ impl World {
             return None;
         };
         if status == 400 && told.source != Source::Razorpay {
-            // Time may have passed meanwhile: too new then may be just right now.
+            // The world's clock may have been moved while it was under way: it was judged by the time before, or after.
             let off_s = [now, self.stage.now()].map(|at| (at - signed_at).num_seconds().abs());
             let may_be_far_off = off_s.iter().any(|off_s| *off_s > TOLERANCE_S - 15);
             assert!(may_be_far_off, "{told:?} {off_s:?}: {body}");
