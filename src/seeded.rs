@@ -4,6 +4,7 @@ use proptest::test_runner::{Config, RngSeed};
 
 /// As many cases as usual. The seed is drawn, unless `PROPTEST_RNG_SEED` says it, and printed: `cargo test` shows what a
 /// test that failed has printed.
+#[expect(clippy::disallowed_methods, reason = "a test is not the program")]
 pub fn seeded() -> Config {
     let usual = Config::default();
     let seed = match usual.rng_seed {

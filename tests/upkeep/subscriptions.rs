@@ -101,8 +101,8 @@ async fn whoever_pays_while_a_subscription_is_being_stored_is_not_missed() {
     app.idle().await;
     let (mut holder, other) = (app.sql().await, app.sql().await);
     let held = holder.transaction().await.unwrap();
-    let hold = "lock table inbox in exclusive mode";
-    held.batch_execute(hold).await.unwrap();
+    let lock = "lock table inbox in exclusive mode";
+    held.batch_execute(lock).await.unwrap();
     let told = told("customer.subscription.created", &subscription);
     let delivered = app.deliver(Source::Stripe, &told);
     let paid = async {
