@@ -14,12 +14,15 @@ use crate::provider::{ParkReason, Provider, Translated, UnownedSubscription, Ver
 use crate::reads::ReadError;
 use crate::store::{Delivered, StoreError, Work};
 
-/// Why it can not be said now what is to be done. Asking again may help.
+/// Why it can not be said now what is to be done, or can not be done. Asking again may help.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     /// The database does not answer.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// It does not take what is to be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The system has no randomness.
     #[error("the system has no randomness")]
     Randomness(#[from] getrandom::Error),
@@ -128,20 +131,35 @@ async fn find_subscriber(
     )
 }
 
-/// Looks once more for what a delivery waits for, now that it is stored. What became known before has woken whatever was
-/// stored by then, so one of the two sees the other. Should this fail, its time comes all the same.
-pub async fn look_again(app: &App, waits_for: &str) {
-    let Some((source, subscription_id)) = waits_for.split_once(':') else {
-        return;
-    };
-    let woken = match app.lookups.subscriber(source, subscription_id).await {
-        Ok(None) => return,
-        Ok(Some(_)) => app.backlog.wake(waits_for, app.now()).await,
-        Err(error) => Err(StoreError::Unavailable(error.to_string())),
-    };
-    if let Err(error) = woken {
-        tracing::warn!(%error, "a delivery may wait for what is known");
+/// What such a delivery may wait for, now or since it came before.
+pub fn may_wait_for(source: Source, work: &Work) -> Option<String> {
+    match work {
+        Work::Park { waits_for, .. } => waits_for.clone(),
+        Work::Apply(Command::ChangeSubscription(change)) => {
+            Some(subject(source, &change.subscription_id))
+        }
+        Work::Apply(_) | Work::Ignore { .. } => None,
     }
+}
+
+/// A subscription, as the append names it that makes its user known.
+fn subject(source: Source, subscription_id: &str) -> String {
+    format!("{source}:{subscription_id}")
+}
+
+/// Looks once more for what a delivery waits for, now that it is stored. What became known before has woken whatever was
+/// stored by then, so one of the two sees the other, once this was done: until then the delivery must come again.
+///
+/// # Errors
+/// [`IntakeError`]
+pub async fn look_again(app: &App, waits_for: &str) -> Result<(), IntakeError> {
+    if let Some((source, subscription_id)) = waits_for.split_once(':') {
+        let known = app.lookups.subscriber(source, subscription_id).await?;
+        if known.is_some() {
+            app.backlog.wake(waits_for, app.now()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A period of a subscription that names nobody is paid by whoever paid for the first one: later payloads often name
@@ -169,7 +187,6 @@ async fn subscriber(
     Ok(found.await?.and_then(|id| UserId::parse(id).ok()))
 }
 
-/// What it waits for is named as the append names it that makes it known.
 fn park(reason: &ParkReason) -> Work {
     Work::Park {
         reason: reason.to_string(),
@@ -178,7 +195,7 @@ fn park(reason: &ParkReason) -> Work {
             ParkReason::NoUser {
                 source,
                 subscription_id,
-            } => Some(format!("{source}:{subscription_id}")),
+            } => Some(subject(*source, subscription_id)),
         },
     }
 }

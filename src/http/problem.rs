@@ -488,6 +488,7 @@ impl From<IntakeError> for Problem {
     fn from(error: IntakeError) -> Self {
         match error {
             IntakeError::Read(error) => error.into(),
+            IntakeError::Store(error) => error.into(),
             IntakeError::Randomness(error) => error.into(),
         }
     }

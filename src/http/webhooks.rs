@@ -24,7 +24,7 @@ pub const IDEMPOTENCY_HIT: HeaderName = HeaderName::from_static("idempotency-hit
 /// Takes a delivery.
 ///
 /// # Errors
-/// The problems of the contract; none of them is ever the answer to something that was stored.
+/// The problems of the contract. None says that it was stored, so whoever gets one sends it again.
 pub async fn receive(
     app: Data<App>,
     path: Path<String>,
@@ -59,12 +59,13 @@ pub async fn receive(
     };
     let work = intake::work(&app, provider, &verified).await?;
     let event_id = verified.provider_event_id().to_owned();
-    let waits_for = work.waits_for().map(str::to_owned);
+    let waits_for = intake::may_wait_for(provider.source(), &work);
     let outcome = submit(&app, unit(verified, work)?).await?;
-    if outcome == Outcome::Parked
+    // Also of one that is stored already: whoever stored it may not have come to this.
+    if matches!(outcome, Outcome::Parked | Outcome::Duplicate)
         && let Some(subject) = waits_for
     {
-        intake::look_again(&app, &subject).await;
+        intake::look_again(&app, &subject).await?;
     }
     answer(&outcome, &event_id)
 }

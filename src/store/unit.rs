@@ -248,16 +248,6 @@ pub enum Work {
     },
 }
 
-impl Work {
-    /// See [`Work::Park`].
-    pub fn waits_for(&self) -> Option<&str> {
-        match self {
-            Self::Park { waits_for, .. } => waits_for.as_deref(),
-            Self::Apply(_) | Self::Ignore { .. } => None,
-        }
-    }
-}
-
 /// What became of a unit. All of these are durable when they are returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -9,6 +9,7 @@ use credit_ledger::provider::Catalog;
 use credit_ledger::provider::sample::stripe::StripeSale;
 use futures_util::future::join;
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::{only_told, until, upkeep_every};
 use crate::support::deliveries::{created, sale, told, user};
@@ -88,9 +89,8 @@ async fn a_subscription_that_comes_before_its_payment_waits_for_whoever_pays() {
     app.stop().await;
 }
 
-/// Who pays becomes known after the delivery has looked and before it is stored: then there was nothing to wake.
-#[tokio::test]
-async fn whoever_pays_while_a_subscription_is_being_stored_is_not_missed() {
+/// A period was paid that names nobody; upkeep looks often.
+async fn unnamed_period() -> (TestApp, StripeSale) {
     let often = upkeep_every(Duration::from_millis(100));
     let app = TestApp::start_with(selling_it_and(often)).await;
     app.deliver(Source::Clerk, &created(&user("user_1"))).await;
@@ -99,6 +99,19 @@ async fn whoever_pays_while_a_subscription_is_being_stored_is_not_missed() {
         .await
         .assert_ok(&json!({"status": "recorded"}));
     app.idle().await;
+    (app, subscription)
+}
+
+/// As if somebody else had found out, and had nothing to wake yet.
+async fn claim_silently(sql: &Client) {
+    let claim = "update purchases set user_id = 'user_1' where subscription_id is not null";
+    assert_eq!(sql.execute(claim, &[]).await.unwrap(), 1);
+}
+
+/// Who pays becomes known after the delivery has looked and before it is stored: then there was nothing to wake.
+#[tokio::test]
+async fn whoever_pays_while_a_subscription_is_being_stored_is_not_missed() {
+    let (app, subscription) = unnamed_period().await;
     let (mut holder, other) = (app.sql().await, app.sql().await);
     let held = holder.transaction().await.unwrap();
     let lock = "lock table inbox in exclusive mode";
@@ -109,12 +122,25 @@ async fn whoever_pays_while_a_subscription_is_being_stored_is_not_missed() {
         let waits = "select exists (select from pg_locks where relation = 'inbox'::regclass and mode = 'RowExclusiveLock'
                                        and not granted)";
         until(&app, waits, &[]).await;
-        let claim = "update purchases set user_id = 'user_1' where subscription_id is not null";
-        assert_eq!(other.execute(claim, &[]).await.unwrap(), 1);
+        claim_silently(&other).await;
         held.rollback().await.unwrap();
     };
     let (answer, ()) = join(delivered, paid).await;
     answer.assert_ok(&json!({"status": "parked"}));
+    until_plan(&app, "user_1", "pro").await;
+    app.stop().await;
+}
+
+/// Whoever stored it was killed before it looked again; the provider, who had no answer, sends it again.
+#[tokio::test]
+async fn a_subscription_that_is_sent_again_looks_again() {
+    let (app, subscription) = unnamed_period().await;
+    let told = told("customer.subscription.created", &subscription);
+    let answer = app.deliver(Source::Stripe, &told).await;
+    answer.assert_ok(&json!({"status": "parked"}));
+    claim_silently(&app.sql().await).await;
+    let answer = app.deliver(Source::Stripe, &told).await;
+    answer.assert_ok(&json!({"status": "duplicate"}));
     until_plan(&app, "user_1", "pro").await;
     app.stop().await;
 }
