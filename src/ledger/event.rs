@@ -177,6 +177,9 @@ pub enum PurchaseEvent {
         stage: DisputeStage,
         /// How much is contested, minor units.
         amount_minor: i64,
+        /// The currency of the amount, where it was not known whether it is the payment's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_currency: Option<Currency>,
         /// The purchase after it.
         after: Standing,
     },
@@ -197,6 +200,9 @@ pub enum PurchaseEvent {
         stage: DisputeStage,
         /// How much is lost, net, minor units.
         amount_minor: i64,
+        /// The currency of the amount, where it was not known whether it is the payment's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_currency: Option<Currency>,
         /// The purchase after it.
         after: Standing,
     },

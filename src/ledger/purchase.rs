@@ -267,6 +267,7 @@ impl Purchase {
             draft.push(PurchaseEvent::PayerNamed { payer });
         }
         draft.push_refunded_total(capture.refunded_total_minor);
+        draft.push_own_disputes();
         draft.events
     }
 
@@ -300,6 +301,7 @@ impl Purchase {
             after,
         });
         draft.push_known_of(known);
+        draft.push_own_disputes();
         draft.events
     }
 
@@ -311,6 +313,7 @@ impl Purchase {
             let payer = payer.clone();
             draft.push(PurchaseEvent::PayerNamed { payer });
         }
+        draft.push_own_disputes();
         draft.events
     }
 

@@ -217,13 +217,13 @@ fn of_money(purchase_id: &PurchaseId, event: &PurchaseEvent) -> Option<Command> 
         refund,
         refunded_total_minor,
     };
-    let disputed = |dispute_id: &str, stage, standing| DisputePayment {
+    // Without a currency the recorded amount is in the payment's.
+    let disputed = |dispute_id: &str, stage, standing, currency| DisputePayment {
         purchase_id: purchase_id.clone(),
         dispute_id: dispute_id.to_owned(),
         stage,
         standing,
-        // The recorded amount is in the payment's.
-        currency: None,
+        currency,
     };
     Some(match event {
         PurchaseEvent::PaymentRefunded {
@@ -256,24 +256,26 @@ fn of_money(purchase_id: &PurchaseId, event: &PurchaseEvent) -> Option<Command> 
             dispute_id,
             stage,
             amount_minor,
+            in_currency,
             ..
         } => {
             let amount_minor = *amount_minor;
             let standing = DisputeStanding::Open { amount_minor };
-            Command::DisputePayment(disputed(dispute_id, *stage, standing))
+            Command::DisputePayment(disputed(dispute_id, *stage, standing, *in_currency))
         }
         PurchaseEvent::DisputeWon {
             dispute_id, stage, ..
-        } => Command::DisputePayment(disputed(dispute_id, *stage, DisputeStanding::Won)),
+        } => Command::DisputePayment(disputed(dispute_id, *stage, DisputeStanding::Won, None)),
         PurchaseEvent::DisputeLost {
             dispute_id,
             stage,
             amount_minor,
+            in_currency,
             ..
         } => {
             let amount_minor = *amount_minor;
             let standing = DisputeStanding::Lost { amount_minor };
-            Command::DisputePayment(disputed(dispute_id, *stage, standing))
+            Command::DisputePayment(disputed(dispute_id, *stage, standing, *in_currency))
         }
         _ => return None,
     })

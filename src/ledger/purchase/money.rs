@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Draft, Purchase};
 use crate::ledger::command::{DisputePayment, DisputeStanding, RefundPayment};
 use crate::ledger::event::{DisputeStage, PurchaseEvent, Standing, is_zero};
-use crate::ledger::value::Credits;
+use crate::ledger::value::{Credits, Currency};
 
 /// A refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct KnownDispute {
     /// Decided: so much is lost, minor units.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost_minor: i64,
+    /// In which currency, if it was told before the payment's was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_currency: Option<Currency>,
 }
 
 /// How many of a purchase's credits are not the user's to spend. Never more than it gave.
@@ -138,27 +141,9 @@ impl Purchase {
         if known.is_some_and(|known| news <= known.rank()) {
             return vec![];
         }
-        let (dispute_id, stage) = (dispute.dispute_id.clone(), dispute.stage);
         let mut draft = Draft::of(self);
-        draft.push_standing(|after| match standing {
-            DisputeStanding::Open { amount_minor } => PurchaseEvent::PaymentDisputed {
-                dispute_id: dispute_id.clone(),
-                stage,
-                amount_minor,
-                after,
-            },
-            DisputeStanding::Won => PurchaseEvent::DisputeWon {
-                dispute_id: dispute_id.clone(),
-                stage,
-                after,
-            },
-            DisputeStanding::Lost { amount_minor } => PurchaseEvent::DisputeLost {
-                dispute_id: dispute_id.clone(),
-                stage,
-                amount_minor,
-                after,
-            },
-        });
+        let in_currency = dispute.currency.filter(|_| self.currency.is_none());
+        draft.push_dispute(&dispute.dispute_id, dispute.stage, standing, in_currency);
         draft.events
     }
 
@@ -191,29 +176,86 @@ impl Purchase {
     }
 
     pub(super) fn know_dispute(&mut self, event: &PurchaseEvent) {
-        let (id, stage, open_minor, lost_minor) = match event {
+        let (id, stage, open_minor, lost_minor, in_currency) = match event {
             PurchaseEvent::PaymentDisputed {
                 dispute_id,
                 stage,
                 amount_minor,
+                in_currency,
                 ..
-            } => (dispute_id, *stage, *amount_minor, 0),
+            } => (dispute_id, *stage, *amount_minor, 0, *in_currency),
             PurchaseEvent::DisputeLost {
                 dispute_id,
                 stage,
                 amount_minor,
+                in_currency,
                 ..
-            } => (dispute_id, *stage, 0, *amount_minor),
+            } => (dispute_id, *stage, 0, *amount_minor, *in_currency),
             PurchaseEvent::DisputeWon {
                 dispute_id, stage, ..
-            } => (dispute_id, *stage, 0, 0),
+            } => (dispute_id, *stage, 0, 0, None),
             _ => return,
         };
         let known = KnownDispute {
             stage,
             open_minor,
             lost_minor,
+            in_currency,
         };
         self.disputes.insert(id.clone(), known);
+    }
+}
+
+impl Draft {
+    fn push_dispute(
+        &mut self,
+        dispute_id: &str,
+        stage: DisputeStage,
+        standing: DisputeStanding,
+        in_currency: Option<Currency>,
+    ) {
+        let dispute_id = || dispute_id.to_owned();
+        self.push_standing(|after| match standing {
+            DisputeStanding::Open { amount_minor } => PurchaseEvent::PaymentDisputed {
+                dispute_id: dispute_id(),
+                stage,
+                amount_minor,
+                in_currency,
+                after,
+            },
+            DisputeStanding::Won => PurchaseEvent::DisputeWon {
+                dispute_id: dispute_id(),
+                stage,
+                after,
+            },
+            DisputeStanding::Lost { amount_minor } => PurchaseEvent::DisputeLost {
+                dispute_id: dispute_id(),
+                stage,
+                amount_minor,
+                in_currency,
+                after,
+            },
+        });
+    }
+
+    /// Once the payment's currency is known, disputes that were told before in another one are about all of it.
+    pub(super) fn push_own_disputes(&mut self) {
+        let Some(own) = self.after.currency else {
+            return;
+        };
+        let amount_minor = self.after.amount_minor;
+        for (id, known) in self.after.disputes.clone() {
+            if known.in_currency.is_none_or(|theirs| theirs == own) {
+                continue;
+            }
+            let standing = if known.lost_minor > 0 {
+                DisputeStanding::Lost { amount_minor }
+            } else {
+                DisputeStanding::Open { amount_minor }
+            };
+            if known.open_minor > 0 || known.lost_minor > 0 {
+                self.push_dispute(&id, known.stage, standing, None);
+            }
+        }
     }
 }

@@ -68,6 +68,7 @@ fn whole_purchase() -> Purchase {
         stage: DisputeStage(stage),
         open_minor,
         lost_minor,
+        in_currency: (open_minor > 0).then(|| Currency::parse("EUR").unwrap()),
     };
     Purchase {
         captured: true,
@@ -334,9 +335,10 @@ fn the_stored_shape_of_every_event() {
                 dispute_id: dispute_id(),
                 stage,
                 amount_minor: 9,
+                in_currency: Some(Currency::parse("EUR").unwrap()),
                 after,
             },
-            r#"{"type":"PaymentDisputed","dispute_id":"du_1","stage":10,"amount_minor":9,"after":{"refunded_minor":100,"lost_minor":5}}"#,
+            r#"{"type":"PaymentDisputed","dispute_id":"du_1","stage":10,"amount_minor":9,"in_currency":"EUR","after":{"refunded_minor":100,"lost_minor":5}}"#,
         ),
         (
             PurchaseEvent::DisputeWon {
@@ -351,6 +353,7 @@ fn the_stored_shape_of_every_event() {
                 dispute_id: dispute_id(),
                 stage,
                 amount_minor: 9,
+                in_currency: None,
                 after,
             },
             r#"{"type":"DisputeLost","dispute_id":"du_1","stage":10,"amount_minor":9,"after":{"refunded_minor":100,"lost_minor":5}}"#,
@@ -367,7 +370,7 @@ fn the_stored_shape_of_every_event() {
                 known: Box::new(whole_purchase()),
                 after,
             },
-            r#"{"type":"PaymentAbsorbed","payment_id":"stripe:pi_1","known":{"captured":true,"amount_minor":900,"currency":"USD","paid_at_s":3,"user_id":"user_1","price":{"sku":"s","credits":5},"payer":true,"subscription_id":"sub_1","refunds":{"re_1":{"amount_minor":100},"re_2":{"amount_minor":9,"failed":true}},"refunded_total_minor":100,"disputes":{"du_1":{"stage":10,"lost_minor":9},"du_2":{"stage":1,"open_minor":8}}},"after":{"refunded_minor":100,"lost_minor":5}}"#,
+            r#"{"type":"PaymentAbsorbed","payment_id":"stripe:pi_1","known":{"captured":true,"amount_minor":900,"currency":"USD","paid_at_s":3,"user_id":"user_1","price":{"sku":"s","credits":5},"payer":true,"subscription_id":"sub_1","refunds":{"re_1":{"amount_minor":100},"re_2":{"amount_minor":9,"failed":true}},"refunded_total_minor":100,"disputes":{"du_1":{"stage":10,"lost_minor":9},"du_2":{"stage":1,"open_minor":8,"in_currency":"EUR"}}},"after":{"refunded_minor":100,"lost_minor":5}}"#,
         ),
     ];
     assert_eq!(

@@ -176,8 +176,9 @@ struct Life {
     /// Amount, and whether it fails in the end.
     refunds: Vec<(i64, bool)>,
     total_minor: i64,
-    /// Contested, and how it ends.
+    /// Contested, and how it ends; all of them in another currency.
     disputes: Vec<(i64, End)>,
+    abroad: bool,
     /// Its second id is an invoice.
     invoiced: Option<Invoiced>,
 }
@@ -229,14 +230,21 @@ impl Life {
             let id = format!("du_{number}_{n}");
             let amount_minor = *amount_minor;
             let open = DisputeStanding::Open { amount_minor };
-            commands.push(dispute(&payment, &id, 0, open));
+            let mut told = vec![dispute(&payment, &id, 0, open)];
             match *end {
                 End::Lost(amount_minor) => {
                     let lost = DisputeStanding::Lost { amount_minor };
-                    commands.push(dispute(&payment, &id, 1, lost));
+                    told.push(dispute(&payment, &id, 1, lost));
                 }
-                End::Won => commands.push(dispute(&payment, &id, 2, DisputeStanding::Won)),
+                End::Won => told.push(dispute(&payment, &id, 2, DisputeStanding::Won)),
                 End::NotYet => {}
+            }
+            for mut told in told {
+                if let Command::DisputePayment(dispute) = &mut told {
+                    let code = if self.abroad { "EUR" } else { "USD" };
+                    dispute.currency = Some(Currency::parse(code).unwrap());
+                }
+                commands.push(told);
             }
         }
         commands
@@ -252,10 +260,12 @@ impl Life {
             .map(|(amount, _)| amount)
             .sum();
         let (mut lost, mut open) = (0, 0);
+        // In another currency it is about all of it, unless it is about nothing.
+        let minor = |minor: i64| if self.abroad && minor > 0 { 900 } else { minor };
         for (amount, end) in &self.disputes {
             match end {
-                End::Lost(net) => lost += net,
-                End::NotYet => open += amount,
+                End::Lost(net) => lost += minor(*net),
+                End::NotYet => open += minor(*amount),
                 End::Won => {}
             }
         }
@@ -280,9 +290,10 @@ prop_compose! {
             (1..=900_i64, prop_oneof![Just(End::NotYet), Just(End::Won), (0..=900_i64).prop_map(End::Lost)]),
             0..3,
         ),
+        abroad in prop::bool::weighted(0.2),
         invoiced in prop::option::of(invoiced()),
     ) -> Life {
-        Life { credits, refunds, total_minor, disputes, invoiced }
+        Life { credits, refunds, total_minor, disputes, abroad, invoiced }
     }
 }
 

@@ -484,4 +484,38 @@ fn a_dispute_in_another_currency_is_about_the_whole_payment() {
         &mut bought(),
         &[(in_currency("eur", 1, nothing), (300, 0, 0))],
     );
+    // Told before it is known what was paid, or that it paid an invoice.
+    let paid = capture(PI, Some(U), Some(300));
+    let invoice = "stripe:in_1";
+    let invoiced = capture(invoice, Some(U), Some(300));
+    let merged = Command::MergePayments {
+        payment_id: purchase_id(PI),
+        into: purchase_id(invoice),
+    };
+    let known: [&[&Command]; 4] = [
+        &[&paid],
+        &[&invoiced, &merged],
+        &[&merged, &invoiced],
+        &[&merged, &paid],
+    ];
+    for (standing, code, expected) in [
+        (open, "usd", (300, 100, 0)),
+        (open, "eur", (300, 300, 0)),
+        (lost, "usd", (200, 0, 0)),
+        (lost, "eur", (0, 0, 0)),
+        (nothing, "eur", (300, 0, 0)),
+        (DisputeStanding::Won, "eur", (300, 0, 0)),
+    ] {
+        for known in known {
+            let mut ledger = Ledger::default();
+            ledger.run(&in_currency(code, 1, standing)).unwrap();
+            for command in known {
+                ledger.run(command).unwrap();
+            }
+            assert_eq!(account(&ledger), expected, "{standing:?} {code} {known:?}");
+            // The same again is nothing new.
+            let again = ledger.run(&in_currency(code, 1, standing)).unwrap();
+            assert_eq!(again, Vec::<&str>::new());
+        }
+    }
 }

@@ -47,6 +47,7 @@ pub(crate) struct Fields {
     refunded_total_minor: i128,
     dispute_id: String,
     stage: u32,
+    in_currency: Option<String>,
     into: Option<String>,
     payment_id: String,
     #[serde(deserialize_with = "json::object")]
@@ -90,17 +91,20 @@ struct Refund {
     failed: bool,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Dispute {
     stage: u32,
     #[serde(default, deserialize_with = "amount")]
     open_minor: i128,
     #[serde(default, deserialize_with = "amount")]
     lost_minor: i128,
+    /// Told before the payment's currency was known.
+    #[serde(default)]
+    in_currency: Option<String>,
 }
 
 impl Dispute {
-    const fn rank(self) -> (u32, i128) {
+    const fn rank(&self) -> (u32, i128) {
         (self.stage, self.open_minor + self.lost_minor)
     }
 }
@@ -192,6 +196,7 @@ impl Purchase {
                     stage: fields.stage,
                     open_minor: of("PaymentDisputed"),
                     lost_minor: of("DisputeLost"),
+                    in_currency: fields.in_currency.clone(),
                 };
                 self.disputes.insert(fields.dispute_id.clone(), dispute);
             }
@@ -357,6 +362,7 @@ impl Purchase {
             dispute.insert("stage".to_owned(), known.stage.into());
             put(&mut dispute, "open_minor", number(known.open_minor));
             put(&mut dispute, "lost_minor", number(known.lost_minor));
+            put(&mut dispute, "in_currency", known.in_currency.clone());
             (id.clone(), dispute.into())
         });
         put(&mut state, "disputes", disputes.collect::<Object>());
