@@ -204,9 +204,8 @@ create index inbox_waits_for on inbox (waits_for) where outcome = 'parked' and w
 create index inbox_outcome on inbox (outcome, source, received_at);
 
 -- What is to be looked at after a commit: `match`, whether an e-mail address now has a user and an unclaimed purchase;
--- `subscription`, what waits for the user of a subscription (`subject`); `erasure`, what is stored of a user or a purchase
--- and is to be erased. A row points to the event that calls for it and
--- goes when it is done.
+-- `subscription`, what waits for the user of a subscription (`subject`), and periods of it that are nobody's; `erasure`, what
+-- is stored of a user or a purchase and is to be erased. A row points to the event that calls for it and goes when it is done.
 create table outbox (
   id bigint generated always as identity,
   kind text collate "C" not null,

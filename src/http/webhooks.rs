@@ -61,11 +61,18 @@ pub async fn receive(
     let event_id = verified.provider_event_id().to_owned();
     let waits_for = intake::may_wait_for(provider.source(), &work);
     let outcome = submit(&app, unit(verified, work)?).await?;
-    // Also of one that is stored already: whoever stored it may not have come to this.
-    if matches!(outcome, Outcome::Parked | Outcome::Duplicate)
-        && let Some(subject) = waits_for
-    {
-        intake::look_again(&app, &subject).await?;
+    if let Some(subject) = waits_for {
+        let looked = intake::look_again(&app, &subject);
+        match outcome {
+            Outcome::Parked => looked.await?,
+            // Whoever stored it may not have come to this. A duplicate is none the less one.
+            Outcome::Duplicate => {
+                let _ = looked.await.inspect_err(|error| {
+                    tracing::warn!(%error, "a delivery may wait for what is known");
+                });
+            }
+            _ => {}
+        }
     }
     answer(&outcome, &event_id)
 }

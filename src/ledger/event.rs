@@ -520,7 +520,7 @@ pub enum ClaimedBy {
     CheckoutSignature,
     /// The one active user who has proven to own the payer's e-mail address.
     VerifiedEmail,
-    /// The user has paid for the same subscription before.
+    /// The user has paid for the same subscription.
     Subscription,
     /// Another id of the same money named the user.
     SamePayment,

@@ -126,12 +126,20 @@ async fn try_one(
         evidence: stored.delivered.evidence(),
         operator,
     };
+    let source = stored.delivered.source;
     let work = translate(app, stored).await?;
+    let waits_for = intake::may_wait_for(source, &work);
     let unit = Unit {
         origin: Origin::Retry(Arc::new(retry)),
         work,
     };
-    Ok(app.ledger.execute(unit).await?)
+    let outcome = app.ledger.execute(unit).await?;
+    if outcome == Outcome::Parked
+        && let Some(subject) = waits_for
+    {
+        intake::look_again(app, &subject).await?;
+    }
+    Ok(outcome)
 }
 
 /// What is to be done with a stored delivery by the present rules. One that nothing here can read waits on; one whose body

@@ -135,7 +135,6 @@ async fn a_subscription_that_names_nobody_waits_for_who_pays() {
     app.stop().await;
 }
 
-/// Only the first checkout named the user, and nobody has the address that the invoices are sent to.
 /// The invoice of a later period of the same subscription.
 fn renewal(second: &StripeSale, first: &StripeSale) -> SignedDelivery {
     let mut renewal = sample::invoice(second);
@@ -168,6 +167,7 @@ async fn periods_that_name_nobody_are_the_subscribers_whichever_is_told_first() 
     app.stop().await;
 }
 
+/// Only the first checkout named the user, and nobody has the address that the invoices are sent to.
 #[tokio::test]
 async fn a_renewal_that_names_nobody_is_paid_by_who_paid_the_first_period() {
     let app = TestApp::start_with(with_plan(Options::default())).await;

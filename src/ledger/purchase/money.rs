@@ -240,7 +240,9 @@ impl Draft {
 
     /// Once the payment's currency is known, disputes that were told before in another one are about all of it.
     pub(super) fn push_own_disputes(&mut self) {
-        let Some(own) = self.after.currency else {
+        // What was told of a part before it became one is the whole's.
+        let own = self.after.currency.filter(|_| self.after.part_of.is_none());
+        let Some(own) = own else {
             return;
         };
         let amount_minor = self.after.amount_minor;

@@ -492,7 +492,11 @@ fn a_dispute_in_another_currency_is_about_the_whole_payment() {
         payment_id: purchase_id(PI),
         into: purchase_id(invoice),
     };
-    let known: [&[&Command]; 4] = [
+    // The payment of a part whose whole is told later, with nothing but the money.
+    let part = capture(PI, None, None);
+    let known: [&[&Command]; 6] = [
+        &[&merged, &part, &invoiced],
+        &[&part, &merged, &invoiced],
         &[&paid],
         &[&invoiced, &merged],
         &[&merged, &invoiced],

@@ -7,13 +7,17 @@ use crate::store::append::OutboxRow;
 impl Working {
     /// Notes what is to be looked at once the event is committed.
     pub(super) fn leave_work(&mut self, emitted: &Emitted, sequence: i64) {
-        let mut leave = |kind, subject| {
-            self.append.outbox.push(OutboxRow {
-                kind,
-                stream: emitted.stream.clone(),
-                sequence,
-                subject,
-            });
+        let mut leave = |kind, subject: Option<String>| {
+            // One look is enough for all that a batch says of a subject.
+            let outbox = &mut self.append.outbox;
+            if subject.is_none() || outbox.iter().all(|row| row.subject != subject) {
+                outbox.push(OutboxRow {
+                    kind,
+                    stream: emitted.stream.clone(),
+                    sequence,
+                    subject,
+                });
+            }
         };
         if emitted.matchable {
             leave("match", None);
