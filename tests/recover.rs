@@ -89,14 +89,19 @@ async fn unclaimed(app: &TestApp, user_id: &str) -> String {
         ..payment(None)
     };
     let id = pay(app, &paid).await;
+    deliver_unseen(app, Source::Clerk, &deleted(&gone)).await;
+    id
+}
+
+/// Delivers while nobody looks at what follows.
+async fn deliver_unseen(app: &TestApp, source: Source, delivery: &SignedDelivery) {
     app.idle().await;
     let sql = app.sql().await;
     let blind = "revoke select on outbox from credit_ledger_app";
     sql.batch_execute(blind).await.unwrap();
-    deliver(app, Source::Clerk, &deleted(&gone)).await;
+    deliver(app, source, delivery).await;
     let forget = "delete from outbox; grant select on outbox to credit_ledger_app";
     sql.batch_execute(forget).await.unwrap();
-    id
 }
 
 /// A good delivery that an earlier release could not read: its inbox key.

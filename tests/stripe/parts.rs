@@ -8,17 +8,8 @@ use serde_json::json;
 
 use super::{account, period, with_plan};
 use crate::support::deliveries::{created, stripe_event, told, user};
+use crate::support::random::ORDERS;
 use crate::support::{Options, TestApp, eventually};
-
-/// Every order of three.
-pub const ORDERS: [[usize; 3]; 6] = [
-    [0, 1, 2],
-    [0, 2, 1],
-    [1, 0, 2],
-    [1, 2, 0],
-    [2, 0, 1],
-    [2, 1, 0],
-];
 
 /// Somebody who has signed up.
 async fn somebody(app: &TestApp, name: String) -> String {
@@ -43,22 +34,14 @@ fn of(payment: &StripeSale, invoice: &StripeSale) -> [SignedDelivery; 3] {
     ]
 }
 
-#[tokio::test]
-async fn whoever_only_the_payment_names_has_the_invoices_credits() {
+/// In each order a user of their own gets the credits of the period and of the sign-up.
+async fn assert_bought_in_any_order(told_of: impl Fn(&str) -> [SignedDelivery; 3]) {
     let app = TestApp::start_with(with_plan(Options::default())).await;
     for (number, order) in ORDERS.into_iter().enumerate() {
         let user_id = somebody(&app, format!("user_{number}")).await;
-        let invoice = period(None);
-        let payment = StripeSale {
-            user_id: Some(user_id.clone()),
-            ..invoice.clone()
-        };
-        deliver_in(&app, order, &of(&payment, &invoice)).await;
-        assert_eq!(
-            account(&app, &user_id).await,
-            json!([1020, 0, 0]),
-            "{order:?}"
-        );
+        deliver_in(&app, order, &told_of(&user_id)).await;
+        let now = account(&app, &user_id).await;
+        assert_eq!(now, json!([1020, 0, 0]), "{order:?}");
     }
     app.assert_own_rules_come_to_the_same().await;
     app.assert_audit_is_clean().await;
@@ -66,29 +49,33 @@ async fn whoever_only_the_payment_names_has_the_invoices_credits() {
 }
 
 #[tokio::test]
+async fn whoever_only_the_payment_names_has_the_invoices_credits() {
+    assert_bought_in_any_order(|user_id| {
+        let invoice = period(None);
+        let payment = StripeSale {
+            user_id: Some(user_id.to_owned()),
+            ..invoice.clone()
+        };
+        of(&payment, &invoice)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_only_the_payment_says_it_buys_is_bought() {
-    let app = TestApp::start_with(with_plan(Options::default())).await;
-    for (number, order) in ORDERS.into_iter().enumerate() {
-        let user_id = somebody(&app, format!("user_{number}")).await;
+    assert_bought_in_any_order(|user_id| {
         let invoice = StripeSale {
             price_id: Some("price_of_nothing".to_owned()),
-            ..period(Some(&user_id))
+            ..period(Some(user_id))
         };
         let payment = StripeSale {
             user_id: None,
             sku: Some("pro_monthly".to_owned()),
             ..invoice.clone()
         };
-        deliver_in(&app, order, &of(&payment, &invoice)).await;
-        assert_eq!(
-            account(&app, &user_id).await,
-            json!([1020, 0, 0]),
-            "{order:?}"
-        );
-    }
-    app.assert_own_rules_come_to_the_same().await;
-    app.assert_audit_is_clean().await;
-    app.stop().await;
+        of(&payment, &invoice)
+    })
+    .await;
 }
 
 #[tokio::test]

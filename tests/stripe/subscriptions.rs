@@ -6,10 +6,11 @@ use credit_ledger::provider::sample::stripe::{self as sample, StripeSale};
 use credit_ledger::provider::sign::SignedDelivery;
 use serde_json::{Value, json};
 
-use super::parts::{ORDERS, deliver_in};
+use super::parts::deliver_in;
 use super::{account, comes_to, period, with_plan};
 use crate::support::deliveries::{created, some_time, stripe, stripe_event, told, unique, user};
 use crate::support::integrity::assert_log_is_whole;
+use crate::support::random::ORDERS;
 use crate::support::{Options, TestApp, eventually};
 
 async fn plan(app: &TestApp, user_id: &str) -> Value {

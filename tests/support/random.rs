@@ -3,6 +3,16 @@
 use proptest::prelude::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+/// Every order of three.
+pub const ORDERS: [[usize; 3]; 6] = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+];
+
 /// Plays some random cases, each with everything that it needs of its own. The environment variable of this name repeats
 /// a run; each run says which seed it has.
 pub fn play_some<S: Strategy>(seed_name: &str, cases: &S, play: impl AsyncFn(S::Value)) {

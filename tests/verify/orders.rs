@@ -14,6 +14,7 @@ use super::{
     LONG_WAIT, NO_WAIT, assert_nothing_is_recorded, assert_pending, assert_verified, verify,
 };
 use crate::support::deliveries::{captured, payment, razorpay, unique};
+use crate::support::random::ORDERS;
 use crate::support::razorpay_api::RazorpayApi;
 use crate::support::{Options, TestApp};
 
@@ -82,17 +83,9 @@ async fn the_frontend_is_first_and_the_order_is_asked() {
 /// still the buyer has the credits in the end.
 #[tokio::test]
 async fn whose_it_is_does_not_depend_on_the_order_of_arrival() {
-    const ARRIVALS: [[usize; 3]; 6] = [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ];
     let api = RazorpayApi::start().await;
     let app = TestApp::start_with(ambiguous(&api, LONG_WAIT)).await;
-    for (n, arrivals) in ARRIVALS.into_iter().enumerate() {
+    for (n, arrivals) in ORDERS.into_iter().enumerate() {
         let buyer = format!("user_{n}");
         let (full, bare) = noted_on_the_order(&buyer);
         api.has(&bare, "captured").await;
