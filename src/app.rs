@@ -264,12 +264,12 @@ impl App {
         self.comparing.known().await
     }
 
-    /// As [`App::compare_clock`], and that the database answered no longer than a second ago.
+    /// As [`App::compare_clock`], and that the database answers now, or did a moment ago and is slow.
     ///
     /// # Errors
     /// [`ClockDoubt`]
     pub async fn ask_database(&self) -> Result<(), ClockDoubt> {
-        self.comparing.answered().await
+        self.comparing.is_there().await
     }
 
     /// As [`App::compare_clock`], but where the database does not answer nothing is known against the clock.

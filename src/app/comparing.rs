@@ -4,7 +4,7 @@
 //! it, a failure too, is good for `FRESH`; and asking goes on when the request that began it ends, so that nobody who
 //! goes away closes a session with that.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -19,6 +19,10 @@ use crate::store::{ClockCheck, ClockOff};
 const FRESH: Duration = Duration::from_secs(1);
 /// How long anybody waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Who answered no longer ago than this, and is slow now, is there: in a flood the answer comes late, and whoever takes the
+/// instance out of service then only moves the flood to the others.
+const LATELY: Duration = Duration::from_secs(5);
 
 /// This instance's clock can not be relied on, or it is not known whether it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +44,8 @@ pub(super) struct Comparing {
     clock: Arc<ClockCheck>,
     /// When the database was asked last, and whether it answered. Whoever holds the lock is the one that asks.
     last: Arc<Mutex<Option<(Instant, bool)>>>,
+    /// When it answered last.
+    answered_at: Arc<std::sync::Mutex<Option<Instant>>>,
 }
 
 impl Comparing {
@@ -57,6 +63,7 @@ impl Comparing {
             time,
             clock,
             last: Arc::default(),
+            answered_at: Arc::default(),
         }
     }
 
@@ -74,6 +81,21 @@ impl Comparing {
         asked.unwrap_or(Err(ClockDoubt::Unanswered))
     }
 
+    /// As [`Comparing::answered`], but who is only slow is forgiven it for a while.
+    pub async fn is_there(&self) -> Result<(), ClockDoubt> {
+        if let Ok(answered) = timeout(PATIENCE, self.ask()).await {
+            return answered;
+        }
+        let answered_at = *self
+            .answered_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match answered_at {
+            Some(at) if at.elapsed() < LATELY => Ok(self.clock.known().transpose().map(drop)?),
+            _ => Err(ClockDoubt::Unanswered),
+        }
+    }
+
     /// Asks, unless that was done a moment ago; waits for whoever does it already.
     async fn ask(&self) -> Result<(), ClockDoubt> {
         let mut last = Arc::clone(&self.last).lock_owned().await;
@@ -85,11 +107,16 @@ impl Comparing {
             (None, _) | (Some(true), None) => {}
         }
         let (time, clock) = (Arc::clone(&self.time), Arc::clone(&self.clock));
+        let answered_at = Arc::clone(&self.answered_at);
         let asking = tokio::spawn(async move {
             let at_database = time().await;
             *last = Some((Instant::now(), at_database.is_ok()));
             match at_database {
-                Ok(at_database) => Ok(clock.agreed(at_database).map(drop)?),
+                Ok(at_database) => {
+                    let mut at = answered_at.lock().unwrap_or_else(PoisonError::into_inner);
+                    *at = Some(Instant::now());
+                    Ok(clock.agreed(at_database).map(drop)?)
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the clocks are not compared");
                     Err(ClockDoubt::Unanswered)
@@ -189,5 +216,26 @@ mod tests {
         stand.answers.add_permits(1);
         assert_eq!(stand.comparing.known().await, Ok(()));
         assert_eq!(stand.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn who_answered_a_moment_ago_may_be_slow() {
+        let stand = Stand::new(Some(system_now()));
+        assert_eq!(
+            stand.comparing.is_there().await,
+            Err(ClockDoubt::Unanswered)
+        );
+        stand.answers.add_permits(1);
+        assert_eq!(stand.comparing.is_there().await, Ok(()));
+        // As if a second had passed, so that it is asked again, and then many.
+        *stand.comparing.last.lock().await = None;
+        assert_eq!(stand.comparing.is_there().await, Ok(()));
+        assert_eq!(stand.asked.load(Ordering::Relaxed), 2);
+        let long_ago = Instant::now().checked_sub(LATELY);
+        *stand.comparing.answered_at.lock().unwrap() = long_ago;
+        assert_eq!(
+            stand.comparing.is_there().await,
+            Err(ClockDoubt::Unanswered)
+        );
     }
 }
