@@ -25,6 +25,8 @@ const CLOCK: &str = "SIMULATION_CLOCK";
 pub const COMPARES_CLOCKS: &str = "SIMULATION_COMPARES_CLOCKS";
 /// What it says before its address.
 const SERVING: &str = "serving on ";
+/// Lines of a log that tell enough of one that is away.
+const LAST_LINES: usize = 60;
 const PAUSE_BEFORE_RESTART: Duration = Duration::from_millis(100);
 
 /// One service. It ends with this.
@@ -114,6 +116,13 @@ impl Instance {
     /// Moves its clock against the system's.
     pub fn set_clock(&self, by: TimeDelta) {
         self.clock.set(by);
+    }
+
+    /// What it wrote last, for whoever wonders why it is away.
+    pub fn last_lines(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 
     /// What all its lives wrote to the log.

@@ -131,10 +131,12 @@ impl Load {
                 return;
             }
             let waited = began.elapsed();
-            assert!(
-                waited < RECOVERY,
-                "after {waited:?} these are away: {missing:?}"
-            );
+            if waited >= RECOVERY {
+                for number in &missing {
+                    println!("{}", stage.instances[*number].last_lines());
+                }
+                panic!("after {waited:?} these are away: {missing:?}");
+            }
             tokio::time::sleep(PAUSE_BEFORE_RETRY).await;
         }
     }
