@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::app::App;
 use crate::ledger::command::CapturePayment;
-use crate::ledger::{Command, Source, UserId};
+use crate::ledger::{Command, Source, SubscriptionKey, UserId};
 use crate::provider::razorpay::{self, ApiPayment, ApiStatus};
 use crate::provider::stripe::{self, ApiSession, SessionStatus};
 use crate::provider::{ParkReason, Provider, Translated, UnownedSubscription, Verified};
@@ -120,46 +120,41 @@ async fn find_subscriber(
     source: Source,
     change: UnownedSubscription,
 ) -> Result<Work, IntakeError> {
-    Ok(
-        match subscriber(app, source, &change.subscription_id).await? {
-            Some(user_id) => Work::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
-            None => park(&ParkReason::NoUser {
-                source,
-                subscription_id: change.subscription_id,
-            }),
-        },
-    )
+    let subscription = SubscriptionKey::new(source.as_str(), change.subscription_id.as_str());
+    Ok(match subscriber(app, &subscription).await? {
+        Some(user_id) => Work::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
+        None => park(&ParkReason::NoUser(subscription)),
+    })
 }
 
 /// What such a delivery may wait for, now or since it came before.
-pub fn may_wait_for(source: Source, work: &Work) -> Option<String> {
+pub fn may_wait_for(source: Source, work: &Work) -> Option<SubscriptionKey> {
     match work {
-        Work::Park { waits_for, .. } => waits_for.clone(),
-        Work::Apply(Command::ChangeSubscription(change)) => {
-            Some(subject(source, &change.subscription_id))
-        }
+        Work::Park { waits_for, .. } => SubscriptionKey::parse(waits_for.as_deref()?),
+        Work::Apply(Command::ChangeSubscription(change)) => Some(SubscriptionKey::new(
+            source.as_str(),
+            change.subscription_id.as_str(),
+        )),
         Work::Apply(_) | Work::Ignore { .. } => None,
     }
 }
 
-/// A subscription, as the append names it that makes its user known.
-fn subject(source: Source, subscription_id: &str) -> String {
-    format!("{source}:{subscription_id}")
-}
-
-/// Looks once more for what a delivery waits for, now that it is stored. What became known before has woken whatever was
-/// stored by then, so one of the two sees the other, once this was done: until then the delivery must come again.
+/// Looks once more for who pays for a subscription, now that what may wait for that is stored, and wakes it when that is
+/// known. What became known before has woken whatever was stored by then, so one of the two sees the other, once this was
+/// done: until then the delivery must come again.
 ///
 /// # Errors
 /// [`IntakeError`]
-pub async fn look_again(app: &App, waits_for: &str) -> Result<(), IntakeError> {
-    if let Some((source, subscription_id)) = waits_for.split_once(':') {
-        let known = app.lookups.subscriber(source, subscription_id).await?;
-        if known.is_some() {
-            app.backlog.wake(waits_for, app.now()).await?;
-        }
+pub async fn look_again(
+    app: &App,
+    subscription: &SubscriptionKey,
+) -> Result<Option<UserId>, IntakeError> {
+    let known = subscriber(app, subscription).await?;
+    if known.is_some() {
+        let waits_for = subscription.to_string();
+        app.backlog.wake(&waits_for, app.now()).await?;
     }
-    Ok(())
+    Ok(known)
 }
 
 /// A period of a subscription that names nobody is paid by whoever paid for the first one: later payloads often name
@@ -172,7 +167,8 @@ async fn find_payer_of_subscription(
     if capture.user_id.is_none()
         && let Some(subscription_id) = &capture.subscription_id
     {
-        capture.subscriber = subscriber(app, source, subscription_id).await?;
+        let subscription = SubscriptionKey::new(source.as_str(), subscription_id.as_str());
+        capture.subscriber = subscriber(app, &subscription).await?;
     }
     Ok(())
 }
@@ -180,11 +176,10 @@ async fn find_payer_of_subscription(
 /// Who paid for a subscription first.
 async fn subscriber(
     app: &App,
-    source: Source,
-    subscription_id: &str,
+    subscription: &SubscriptionKey,
 ) -> Result<Option<UserId>, IntakeError> {
-    let found = app.lookups.subscriber(source.as_str(), subscription_id);
-    Ok(found.await?.and_then(|id| UserId::parse(id).ok()))
+    let found = app.lookups.subscriber(subscription).await?;
+    Ok(found.and_then(|id| UserId::parse(id).ok()))
 }
 
 fn park(reason: &ParkReason) -> Work {
@@ -192,10 +187,7 @@ fn park(reason: &ParkReason) -> Work {
         reason: reason.to_string(),
         waits_for: match reason {
             ParkReason::MissingFields { .. } => None,
-            ParkReason::NoUser {
-                source,
-                subscription_id,
-            } => Some(subject(*source, subscription_id)),
+            ParkReason::NoUser(subscription) => Some(subscription.to_string()),
         },
     }
 }

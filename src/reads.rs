@@ -17,6 +17,7 @@ use deadpool_postgres::{Object, Pool, PoolError};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::ledger::SubscriptionKey;
 use crate::postgres::{Late, Lent, READING, within};
 use crate::store::StatementError;
 pub use admin::{
@@ -282,11 +283,11 @@ impl Reads {
     /// Who paid for a provider's subscription first.
     pub async fn subscriber(
         &self,
-        provider: &str,
-        subscription_id: &str,
+        subscription: &SubscriptionKey,
     ) -> Result<Option<String>, ReadError> {
         let sql = include_str!("../projections/purchases/subscriber.sql");
-        user_id(&self.query(sql, &[&subscription_id, &provider]).await?)
+        let (provider, id) = (subscription.provider(), subscription.subscription_id());
+        user_id(&self.query(sql, &[&id, &provider]).await?)
     }
 
     /// Who paid first for the subscription that a purchase pays a period of.
@@ -298,13 +299,13 @@ impl Reads {
     /// The ids of purchases that are nobody's and pay a provider's subscription: those after an id.
     pub async fn unclaimed_of_subscription(
         &self,
-        provider: &str,
-        subscription_id: &str,
+        subscription: &SubscriptionKey,
         after: &str,
         limit: i64,
     ) -> Result<Vec<String>, ReadError> {
         let sql = include_str!("../projections/purchases/unclaimed_of_subscription.sql");
-        let params: [&(dyn ToSql + Sync); 4] = [&subscription_id, &provider, &after, &limit];
+        let (provider, id) = (subscription.provider(), subscription.subscription_id());
+        let params: [&(dyn ToSql + Sync); 4] = [&id, &provider, &after, &limit];
         ids(&self.query(sql, &params).await?)
     }
 

@@ -61,16 +61,14 @@ pub async fn receive(
     let event_id = verified.provider_event_id().to_owned();
     let waits_for = intake::may_wait_for(provider.source(), &work);
     let outcome = submit(&app, unit(verified, work)?).await?;
-    if let Some(subject) = waits_for {
-        let looked = intake::look_again(&app, &subject);
+    if let Some(subscription) = waits_for {
+        let looked = intake::look_again(&app, &subscription);
         match outcome {
-            Outcome::Parked => looked.await?,
+            Outcome::Parked => drop(looked.await?),
             // Whoever stored it may not have come to this. A duplicate is none the less one.
-            Outcome::Duplicate => {
-                let _ = looked.await.inspect_err(|error| {
-                    tracing::warn!(%error, "a delivery may wait for what is known");
-                });
-            }
+            Outcome::Duplicate => drop(looked.await.inspect_err(|error| {
+                tracing::warn!(%error, "a delivery may wait for what is known");
+            })),
             _ => {}
         }
     }

@@ -17,6 +17,7 @@ use super::event::{Event, UserEvent};
 use super::lots::Wanted;
 use super::personal::Personal;
 use super::purchase::{Purchase, PurchaseCommand};
+use super::subscription::SubscriptionKey;
 use super::user::{Subscription, User, UserCommand};
 use super::value::{Credits, Place, PurchaseId, StreamId, UserId};
 use super::{LedgerError, Settlement};
@@ -46,7 +47,7 @@ pub struct Emitted {
     /// Whether a purchase that names nobody may now be matched with a user by an e-mail address.
     pub matchable: bool,
     /// The provider's subscription that this pays a period of: its user became known by this, or may be known elsewhere.
-    pub subscription: Option<String>,
+    pub subscription: Option<SubscriptionKey>,
     /// Whether deliveries that are stored already are to be looked through for personal data that is to go.
     pub to_erase: bool,
 }

@@ -21,6 +21,7 @@ pub mod event;
 pub mod lots;
 pub mod personal;
 pub mod purchase;
+pub mod subscription;
 #[cfg(test)]
 mod tests;
 pub mod user;
@@ -31,6 +32,7 @@ pub use decision::{Emitted, Rejection, States, decide};
 pub use event::{Event, PurchaseEvent, UserEvent};
 pub use personal::{Personal, Profile, Salt};
 pub use purchase::Purchase;
+pub use subscription::SubscriptionKey;
 pub use user::User;
 pub use value::{
     Account, Credits, Currency, InvalidValue, Money, Place, PurchaseId, Source, StreamId, UserId,

@@ -159,6 +159,20 @@ impl PurchaseId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whose payment it is to.
+    pub fn provider(&self) -> &str {
+        self.parts().0
+    }
+
+    /// What the provider calls the payment.
+    pub fn payment_id(&self) -> &str {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once(':').unwrap_or_default()
+    }
 }
 
 impl fmt::Display for PurchaseId {

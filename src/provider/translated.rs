@@ -7,7 +7,7 @@ use std::fmt;
 use super::json;
 use crate::ledger::command::ChangeSubscription;
 use crate::ledger::event::PlanVersion;
-use crate::ledger::{Command, Source, UserId};
+use crate::ledger::{Command, SubscriptionKey, UserId};
 
 /// What a genuine delivery means to the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +60,7 @@ pub enum ParkReason {
         field: &'static str,
     },
     /// A subscription names nobody, and nobody is known to have paid for it.
-    NoUser {
-        /// Whose subscription it is to the provider.
-        source: Source,
-        /// The provider's id of it.
-        subscription_id: String,
-    },
+    NoUser(SubscriptionKey),
 }
 
 impl ParkReason {
@@ -73,7 +68,7 @@ impl ParkReason {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::MissingFields { .. } => "missing_fields",
-            Self::NoUser { .. } => "no_user",
+            Self::NoUser(_) => "no_user",
         }
     }
 }
@@ -82,10 +77,7 @@ impl fmt::Display for ParkReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingFields { field } => write!(f, "{}: {field}", self.code()),
-            Self::NoUser {
-                source,
-                subscription_id,
-            } => write!(f, "{}: {source}:{subscription_id}", self.code()),
+            Self::NoUser(subscription) => write!(f, "{}: {subscription}", self.code()),
         }
     }
 }

@@ -272,9 +272,7 @@ async fn erase_payer(app: &App, row: &PayerRow, user_id: &UserId) -> Result<(), 
 /// By the id that the provider knows it by, too.
 fn add_purchase(needles: &mut Needles, id: &PurchaseId) {
     needles.add_id(id.as_str());
-    if let Some((_, payment_id)) = id.as_str().split_once(':') {
-        needles.add_id(payment_id);
-    }
+    needles.add_id(id.payment_id());
 }
 
 /// Blanks the deliveries that a stream's events came of.

@@ -135,9 +135,9 @@ async fn try_one(
     };
     let outcome = app.ledger.execute(unit).await?;
     if outcome == Outcome::Parked
-        && let Some(subject) = waits_for
+        && let Some(subscription) = waits_for
     {
-        intake::look_again(app, &subject).await?;
+        intake::look_again(app, &subscription).await?;
     }
     Ok(outcome)
 }

@@ -5,8 +5,9 @@
 //! looked at after its own commit. Whichever is committed last sees the other.
 
 use crate::app::App;
+use crate::intake;
 use crate::ledger::event::ClaimedBy;
-use crate::ledger::{Command, PurchaseId, UserId};
+use crate::ledger::{Command, PurchaseId, SubscriptionKey, UserId};
 use crate::store::{Origin, Outcome, Unit, Work};
 
 use super::{PAGE, UpkeepError};
@@ -14,23 +15,18 @@ use super::{PAGE, UpkeepError};
 /// Does what a row of the outbox calls for: deliveries that wait for the subscription's user are tried again, and periods
 /// that are nobody's become theirs.
 pub(super) async fn follow(app: &App, subscription: &str) -> Result<(), UpkeepError> {
-    let Some((provider, subscription_id)) = subscription.split_once(':') else {
+    let Some(subscription) = SubscriptionKey::parse(subscription) else {
         tracing::error!("a subscription without its provider");
         return Ok(());
     };
-    let Some(user_id) = app.lookups.subscriber(provider, subscription_id).await? else {
-        return Ok(());
-    };
-    app.backlog.wake(subscription, app.now()).await?;
-    let Ok(user_id) = UserId::parse(user_id) else {
-        tracing::error!("a stored user id is none");
+    let Some(user_id) = intake::look_again(app, &subscription).await? else {
         return Ok(());
     };
     let mut after = String::new();
     loop {
         let page = app
             .lookups
-            .unclaimed_of_subscription(provider, subscription_id, &after, PAGE)
+            .unclaimed_of_subscription(&subscription, &after, PAGE)
             .await?;
         let Some(last) = page.last() else {
             return Ok(());

@@ -8,6 +8,7 @@ use crate::ledger::command::{CapturePayment, MatchPurchase, RefundPayment};
 use crate::ledger::event::{ClaimedBy, Event, Price, PurchaseEvent};
 use crate::ledger::personal::Personal;
 use crate::ledger::purchase::{Purchase, PurchaseCommand, Withheld};
+use crate::ledger::subscription::SubscriptionKey;
 use crate::ledger::user::UserCommand;
 use crate::ledger::value::{Credits, PurchaseId, StreamId, UserId};
 
@@ -277,7 +278,11 @@ const fn may_match(event: &PurchaseEvent) -> bool {
 
 /// The subscription that a purchase pays, if by this event its user became known, or it is nobody's, while somebody may
 /// have paid for the subscription elsewhere.
-fn subscription(id: &PurchaseId, event: &PurchaseEvent, after: &Purchase) -> Option<String> {
+fn subscription(
+    id: &PurchaseId,
+    event: &PurchaseEvent,
+    after: &Purchase,
+) -> Option<SubscriptionKey> {
     let tells = matches!(
         event,
         PurchaseEvent::PaymentCaptured { .. }
@@ -287,6 +292,5 @@ fn subscription(id: &PurchaseId, event: &PurchaseEvent, after: &Purchase) -> Opt
     );
     let calls = tells && (after.user_id.is_some() || after.is_unclaimed());
     let subscription_id = after.subscription_id.as_ref().filter(|_| calls)?;
-    let provider = id.as_str().split(':').next()?;
-    Some(format!("{provider}:{subscription_id}"))
+    Some(SubscriptionKey::new(id.provider(), subscription_id))
 }

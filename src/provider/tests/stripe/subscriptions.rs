@@ -1,6 +1,7 @@
 //! Subscriptions: which plan one gives, and to whom.
 
 use super::*;
+use crate::ledger::SubscriptionKey;
 
 fn subscription(status: &str) -> Value {
     let sale = StripeSale {
@@ -67,10 +68,8 @@ fn a_subscription_that_names_nobody_waits_for_its_user() {
         says("customer.subscription.updated", &nobodys),
         Translated::AwaitSubscriber { .. }
     ));
-    let reason = ParkReason::NoUser {
-        source: Source::Stripe,
-        subscription_id: "sub_1".to_owned(),
-    };
+    let subscription = SubscriptionKey::new("stripe", "sub_1");
+    let reason = ParkReason::NoUser(subscription);
     assert_eq!(reason.to_string(), "no_user: stripe:sub_1");
 }
 
