@@ -1,8 +1,14 @@
-//! What a session is told when it starts. Owns the start-up parameters and the spawning of connections; never
-//! decides which server.
+//! What a session is told when it starts. Owns the start-up parameters and which task drives a connection; never decides
+//! which server.
 
-use std::{fmt::Write as _, future::poll_fn, pin::Pin, time::Duration};
+use std::{
+    fmt::Write as _,
+    future::poll_fn,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
+use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
@@ -121,17 +127,45 @@ impl PoolOptions {
     }
 }
 
-/// Connects, and gives the connection a task of its own that ends when the client is dropped.
+/// What reads and writes for a client: without it nobody is answered. Its connection ends with it.
+#[must_use = "the client is not answered without it"]
+pub struct Driving(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Driving {
+    /// Gives it a task of its own, which ends when the client is dropped.
+    pub(super) fn by_itself(self) -> JoinHandle<()> {
+        tokio::spawn(self.0)
+    }
+
+    /// Drives the connection in the task that works with the client, until the work is done; then it has a task of its own.
+    ///
+    /// For work that makes the client look up types of its own: to do that it asks again before it has read all of the
+    /// first answer, and the rest of that has to wait somewhere. There is room for it, unless another thread takes what came
+    /// in the very moment in which this one finds the room full: then both wait for each other for ever
+    /// (<https://github.com/rust-postgres/rust-postgres/pull/1348> is the same with longer answers).
+    pub async fn beside<T>(self, work: impl Future<Output = T>) -> T {
+        match select(pin!(work), self.0).await {
+            Either::Left((done, driving)) => {
+                Self(driving).by_itself();
+                done
+            }
+            // The connection is lost, and the client knows.
+            Either::Right(((), work)) => work.await,
+        }
+    }
+}
+
+/// Connects.
 pub(super) async fn connect(
     config: &Config,
     tls: Option<&MakeRustlsConnect>,
-) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+) -> Result<(Client, Driving), tokio_postgres::Error> {
     Ok(if let Some(tls) = tls {
         let (client, connection) = config.connect(tls.clone()).await?;
-        (client, tokio::spawn(drive(connection)))
+        (client, Driving(Box::pin(drive(connection))))
     } else {
         let (client, connection) = config.connect(NoTls).await?;
-        (client, tokio::spawn(drive(connection)))
+        (client, Driving(Box::pin(drive(connection))))
     })
 }
 
@@ -146,7 +180,10 @@ type Connecting<'a> = Pin<
 impl deadpool_postgres::Connect for Driven {
     fn connect(&self, config: &Config) -> Connecting<'_> {
         let config = config.clone();
-        Box::pin(async move { connect(&config, self.0.as_ref()).await })
+        Box::pin(async move {
+            let (client, driving) = connect(&config, self.0.as_ref()).await?;
+            Ok((client, driving.by_itself()))
+        })
     }
 }
 

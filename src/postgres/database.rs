@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{
     OLDEST_SERVER_VERSION_NUM,
     cluster::Cluster,
-    connect::{self, ConnectOptions, PoolOptions},
+    connect::{self, ConnectOptions, Driving, PoolOptions},
     error::{PostgresError, error_chain},
     layout,
     migrate::{self, MigrationReport},
@@ -149,6 +149,16 @@ impl Database {
         options: &ConnectOptions,
     ) -> Result<Client, PostgresError> {
         self.connect_with(self.role_name(role), options).await
+    }
+
+    /// The same, but nothing is answered until somebody [drives](Driving::beside) the connection.
+    pub async fn connect_undriven(
+        &self,
+        role: Role,
+        options: &ConnectOptions,
+    ) -> Result<(Client, Driving), PostgresError> {
+        self.connect_undriven_with(self.role_name(role), options)
+            .await
     }
 
     /// Ends a session in the middle of what it does, whose outcome is then not known. The server is asked to leave off, too, for
@@ -396,10 +406,20 @@ impl Database {
         role: Option<&str>,
         options: &ConnectOptions,
     ) -> Result<Client, PostgresError> {
+        let (client, driving) = self.connect_undriven_with(role, options).await?;
+        driving.by_itself();
+        Ok(client)
+    }
+
+    async fn connect_undriven_with(
+        &self,
+        role: Option<&str>,
+        options: &ConnectOptions,
+    ) -> Result<(Client, Driving), PostgresError> {
         let config = self.config(role, options);
         let connecting = connect::connect(&config, self.server.tls.as_ref());
         match tokio::time::timeout(options.connect_timeout, connecting).await {
-            Ok(Ok((client, _))) => Ok(client),
+            Ok(Ok(connected)) => Ok(connected),
             Ok(Err(source)) => Err(PostgresError::Connect {
                 target: self.target(),
                 hint: hint(&source),

@@ -32,7 +32,7 @@ mod tests;
 mod tls;
 mod url;
 
-pub use connect::{COMMIT_DURABLY, ConnectOptions, PoolOptions};
+pub use connect::{COMMIT_DURABLY, ConnectOptions, Driving, PoolOptions};
 pub use database::{Database, DatabaseSettings};
 pub use error::{PostgresError, error_chain};
 pub use lent::{Late, Lent, READING, in_time, within};

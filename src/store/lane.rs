@@ -362,11 +362,12 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
         ..ConnectOptions::default()
     };
     let prepare = async {
-        let client = database
-            .connect(Role::App, &options)
+        let (client, driving) = database
+            .connect_undriven(Role::App, &options)
             .await
             .map_err(|error| StatementError::Busy(error_chain(&error)))?;
-        let statements = Statements::prepare(&client).await?;
+        // It has types of its own.
+        let statements = driving.beside(Statements::prepare(&client)).await?;
         Ok(Connection {
             client,
             statements,
