@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::load::RECOVERY;
 use crate::support::folder::Folder;
@@ -22,6 +22,8 @@ use crate::support::folder::Folder;
 /// The name of a socket is made of its port.
 pub const SOCKET: &str = ".s.PGSQL.5432";
 const CHUNK_BYTES: usize = 64 * 1024;
+/// After one that failed.
+const PAUSE_BEFORE_ACCEPT: Duration = Duration::from_millis(20);
 
 /// A moment in the life of a transaction.
 #[derive(Debug, Clone)]
@@ -212,7 +214,12 @@ impl State {
 }
 
 async fn accept(listener: UnixListener, state: Arc<State>) {
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            // There may be too many files open now.
+            sleep(PAUSE_BEFORE_ACCEPT).await;
+            continue;
+        };
         if state.refuses.load(Ordering::Relaxed) {
             continue;
         }

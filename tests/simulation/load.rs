@@ -27,6 +27,8 @@ pub const BYSTANDER: &str = "bystander";
 const PAUSE_BEFORE_RETRY: Duration = Duration::from_millis(20);
 /// The longest until every service takes what is written again, once nothing hinders it any more.
 pub const RECOVERY: Duration = Duration::from_secs(15);
+/// How often the database is asked meanwhile what it is at.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// How long clients wait for an answer: some longer than anything is allowed to take, some as impatient as a provider that
 /// asks again while the first delivery is still under way.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(20), Duration::from_millis(1500)];
@@ -120,6 +122,7 @@ impl Load {
             .iter()
             .map(|number| (*number, acknowledged(*number) + 5));
         let goals: Vec<(usize, usize)> = goals.collect();
+        let mut sessions = Vec::new();
         loop {
             let mut missing = Vec::new();
             for (number, goal) in &goals {
@@ -131,11 +134,22 @@ impl Load {
                 return;
             }
             let waited = began.elapsed();
+            if waited >= LOOK_EVERY * (u32::try_from(sessions.len()).unwrap() + 1) {
+                sessions.push(format!(
+                    "after {waited:?}:\n{}",
+                    stage.busy_sessions().await
+                ));
+            }
             if waited >= RECOVERY {
                 for number in &missing {
                     println!("{}", stage.instances[*number].last_lines());
                 }
-                panic!("after {waited:?} these are away: {missing:?}");
+                println!("{}", sessions.join("\n"));
+                let taken = goals
+                    .iter()
+                    .map(|(number, goal)| (acknowledged(*number), goal));
+                let taken: Vec<_> = taken.collect();
+                panic!("after {waited:?} these are away: {missing:?}; taken, of: {taken:?}");
             }
             tokio::time::sleep(PAUSE_BEFORE_RETRY).await;
         }

@@ -17,6 +17,7 @@ use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::instance::Instance;
 use super::link::Link;
@@ -399,6 +400,22 @@ impl Stage {
         self.database.connect_as_login(&options).await.unwrap()
     }
 
+    /// What the sessions of the server are at that are at something, and whom each waits for: for whoever wonders why a
+    /// service is away. As far as the server can be asked.
+    pub async fn busy_sessions(&self) -> String {
+        let asked = async {
+            let options = ConnectOptions::default();
+            let session = self.database.connect_as_login(&options).await.ok()?;
+            let rows = session.query(BUSY_SESSIONS, &[]).await.ok()?;
+            let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            Some(lines.join("\n"))
+        };
+        let said = timeout(ANSWER, asked).await;
+        said.ok()
+            .flatten()
+            .unwrap_or_else(|| "it does not say".to_owned())
+    }
+
     /// Nothing hinders anybody any more.
     pub fn mend(&self) {
         for link in &self.links {
@@ -426,6 +443,12 @@ impl Stage {
         }
     }
 }
+
+const BUSY_SESSIONS: &str = "
+    select concat_ws(' | ', pid, application_name, state, wait_event_type, wait_event, 'waits for ' || nullif(pg_blocking_pids(pid), '{}')::text,
+        clock_timestamp() - state_change, left(regexp_replace(query, '\\s+', ' ', 'g'), 100))
+    from pg_stat_activity
+    where pid <> pg_backend_pid() and backend_type in ('client backend', 'autovacuum worker', 'checkpointer') and state is distinct from 'idle'";
 
 /// How long readiness may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
