@@ -143,7 +143,9 @@ async fn open_loop(service: &Service, sent: Vec<Sent>, a_second: f64, tally: &Ar
         let (line, tally) = (Arc::clone(&line), Arc::clone(tally));
         under_way.spawn(async move { deliver(&line, sent, &tally).await });
     }
-    under_way.join_all().await;
+    while let Some(told) = under_way.join_next().await {
+        told.unwrap();
+    }
 }
 
 /// In a flood the database stands still until something is shed. That makes it certain that something is, on any machine:
@@ -230,18 +232,20 @@ async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_i
     let sent = (0..count).map(|_| Sent::sign_up()).collect();
     let (stop, tally) = (AtomicBool::new(false), Arc::default());
     let flood = async {
+        let started = Instant::now();
         let flood = open_loop(&service, sent, a_second, &tally);
         join(flood, stand_still(&fleet.database, &tally)).await;
         stop.store(true, Ordering::Relaxed);
+        started.elapsed()
     };
-    let ((), (unready, slowest)) = join(flood, watch(&service, &stop)).await;
+    let (lasted, (unready, slowest)) = join(flood, watch(&service, &stop)).await;
     let flood = Arc::into_inner(tally).unwrap().into_inner().unwrap();
     let after = Mutex::default();
     let recovered = recovers(&service, usual, &after).await;
     let memory = service.memory_max_mib();
     let times = |of: &[Duration]| [50, 99, 100].map(|hundredth| Tally::within(of, hundredth));
     println!(
-        "{} taken in 1 s within {:?}, {} of {clients} clients in 2 s; of {a_second:.0}/s for {:?}: {} taken within {:?}, {} shed within {:?} (of 50, 99, 100 \
+        "{} taken in 1 s within {:?}, {} of {clients} clients in 2 s; of {a_second:.0}/s for {:?}, which came in {lasted:.1?}: {} taken within {:?}, {} shed within {:?} (of 50, 99, 100 \
          %); ready within {slowest:?}; {} MiB; as before after {recovered:?}",
         calm.taken.len(),
         times(&calm.taken),
@@ -256,8 +260,12 @@ async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_i
     assert_eq!(flood.other.first(), None, "of {}", flood.other.len());
     assert_eq!(unready, Vec::<String>::new(), "it is ready all the time");
     // Not only when it was waited for the database in vain.
-    let soonest = flood.shed.iter().min().unwrap();
-    assert!(*soonest < SHED_AT_ONCE, "{soonest:?}");
+    let shed = Tally::within(&flood.shed, 50);
+    assert!(
+        shed < SHED_AT_ONCE,
+        "half of {} in {shed:?}",
+        flood.shed.len()
+    );
     assert!(Tally::within(&flood.taken, 100) < ANSWERED);
     assert!(Tally::within(&flood.shed, 100) < ANSWERED);
     assert!(memory < MEMORY_MAX_MIB, "{memory} MiB");

@@ -41,7 +41,7 @@ pub async fn turn_away(listener: TcpListener) {
         sleep(LOOK).await;
     }
     drop(listener);
-    told.join_all().await;
+    while told.join_next().await.is_some() {}
 }
 
 async fn tell(stream: std::net::TcpStream) {
