@@ -120,7 +120,7 @@ async fn find_subscriber(
     source: Source,
     change: UnownedSubscription,
 ) -> Result<Work, IntakeError> {
-    let subscription = SubscriptionKey::new(source.as_str(), change.subscription_id.as_str());
+    let subscription = SubscriptionKey::new(source, &change.subscription_id);
     Ok(match subscriber(app, &subscription).await? {
         Some(user_id) => Work::Apply(Command::ChangeSubscription(change.owned_by(user_id))),
         None => park(&ParkReason::NoUser(subscription)),
@@ -130,29 +130,27 @@ async fn find_subscriber(
 /// What such a delivery may wait for, now or since it came before.
 pub fn may_wait_for(source: Source, work: &Work) -> Option<SubscriptionKey> {
     match work {
-        Work::Park { waits_for, .. } => SubscriptionKey::parse(waits_for.as_deref()?),
-        Work::Apply(Command::ChangeSubscription(change)) => Some(SubscriptionKey::new(
-            source.as_str(),
-            change.subscription_id.as_str(),
-        )),
+        Work::Park { waits_for, .. } => waits_for.clone(),
+        Work::Apply(Command::ChangeSubscription(change)) => {
+            Some(SubscriptionKey::new(source, &change.subscription_id))
+        }
         Work::Apply(_) | Work::Ignore { .. } => None,
     }
 }
 
-/// Looks once more for who pays for a subscription, now that what may wait for that is stored, and wakes it when that is
-/// known. What became known before has woken whatever was stored by then, so one of the two sees the other, once this was
-/// done: until then the delivery must come again.
+/// Who pays for a subscription, if that is known; then whatever waits for it is tried again. Both sides ask, each after its
+/// own commit: whoever stored a delivery that may wait, and whoever follows what made the payer known. So one of them sees
+/// the other, and until this was done, neither is done.
 ///
 /// # Errors
 /// [`IntakeError`]
-pub async fn look_again(
+pub async fn wake_if_known(
     app: &App,
     subscription: &SubscriptionKey,
 ) -> Result<Option<UserId>, IntakeError> {
     let known = subscriber(app, subscription).await?;
     if known.is_some() {
-        let waits_for = subscription.to_string();
-        app.backlog.wake(&waits_for, app.now()).await?;
+        app.backlog.wake(subscription, app.now()).await?;
     }
     Ok(known)
 }
@@ -167,7 +165,7 @@ async fn find_payer_of_subscription(
     if capture.user_id.is_none()
         && let Some(subscription_id) = &capture.subscription_id
     {
-        let subscription = SubscriptionKey::new(source.as_str(), subscription_id.as_str());
+        let subscription = SubscriptionKey::new(source, subscription_id);
         capture.subscriber = subscriber(app, &subscription).await?;
     }
     Ok(())
@@ -179,7 +177,11 @@ async fn subscriber(
     subscription: &SubscriptionKey,
 ) -> Result<Option<UserId>, IntakeError> {
     let found = app.lookups.subscriber(subscription).await?;
-    Ok(found.and_then(|id| UserId::parse(id).ok()))
+    let known = found.map(UserId::parse).transpose();
+    Ok(known.unwrap_or_else(|_| {
+        tracing::error!("a stored user id is none");
+        None
+    }))
 }
 
 fn park(reason: &ParkReason) -> Work {
@@ -187,7 +189,7 @@ fn park(reason: &ParkReason) -> Work {
         reason: reason.to_string(),
         waits_for: match reason {
             ParkReason::MissingFields { .. } => None,
-            ParkReason::NoUser(subscription) => Some(subscription.to_string()),
+            ParkReason::NoUser(subscription) => Some(subscription.clone()),
         },
     }
 }

@@ -286,7 +286,7 @@ impl Reads {
         subscription: &SubscriptionKey,
     ) -> Result<Option<String>, ReadError> {
         let sql = include_str!("../projections/purchases/subscriber.sql");
-        let (provider, id) = (subscription.provider(), subscription.subscription_id());
+        let (provider, id) = subscription.parts();
         user_id(&self.query(sql, &[&id, &provider]).await?)
     }
 
@@ -304,7 +304,7 @@ impl Reads {
         limit: i64,
     ) -> Result<Vec<String>, ReadError> {
         let sql = include_str!("../projections/purchases/unclaimed_of_subscription.sql");
-        let (provider, id) = (subscription.provider(), subscription.subscription_id());
+        let (provider, id) = subscription.parts();
         let params: [&(dyn ToSql + Sync); 4] = [&id, &provider, &after, &limit];
         ids(&self.query(sql, &params).await?)
     }

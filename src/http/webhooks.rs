@@ -62,13 +62,17 @@ pub async fn receive(
     let waits_for = intake::may_wait_for(provider.source(), &work);
     let outcome = submit(&app, unit(verified, work)?).await?;
     if let Some(subscription) = waits_for {
-        let looked = intake::look_again(&app, &subscription);
+        let looked = intake::wake_if_known(&app, &subscription);
         match outcome {
-            Outcome::Parked => drop(looked.await?),
+            Outcome::Parked => {
+                looked.await?;
+            }
             // Whoever stored it may not have come to this. A duplicate is none the less one.
-            Outcome::Duplicate => drop(looked.await.inspect_err(|error| {
-                tracing::warn!(%error, "a delivery may wait for what is known");
-            })),
+            Outcome::Duplicate => {
+                if let Err(error) = looked.await {
+                    tracing::warn!(%error, "a delivery may wait for what is known");
+                }
+            }
             _ => {}
         }
     }

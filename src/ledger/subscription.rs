@@ -2,41 +2,43 @@
 
 use std::fmt;
 
+use super::value::{PurchaseId, Source};
+
 /// A provider's subscription: `<provider>:<subscription id>`, for example `stripe:sub_1MowQVLkdIwHu7ixeRlqHVzs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscriptionKey {
-    provider: String,
-    subscription_id: String,
-}
+pub struct SubscriptionKey(String);
 
 impl SubscriptionKey {
-    /// Of these two.
-    pub fn new(provider: impl Into<String>, subscription_id: impl Into<String>) -> Self {
-        Self {
-            provider: provider.into(),
-            subscription_id: subscription_id.into(),
-        }
+    /// What a provider calls by this id.
+    pub fn new(provider: Source, subscription_id: &str) -> Self {
+        Self(format!("{provider}:{subscription_id}"))
     }
 
-    /// Takes a key as it is written; `None`: it is none.
-    pub fn parse(key: &str) -> Option<Self> {
-        let (provider, subscription_id) = key.split_once(':')?;
-        Some(Self::new(provider, subscription_id))
+    /// What the provider of a purchase calls so.
+    pub fn beside(purchase: &PurchaseId, subscription_id: &str) -> Self {
+        Self(format!("{}:{subscription_id}", purchase.provider()))
     }
 
-    /// Whose subscription it is to.
-    pub fn provider(&self) -> &str {
-        &self.provider
+    /// Takes a key as [`SubscriptionKey::as_str`] gives it; `None`: the text is no key.
+    pub fn parse(key: impl Into<String>) -> Option<Self> {
+        let key = key.into();
+        key.contains(':').then_some(Self(key))
     }
 
-    /// What the provider calls it.
-    pub fn subscription_id(&self) -> &str {
-        &self.subscription_id
+    /// The key as stored and shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The provider, and what it calls the subscription.
+    pub fn parts(&self) -> (&str, &str) {
+        // `parse` lets none by without it.
+        self.0.split_once(':').unwrap_or_default()
     }
 }
 
 impl fmt::Display for SubscriptionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.provider, self.subscription_id)
+        f.write_str(&self.0)
     }
 }

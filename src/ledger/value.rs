@@ -171,6 +171,7 @@ impl PurchaseId {
     }
 
     fn parts(&self) -> (&str, &str) {
+        // `parse` lets none by without it.
         self.0.split_once(':').unwrap_or_default()
     }
 }

@@ -127,7 +127,7 @@ impl PoolOptions {
     }
 }
 
-/// What reads and writes for a client: without it nobody is answered. Its connection ends with it.
+/// A connection, which reads and writes for its client: without it the client is not answered.
 #[must_use = "the client is not answered without it"]
 pub struct Driving(Pin<Box<dyn Future<Output = ()> + Send>>);
 
@@ -139,10 +139,11 @@ impl Driving {
 
     /// Drives the connection in the task that works with the client, until the work is done; then it has a task of its own.
     ///
-    /// For work that makes the client look up types of its own: to do that it asks again before it has read all of the
-    /// first answer, and the rest of that has to wait somewhere. There is room for it, unless another thread takes what came
-    /// in the very moment in which this one finds the room full: then both wait for each other for ever
-    /// (<https://github.com/rust-postgres/rust-postgres/pull/1348> is the same with longer answers).
+    /// For work that makes the client look up types of its own. To do that it asks again before it has taken all of the first
+    /// answer, and the rest of that waits in a channel, which has room for it. But where another thread takes a piece just
+    /// while the connection puts in the next, the channel counts as full though it is not, until one more piece is taken:
+    /// which the client does only after its second answer, which is behind. In one task the two can not overlap. This can go
+    /// when the client does not bound answers any more (<https://github.com/rust-postgres/rust-postgres/pull/1348>).
     pub async fn beside<T>(self, work: impl Future<Output = T>) -> T {
         match select(pin!(work), self.0).await {
             Either::Left((done, driving)) => {

@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 
 use super::fate::PARKED;
 use super::unit::{Delivered, StoreError};
-use crate::ledger::{PurchaseId, Source, StreamId};
+use crate::ledger::{PurchaseId, Source, StreamId, SubscriptionKey};
 use crate::postgres::{Lent, error_chain, in_time};
 
 /// The most addresses that are looked at of one purchase's payers. One payment has one, or two where it has two ids.
@@ -44,8 +44,8 @@ pub enum Call {
         /// The event's place in it.
         sequence: i64,
     },
-    /// The user of this subscription may be known, or became so: `<source>:<subscription id>`.
-    Subscription(String),
+    /// The user of this subscription may be known, or became so.
+    Subscription(SubscriptionKey),
     /// Something is to be erased ([`erasure::Erasure`]).
     Erasure,
     /// Left by a newer release, for one.
@@ -72,8 +72,8 @@ pub struct Stored {
     pub parked: bool,
     /// Why it was not recorded.
     pub reason: Option<String>,
-    /// What it waits for.
-    pub waits_for: Option<String>,
+    /// The subscription whose payer it waits for.
+    pub waits_for: Option<SubscriptionKey>,
     /// How often it was tried.
     pub attempts: i32,
     /// When it is due again.
@@ -148,12 +148,17 @@ impl Backlog {
         rows.iter().map(|row| column(row, "email")).collect()
     }
 
-    /// Makes due what waits for this.
+    /// Makes due what waits for who pays for this.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn wake(&self, waits_for: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        self.query(include_str!("sql/update_waiting.sql"), &[&waits_for, &now])
+    pub async fn wake(
+        &self,
+        subscription: &SubscriptionKey,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let sql = include_str!("sql/update_waiting.sql");
+        self.query(sql, &[&subscription.as_str(), &now])
             .await
             .map(drop)
     }
@@ -253,7 +258,10 @@ fn left(row: &Row) -> Result<Left, StoreError> {
             sequence: column(row, "sequence")?,
         },
         "erasure" => Call::Erasure,
-        "subscription" => Call::Subscription(column(row, "subject")?),
+        "subscription" => {
+            let subject: String = column(row, "subject")?;
+            SubscriptionKey::parse(subject).map_or(Call::Other, Call::Subscription)
+        }
         _ => Call::Other,
     };
     let id = column(row, "id")?;
@@ -275,7 +283,7 @@ fn stored(row: &Row) -> Result<Stored, StoreError> {
         },
         parked: column::<&str>(row, "outcome")? == PARKED,
         reason: column(row, "reason")?,
-        waits_for: column(row, "waits_for")?,
+        waits_for: column::<Option<String>>(row, "waits_for")?.and_then(SubscriptionKey::parse),
         attempts: column(row, "attempts")?,
         due_at: column(row, "next_attempt_at")?,
     })

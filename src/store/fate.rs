@@ -5,12 +5,13 @@ use chrono::{DateTime, Utc};
 use super::home::Shard;
 use super::load::Tried;
 use super::unit::{Outcome, Recorded};
+use crate::ledger::SubscriptionKey;
 
 /// Why a delivery was not recorded.
 #[derive(Default)]
 pub(super) struct Why {
     pub(super) reason: Option<String>,
-    pub(super) waits_for: Option<String>,
+    pub(super) waits_for: Option<SubscriptionKey>,
     /// See [`Fate::erases`].
     pub(super) erases: bool,
 }
@@ -32,7 +33,7 @@ pub const PARKED: &str = "parked";
 pub(super) struct Fate {
     pub(super) outcome: &'static str,
     pub(super) reason: Option<String>,
-    pub(super) waits_for: Option<String>,
+    pub(super) waits_for: Option<SubscriptionKey>,
     /// Of a parked one: when it is due again.
     pub(super) next_attempt_at: Option<DateTime<Utc>>,
     pub(super) led_to: Vec<(Shard, i64)>,

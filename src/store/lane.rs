@@ -366,7 +366,7 @@ pub(super) async fn connect(database: &Database) -> Result<Connection, Statement
             .connect_undriven(Role::App, &options)
             .await
             .map_err(|error| StatementError::Busy(error_chain(&error)))?;
-        // It has types of its own.
+        // Which looks up the session's own types.
         let statements = driving.beside(Statements::prepare(&client)).await?;
         Ok(Connection {
             client,

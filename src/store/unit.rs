@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use credit_ledger_verify::evidence::{self, Evidence};
 
 use super::clock::ClockOff;
-use crate::ledger::{Account, Command, Event, InvalidValue, LedgerError, Source, UserId};
+use crate::ledger::{
+    Account, Command, Event, InvalidValue, LedgerError, Source, SubscriptionKey, UserId,
+};
 
 /// What one delivery or one call wants committed, all or nothing.
 #[derive(Debug, Clone)]
@@ -243,8 +245,8 @@ pub enum Work {
     Park {
         /// Why it waits.
         reason: String,
-        /// What it waits for, where that has a name: then it is tried again as soon as that appears.
-        waits_for: Option<String>,
+        /// The subscription whose payer it waits for: it is tried again as soon as that is known.
+        waits_for: Option<SubscriptionKey>,
     },
 }
 

@@ -137,7 +137,7 @@ async fn try_one(
     if outcome == Outcome::Parked
         && let Some(subscription) = waits_for
     {
-        intake::look_again(app, &subscription).await?;
+        intake::wake_if_known(app, &subscription).await?;
     }
     Ok(outcome)
 }

@@ -14,19 +14,15 @@ use super::{PAGE, UpkeepError};
 
 /// Does what a row of the outbox calls for: deliveries that wait for the subscription's user are tried again, and periods
 /// that are nobody's become theirs.
-pub(super) async fn follow(app: &App, subscription: &str) -> Result<(), UpkeepError> {
-    let Some(subscription) = SubscriptionKey::parse(subscription) else {
-        tracing::error!("a subscription without its provider");
-        return Ok(());
-    };
-    let Some(user_id) = intake::look_again(app, &subscription).await? else {
+pub(super) async fn follow(app: &App, subscription: &SubscriptionKey) -> Result<(), UpkeepError> {
+    let Some(user_id) = intake::wake_if_known(app, subscription).await? else {
         return Ok(());
     };
     let mut after = String::new();
     loop {
         let page = app
             .lookups
-            .unclaimed_of_subscription(&subscription, &after, PAGE)
+            .unclaimed_of_subscription(subscription, &after, PAGE)
             .await?;
         let Some(last) = page.last() else {
             return Ok(());

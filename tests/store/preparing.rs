@@ -7,8 +7,9 @@ use tokio::runtime::Handle;
 
 use super::*;
 
-/// Lookups of the lane's own types wait for each other, so what reads the answers must not run beside what asks: they are
-/// one task until all is prepared. (Otherwise they stand still once in some thousand times, when answers come in pieces.)
+/// A lookup of a lane's own type asks again before it has taken all of its first answer. What reads the answers must not run
+/// beside it: they are one task until all is prepared. (Otherwise they wait for each other once in some thousand times, when
+/// answers come in pieces.)
 #[tokio::test]
 async fn nobody_else_drives_a_connection_that_is_prepared() {
     let database = cluster::fresh_database().await;

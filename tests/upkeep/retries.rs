@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use credit_ledger::ledger::command::CapturePayment;
-use credit_ledger::ledger::{Command, Currency, Money, PurchaseId, Source, UserId};
+use credit_ledger::ledger::{
+    Command, Currency, Money, PurchaseId, Source, SubscriptionKey, UserId,
+};
 use credit_ledger::provider::sample::{self, SamplePayment};
 use credit_ledger::provider::sign::SignedDelivery;
 use credit_ledger::store::{Delivered, Origin, Outcome, Retry, Unit, Work};
@@ -73,7 +75,7 @@ async fn park(app: &TestApp, delivery: &SignedDelivery, waits_for: Option<&str>)
         origin: Origin::Delivery(Arc::new(delivered)),
         work: Work::Park {
             reason: "not understood".to_owned(),
-            waits_for: waits_for.map(str::to_owned),
+            waits_for: waits_for.and_then(SubscriptionKey::parse),
         },
     };
     assert_eq!(app.app().ledger.execute(unit).await, Ok(Outcome::Parked));
@@ -244,7 +246,9 @@ async fn what_a_delivery_waits_for_makes_it_due_at_once() {
 #[tokio::test]
 async fn what_appears_while_a_delivery_is_tried_is_not_forgotten() {
     let app = TestApp::start_with(only_told()).await;
-    let key = park(&app, &captured(&paid("user_1")), Some("stripe:sub_1")).await;
+    let subscription = SubscriptionKey::new(Source::Stripe, "sub_1");
+    let waits_for = Some(subscription.as_str());
+    let key = park(&app, &captured(&paid("user_1")), waits_for).await;
     let shared = app.app();
     let stored = shared.backlog.delivery(Source::Razorpay, &key).await;
     let stored = stored.unwrap().unwrap();
@@ -260,7 +264,7 @@ async fn what_appears_while_a_delivery_is_tried_is_not_forgotten() {
         })),
         work: Work::Park {
             reason: "still nobody".to_owned(),
-            waits_for: Some("stripe:sub_1".to_owned()),
+            waits_for: Some(subscription.clone()),
         },
     };
     // It appears after whoever tries the delivery has looked, and before that try is written down. Not due at once, so
@@ -268,7 +272,7 @@ async fn what_appears_while_a_delivery_is_tried_is_not_forgotten() {
     let appeared_at = app.now() + TimeDelta::seconds(30);
     shared
         .backlog
-        .wake("stripe:sub_1", appeared_at)
+        .wake(&subscription, appeared_at)
         .await
         .unwrap();
     let outcome = shared.ledger.execute(unit(1, stored.due_at)).await;

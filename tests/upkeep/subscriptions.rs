@@ -7,11 +7,12 @@ use credit_ledger::config::Config;
 use credit_ledger::ledger::Source;
 use credit_ledger::provider::Catalog;
 use credit_ledger::provider::sample::stripe::StripeSale;
+use credit_ledger::upkeep::retry;
 use futures_util::future::join;
 use serde_json::json;
 use tokio_postgres::Client;
 
-use super::{only_told, until, upkeep_every};
+use super::{only_told, operator, until, upkeep_every};
 use crate::support::deliveries::{created, sale, told, user};
 use crate::support::integrity::assert_log_is_whole;
 use crate::support::{Options, TestApp};
@@ -108,25 +109,45 @@ async fn claim_silently(sql: &Client) {
     assert_eq!(sql.execute(claim, &[]).await.unwrap(), 1);
 }
 
-/// Who pays becomes known after the delivery has looked and before it is stored: then there was nothing to wake.
-#[tokio::test]
-async fn whoever_pays_while_a_subscription_is_being_stored_is_not_missed() {
-    let (app, subscription) = unnamed_period().await;
+/// Lets work begin, and somebody else find out who pays when it has looked and its batch waits for the inbox.
+async fn claim_while<T>(app: &TestApp, work: impl Future<Output = T>) -> T {
     let (mut holder, other) = (app.sql().await, app.sql().await);
     let held = holder.transaction().await.unwrap();
     let lock = "lock table inbox in exclusive mode";
     held.batch_execute(lock).await.unwrap();
-    let told = told("customer.subscription.created", &subscription);
-    let delivered = app.deliver(Source::Stripe, &told);
-    let paid = async {
-        let waits = "select exists (select from pg_locks where relation = 'inbox'::regclass and mode = 'RowExclusiveLock'
-                                       and not granted)";
-        until(&app, waits, &[]).await;
+    let claimed = async {
+        let waits = "select exists (select from pg_locks where relation = 'inbox'::regclass and not granted)";
+        until(app, waits, &[]).await;
         claim_silently(&other).await;
         held.rollback().await.unwrap();
     };
-    let (answer, ()) = join(delivered, paid).await;
+    join(work, claimed).await.0
+}
+
+/// Who pays becomes known after the delivery has looked and before it is stored: then there was nothing to wake.
+#[tokio::test]
+async fn whoever_pays_while_a_subscription_is_being_stored_is_not_missed() {
+    let (app, subscription) = unnamed_period().await;
+    let told = told("customer.subscription.created", &subscription);
+    let answer = claim_while(&app, app.deliver(Source::Stripe, &told)).await;
     answer.assert_ok(&json!({"status": "parked"}));
+    until_plan(&app, "user_1", "pro").await;
+    app.stop().await;
+}
+
+/// The same when it is tried again, where it had waited for nothing by name before.
+#[tokio::test]
+async fn whoever_pays_while_a_subscription_is_tried_again_is_not_missed() {
+    let (app, subscription) = unnamed_period().await;
+    let told = told("customer.subscription.created", &subscription);
+    let answer = app.deliver(Source::Stripe, &told).await;
+    answer.assert_ok(&json!({"status": "parked"}));
+    let shared = app.app();
+    let operator = operator();
+    let retried = Box::pin(retry::all(&shared, 1, &operator));
+    let tally = claim_while(&app, retried).await;
+    assert_eq!(tally.unwrap().parked, 1);
+    drop(shared);
     until_plan(&app, "user_1", "pro").await;
     app.stop().await;
 }

@@ -292,5 +292,5 @@ fn subscription(
     );
     let calls = tells && (after.user_id.is_some() || after.is_unclaimed());
     let subscription_id = after.subscription_id.as_ref().filter(|_| calls)?;
-    Some(SubscriptionKey::new(id.provider(), subscription_id))
+    Some(SubscriptionKey::beside(id, subscription_id))
 }

@@ -26,7 +26,7 @@ impl Working {
             leave("erasure", None);
         }
         if let Some(subscription) = &emitted.subscription {
-            leave("subscription", Some(subscription.to_string()));
+            leave("subscription", Some(subscription.as_str().to_owned()));
         }
     }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use postgres_types::{FromSql, ToSql};
 
+use crate::ledger::SubscriptionKey;
 use crate::store::append::{self, Append};
 use crate::store::fate::Fate;
 use crate::store::home::Shard;
@@ -100,7 +101,7 @@ impl<'a> InboxRow<'a> {
             reason: fate.reason.as_deref(),
             shards,
             positions,
-            waits_for: fate.waits_for.as_deref(),
+            waits_for: fate.waits_for.as_ref().map(SubscriptionKey::as_str),
             next_attempt_at: fate.next_attempt_at,
             erased_at: fate.erases.then_some(append.now),
         }
@@ -131,7 +132,7 @@ impl<'a> RetriedRow<'a> {
             reason: row.fate.reason.as_deref(),
             shards,
             positions,
-            waits_for: row.fate.waits_for.as_deref(),
+            waits_for: row.fate.waits_for.as_ref().map(SubscriptionKey::as_str),
             next_attempt_at: row.fate.next_attempt_at,
             erased_at: row.fate.erases.then_some(append.now),
         }

@@ -68,7 +68,7 @@ fn a_subscription_that_names_nobody_waits_for_its_user() {
         says("customer.subscription.updated", &nobodys),
         Translated::AwaitSubscriber { .. }
     ));
-    let subscription = SubscriptionKey::new("stripe", "sub_1");
+    let subscription = SubscriptionKey::new(Source::Stripe, "sub_1");
     let reason = ParkReason::NoUser(subscription);
     assert_eq!(reason.to_string(), "no_user: stripe:sub_1");
 }
