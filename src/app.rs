@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpSocket;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::access::{AccessError, ApiKeys, IssuedKeys, RateLimits, Sessions};
@@ -415,7 +415,7 @@ impl Application {
     /// Answers until `stop` is done, then finishes everything that was accepted.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// When the listener fails, or a task that works beside the requests had panicked.
     pub async fn run_until(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -450,9 +450,9 @@ impl Application {
         let _ = timeout(http::TURNING_AWAY, &mut stopper).await;
         stopper.abort();
         let told = told.get().copied().unwrap_or_else(Instant::now);
-        upkeep.stop().await;
+        let mut ended = vec![upkeep.stop().await];
         if let Some(sealing) = sealing {
-            sealing.stop().await;
+            ended.push(sealing.stop().await);
         }
         // The last handle on the queues: the lanes finish what is in them and end.
         drop(app);
@@ -461,7 +461,11 @@ impl Application {
         if lanes_end.is_err() || database_end.is_err() {
             tracing::warn!("the database hangs; stopping without it");
         }
-        result
+        ended.extend(lanes_end.into_iter().flatten());
+        result?;
+        // Whatever it was at was left undone, and nobody was told.
+        let ended: Result<(), JoinError> = ended.into_iter().collect();
+        ended.map_err(std::io::Error::other)
     }
 }
 

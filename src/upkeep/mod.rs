@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::app::App;
@@ -82,10 +82,12 @@ impl Upkeep {
 
     /// Stops it where it is. Units that it handed to the store are finished by the lanes; all else is begun again by
     /// whoever looks next.
-    pub async fn stop(self) {
+    ///
+    /// # Errors
+    /// When it had panicked.
+    pub async fn stop(self) -> Result<(), JoinError> {
         drop(self.stop);
-        // It ends at once; should it have panicked, there is nothing left to stop.
-        let _ = self.task.await;
+        self.task.await
     }
 }
 

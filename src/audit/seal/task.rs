@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::witness::Turn;
@@ -35,10 +35,12 @@ impl Sealing {
     }
 
     /// Stops it where it is. A seal that is not committed is made again by whoever looks next.
-    pub async fn stop(self) {
+    ///
+    /// # Errors
+    /// When it had panicked.
+    pub async fn stop(self) -> Result<(), JoinError> {
         drop(self.stop);
-        // It ends at once; should it have panicked, there is nothing left to stop.
-        let _ = self.task.await;
+        self.task.await
     }
 }
 
