@@ -257,7 +257,8 @@ async fn an_acknowledgement_is_durable_whatever_the_default_is() {
     let mut service = data.serve();
     let pid = service.pid();
     let acknowledged = deliver_until(&service, &sent, || {
-        data.signal_postgres(Signal::KILL);
+        let killed = data.signal_postgres(Signal::KILL);
+        assert!(killed > 2, "found {killed} processes");
         kill_nine(pid);
     })
     .await;

@@ -92,7 +92,7 @@ pub async fn assert_all_is_there_once(database: &Database, acknowledged: &BTreeS
 async fn a_rolling_restart_under_load_loses_nothing_and_leaves_nobody_without_an_answer() {
     let fleet = Fleet::new().await;
     let mut services = join_all((0..3).map(|_| fleet.serve())).await;
-    let balancer = Balancer::new(&services);
+    let balancer = Balancer::new(&services, services.len());
     let (stop, acknowledged) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
     let restarts = async {
         for (number, service) in services.iter_mut().enumerate() {

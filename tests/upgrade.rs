@@ -57,14 +57,20 @@ async fn three_start_at_once_on_an_older_schema_under_load_and_nothing_is_lost()
     let fleet = Fleet::new().await;
     let mut older = fleet.serve().await;
     login(&fleet).await.batch_execute(BEFORE_V10).await.unwrap();
-    let balancer = Balancer::new(std::slice::from_ref(&older));
+    let balancer = Balancer::new(std::slice::from_ref(&older), 4);
     let (stop, acknowledged) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
     let upgrade = async {
         more(&acknowledged).await;
         let newer = join_all((0..3).map(|_| fleet.serve())).await;
-        more(&acknowledged).await; // The older one beside them.
-        balancer.replace(0, &newer[0]);
-        more(&acknowledged).await;
+        more(&acknowledged).await; // The older one alone.
+        for (place, service) in (1..).zip(&newer) {
+            balancer.replace(place, service);
+        }
+        eventually("all are ready", async || {
+            (0..4).all(|place| balancer.is_ready(place)).then_some(())
+        })
+        .await;
+        more(&acknowledged).await; // All beside each other.
         assert_eq!(terminate(&mut older).await.0.code(), Some(0));
         more(&acknowledged).await;
         stop.store(true, Ordering::Relaxed);

@@ -267,11 +267,23 @@ impl Service {
 
     /// The most memory that it has held, in MiB: `VmHWM`. Linux only; elsewhere 0.
     pub fn memory_max_mib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).unwrap_or_default();
+        if !cfg!(target_os = "linux") {
+            return 0;
+        }
+        let status = std::fs::read_to_string(self.told_by_system("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        kib.map_or(0, |kib| kib.parse::<u64>().unwrap() / 1024)
+        kib.unwrap().parse::<u64>().unwrap() / 1024
+    }
+
+    /// How many files it has open, of which each connection is one. Linux only; elsewhere none.
+    pub fn open_files(&self) -> Option<usize> {
+        let files = std::fs::read_dir(self.told_by_system("fd"));
+        cfg!(target_os = "linux").then(|| files.unwrap().count())
+    }
+
+    fn told_by_system(&self, what: &str) -> String {
+        format!("/proc/{}/{what}", self.child.id())
     }
 
     /// All that it printed and logged in its life, which is over with this.

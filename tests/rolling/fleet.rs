@@ -78,9 +78,10 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    pub fn new(services: &[Service]) -> Self {
-        let members = services.iter().map(|service| Member {
-            address: Mutex::new(Some(service.address)),
+    /// With so many places, the first of which are taken by these.
+    pub fn new(services: &[Service], places: usize) -> Self {
+        let members = (0..places).map(|number| Member {
+            address: Mutex::new(services.get(number).map(|service| service.address)),
             ready: AtomicBool::new(false),
         });
         Self {

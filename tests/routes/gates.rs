@@ -135,6 +135,23 @@ async fn revoked_key(app: &TestApp) -> NewKey {
     key
 }
 
+/// Said once more here, so that no route is open by a slip.
+#[test]
+fn these_routes_are_open_and_no_others() {
+    let open = ROUTES.iter().filter(|entry| entry.access == Access::Open);
+    let open: Vec<&str> = open.map(|entry| entry.path).collect();
+    assert_eq!(
+        open,
+        [
+            "/health/live",
+            "/health/ready",
+            "/metrics",
+            "/openapi.json",
+            "/docs"
+        ]
+    );
+}
+
 #[tokio::test]
 async fn every_route_asks_for_what_it_must() {
     let provider = supabase_project().await;

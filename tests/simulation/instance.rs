@@ -102,15 +102,17 @@ impl Instance {
         self.shared.state.lock().unwrap().pid
     }
 
-    /// Sends a signal, if it runs.
-    pub fn signal(&self, signal: Signal) {
-        signal_to(self.pid(), signal);
+    /// Sends a signal, if it runs; whether it does.
+    pub fn signal(&self, signal: Signal) -> bool {
+        signal_to(self.pid(), signal)
     }
 
     /// What sends it this signal, from anywhere.
     pub fn signaller(&self, signal: Signal) -> impl FnOnce() + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        move || signal_to(shared.state.lock().unwrap().pid, signal)
+        move || {
+            signal_to(shared.state.lock().unwrap().pid, signal);
+        }
     }
 
     /// Moves its clock against the system's.
@@ -141,11 +143,9 @@ impl Drop for Instance {
     }
 }
 
-fn signal_to(pid: Option<Pid>, signal: Signal) {
-    if let Some(pid) = pid {
-        // One that has just ended needs none.
-        let _ = kill_process(pid, signal);
-    }
+/// One that has just ended needs none.
+fn signal_to(pid: Option<Pid>, signal: Signal) -> bool {
+    pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
 impl Shared {

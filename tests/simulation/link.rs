@@ -122,14 +122,16 @@ impl Link {
         self.state.delay_us.store(by, Ordering::Relaxed);
     }
 
-    /// Ends all connections.
-    pub fn cut(&self) {
+    /// Ends all connections. How many there were.
+    pub fn cut(&self) -> usize {
         self.state.cut.send_modify(|epoch| *epoch += 1);
+        self.state.cut.receiver_count()
     }
 
-    /// Leaves all connections open, and passes nothing on.
-    pub fn hang(&self) {
+    /// Leaves all connections open, and passes nothing on. Whether there are any.
+    pub fn hang(&self) -> bool {
         self.state.hang.send_modify(|epoch| *epoch += 1);
+        self.state.hang.receiver_count() > 0
     }
 
     /// Keeps everything back, of new connections, too, until it is let go again.

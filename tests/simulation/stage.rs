@@ -155,11 +155,10 @@ impl Cluster {
         Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
     }
 
-    /// kill -9 of the postmaster.
-    pub fn kill_postmaster(&self) {
-        if let Some(pid) = self.postmaster() {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+    /// kill -9 of the postmaster. False while it is down.
+    pub fn kill_postmaster(&self) -> bool {
+        let pid = self.postmaster();
+        pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
     }
 
     /// kill -9 of all its processes at once, as far as that goes. When only the postmaster is killed, sessions end by
@@ -400,17 +399,17 @@ impl Stage {
         self.database.connect_as_login(&options).await.unwrap()
     }
 
-    /// What the sessions of the server are at that are at something, and whom each waits for: for whoever wonders why a
-    /// service is away. As far as the server can be asked.
-    pub async fn busy_sessions(&self) -> String {
+    /// What each session of the server does or did last, and whom it waits for: for whoever wonders why a service is away.
+    /// As far as the server can be asked at once.
+    pub async fn sessions(&self) -> String {
         let asked = async {
             let options = ConnectOptions::default();
             let session = self.database.connect_as_login(&options).await.ok()?;
-            let rows = session.query(BUSY_SESSIONS, &[]).await.ok()?;
+            let rows = session.query(SESSIONS, &[]).await.ok()?;
             let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
             Some(lines.join("\n"))
         };
-        let said = timeout(ANSWER, asked).await;
+        let said = timeout(Duration::from_secs(1), asked).await;
         said.ok()
             .flatten()
             .unwrap_or_else(|| "it does not say".to_owned())
@@ -427,15 +426,13 @@ impl Stage {
         }
     }
 
-    /// Fails if any of them panicked, or ended without being killed or told to.
+    /// Fails if any of them panicked, ended without being killed or told to, or wrote a secret or an address to its log.
     pub fn assert_nobody_fell(&self) {
         for instance in &self.instances {
             let log = instance.log();
-            let panics: Vec<&str> = log
-                .lines()
-                .filter(|line| line.contains("panicked"))
-                .collect();
-            assert_eq!(panics, Vec::<&str>::new());
+            let bad = |line: &&str| NEVER_LOGGED.iter().any(|text| line.contains(text));
+            let bad: Vec<&str> = log.lines().filter(bad).collect();
+            assert_eq!(bad, Vec::<&str>::new());
             let killed = Some(Signal::KILL.as_raw());
             let fell = |end: &ExitStatus| end.code() != Some(0) && end.signal() != killed;
             let fell: Vec<_> = instance.ends().into_iter().filter(fell).collect();
@@ -444,11 +441,26 @@ impl Stage {
     }
 }
 
-const BUSY_SESSIONS: &str = "
+const SESSIONS: &str = "
     select concat_ws(' | ', pid, application_name, state, wait_event_type, wait_event, 'waits for ' || nullif(pg_blocking_pids(pid), '{}')::text,
         clock_timestamp() - state_change, left(regexp_replace(query, '\\s+', ' ', 'g'), 100))
     from pg_stat_activity
-    where pid <> pg_backend_pid() and backend_type in ('client backend', 'autovacuum worker', 'checkpointer') and state is distinct from 'idle'";
+    where pid <> pg_backend_pid() and backend_type in ('client backend', 'autovacuum worker', 'checkpointer')
+    order by state_change";
+
+/// What no line of a log has in it.
+const NEVER_LOGGED: [&str; 10] = [
+    "panicked",
+    "@example.com",
+    CLERK_SECRET,
+    RAZORPAY_SECRET,
+    RAZORPAY_KEY_SECRET,
+    STRIPE_SECRET,
+    STRIPE_SECRET_KEY,
+    SERVICE_KEY,
+    ADMIN_KEY,
+    AUDIT_KEY,
+];
 
 /// How long readiness may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);

@@ -11,10 +11,13 @@ use super::Scene;
 async fn a_killed_server_comes_back_with_everything() {
     let scene = Scene::set(2).await;
     for _ in 0..2 {
-        scene.cluster.kill_postmaster();
+        let killed = scene.cluster.postmaster();
+        assert!(scene.cluster.kill_postmaster());
         scene.load.recovers().await;
+        assert_ne!(scene.cluster.postmaster(), killed);
     }
-    scene.end_answered().await;
+    let seen = scene.end_answered().await;
+    assert!(seen.unavailable > 0, "nobody noticed");
 }
 
 /// Nobody writes down in time what was still in memory: what was acknowledged before it was durable would be lost.

@@ -89,5 +89,8 @@ async fn services_killed_at_random_moments_book_once() {
         }
     }
     scene.load.recovers().await;
+    for instance in &scene.stage.instances {
+        assert!(instance.starts() > 1, "never killed");
+    }
     scene.end().await;
 }

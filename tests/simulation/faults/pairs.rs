@@ -23,6 +23,8 @@ enum Fault {
     EndSessions,
     /// The line of a service is cut.
     Cut(usize),
+    /// It is half open: nobody hears anything on it any more.
+    Hang(usize),
     /// It takes its time.
     Slow(usize),
     /// What was under way on it comes later.
@@ -36,15 +38,18 @@ enum Fault {
 }
 
 use Fault::{
-    Cut, EndSessions, Freeze, Kill, KillPostmaster, LockTable, LoseCommit, Refuse, Slow, Stall,
+    Cut, EndSessions, Freeze, Hang, Kill, KillPostmaster, LockTable, LoseCommit, Refuse, Slow,
+    Stall,
 };
 
-const PAIRS: [(Fault, Fault); 9] = [
+const PAIRS: [(Fault, Fault); 11] = [
     (Kill(0), Kill(1)),
     (Kill(0), Cut(1)),
     (Kill(0), KillPostmaster),
     (Freeze(0), KillPostmaster),
     (Freeze(0), Stall(1)),
+    (Hang(0), Kill(1)),
+    (Hang(1), KillPostmaster),
     (Slow(0), EndSessions),
     (Refuse(0), LoseCommit(1)),
     (Stall(0), Kill(1)),
@@ -70,15 +75,16 @@ impl Scene {
     async fn begin(&self, fault: Fault) -> Option<tokio_postgres::Client> {
         let stage = &self.stage;
         match fault {
-            Kill(number) => stage.instances[number].signal(Signal::KILL),
-            Freeze(number) => stage.instances[number].signal(Signal::STOP),
-            KillPostmaster => self.cluster.kill_postmaster(),
+            Kill(number) => assert!(stage.instances[number].signal(Signal::KILL)),
+            Freeze(number) => assert!(stage.instances[number].signal(Signal::STOP)),
+            KillPostmaster => assert!(self.cluster.kill_postmaster()),
             EndSessions => {
                 let end = "select pg_terminate_backend(pid) from pg_stat_activity
                            where pid <> pg_backend_pid() and datname = current_database()";
                 stage.sql().await.batch_execute(end).await.unwrap();
             }
-            Cut(number) => stage.links[number].cut(),
+            Cut(number) => assert!(stage.links[number].cut() > 0),
+            Hang(number) => assert!(stage.links[number].hang()),
             Slow(number) => stage.links[number].slow_down(Duration::from_millis(50)),
             Stall(number) => stage.links[number].stall(),
             Refuse(number) => {

@@ -58,12 +58,13 @@ impl World {
         };
         let broke = move || world.books.broke(&kind);
         match fault {
-            Fault::Kill(one) => instances[one].signal(Signal::KILL),
-            Fault::Terminate(one) => instances[one].signal(Signal::TERM),
+            Fault::Kill(one) => return instances[one].signal(Signal::KILL),
+            Fault::Terminate(one) => return instances[one].signal(Signal::TERM),
             Fault::Pause(one, time) => {
-                instances[one].signal(Signal::STOP);
+                let paused = instances[one].signal(Signal::STOP);
                 sleep(time).await;
                 instances[one].signal(Signal::CONT);
+                return paused;
             }
             Fault::KillBeforeAppend(one) => {
                 drop(links[one].arm(asked, Then::Cut, kill(one)));
@@ -81,11 +82,12 @@ impl World {
                 drop(links[one].arm(committed, Then::Hang, broke));
                 return false;
             }
-            Fault::Cut(one) => links[one].cut(),
+            Fault::Cut(one) => return links[one].cut() > 0,
             Fault::Hang(one, time) => {
-                links[one].hang();
+                let hung = links[one].hang();
                 sleep(time).await;
                 links[one].cut();
+                return hung;
             }
             Fault::Slow(one, by, time) => {
                 links[one].slow_down(by);
@@ -97,7 +99,7 @@ impl World {
                 sleep(time).await;
                 links[one].refuse(false);
             }
-            Fault::KillPostmaster => cluster.kill_postmaster(),
+            Fault::KillPostmaster => return cluster.kill_postmaster(),
             Fault::KillServer => return cluster.kill_all_processes().await,
             Fault::KillSession => return self.kill_session().await,
             Fault::Crowd(time) => return self.crowd(time).await,
