@@ -13,6 +13,7 @@ pub mod mutate;
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use credit_ledger::ledger::Source;
@@ -106,6 +107,24 @@ fn each_mutation(source: Source, rounds: usize, mut then: impl FnMut(Vec<u8>)) {
             then(mutator.payload(fixture, &other));
         }
     }
+}
+
+/// Each has a program of the fuzzer's, a corpus, and its place in the list above.
+#[test]
+fn the_targets_are_the_same_everywhere() {
+    let listed: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names = |folder: &str| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(in_checkout(folder)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let stems = paths.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned());
+        stems.collect()
+    };
+    let manifest = std::fs::read_to_string(in_checkout("fuzz/Cargo.toml")).unwrap();
+    let programs = manifest.split("[[bin]]\nname = \"").skip(1);
+    let programs = programs.map(|rest| rest.split('"').next().unwrap().to_owned());
+    assert_eq!(listed, names("fuzz/fuzz_targets"));
+    assert_eq!(listed, names("fuzz/seeds"));
+    assert_eq!(listed, programs.collect());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Every member of every payload of every provider, replaced by what it should never be, and properly signed.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use credit_ledger::ledger::Source;
@@ -12,7 +13,15 @@ use crate::support::deliveries::signed;
 
 const AT_ONCE: usize = 16;
 
-/// As JSON spells them.
+/// Statements, bytes that no text has, lines of a log and numbers that do not fit, as JSON spells them: for every member.
+const FOR_EACH: [&str; 4] = [
+    r#""'; drop table events; --""#,
+    r#""a\u0000b""#,
+    r#""a\r\n2026-01-01T00:00:00Z ERROR it is all over""#,
+    "9223372036854775808",
+];
+
+/// Those and others: one after the other, for every place in which a member is.
 const SPELLINGS: [&str; 26] = [
     r#""'; drop table events; --""#,
     r#""$1""#,
@@ -42,9 +51,10 @@ const SPELLINGS: [&str; 26] = [
     r#"[[{"id":"\u0000"}]]"#,
 ];
 
-/// Each payload with each of its members replaced, by one spelling after another.
+/// Each payload with each of its members replaced.
 fn replaced() -> Vec<(Source, String)> {
-    let mut spellings = SPELLINGS.iter().cycle();
+    let mut spellings = SPELLINGS.into_iter().cycle();
+    let mut members = HashSet::new();
     let mut payloads = vec![];
     for source in [Source::Clerk, Source::Razorpay, Source::Stripe] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -60,15 +70,29 @@ fn replaced() -> Vec<(Source, String)> {
             for pointer in pointers(&whole) {
                 let mut payload = whole.clone();
                 // What is not asked for is looked at as a text only.
-                if !pointer.is_empty() {
-                    *payload.pointer_mut(&pointer).unwrap() = json!("@here@");
-                    let spelling = spellings.next().unwrap();
-                    payloads.push((source, payload.to_string().replace("\"@here@\"", spelling)));
+                if pointer.is_empty() {
+                    continue;
                 }
+                *payload.pointer_mut(&pointer).unwrap() = json!("@here@");
+                let payload = payload.to_string();
+                let mut put = |spelling| {
+                    payloads.push((source, payload.replace("\"@here@\"", spelling)));
+                };
+                if members.insert((source, without_numbers(&pointer))) {
+                    FOR_EACH.into_iter().for_each(&mut put);
+                }
+                put(spellings.next().unwrap());
             }
         }
     }
     payloads
+}
+
+/// The same of each item of a list.
+fn without_numbers(pointer: &str) -> String {
+    let parts = pointer.split('/');
+    let parts = parts.filter(|part| part.parse::<usize>().is_err());
+    parts.collect::<Vec<_>>().join("/")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
