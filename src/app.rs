@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpSocket;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::access::{AccessError, ApiKeys, IssuedKeys, RateLimits, Sessions};
@@ -463,9 +463,12 @@ impl Application {
         }
         ended.extend(lanes_end.into_iter().flatten());
         result?;
-        // Whatever it was at was left undone, and nobody was told.
-        let ended: Result<(), JoinError> = ended.into_iter().collect();
-        ended.map_err(std::io::Error::other)
+        if ended.iter().any(Result::is_err) {
+            // Where was said when it happened; what it said may hold data.
+            let panicked = "a task that works beside the requests had panicked";
+            return Err(std::io::Error::other(panicked));
+        }
+        Ok(())
     }
 }
 
