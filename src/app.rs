@@ -2,6 +2,7 @@
 //!
 //! The only place that asks the clock and the source of randomness; everything else is handed both.
 
+mod background;
 mod comparing;
 mod stopping;
 
@@ -20,7 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::access::{AccessError, ApiKeys, IssuedKeys, RateLimits, Sessions};
 use crate::audit::seal::Sealer;
 use crate::audit::seal::proof::Seals;
-use crate::audit::seal::task::Sealing;
+use crate::audit::seal::task as sealing;
 use crate::config::{Config, Referral};
 use crate::http;
 use crate::ledger::Salt;
@@ -34,7 +35,8 @@ use crate::provider::{BadSecret, Provider, Providers, Rules};
 use crate::reads::Reads;
 use crate::store::{Backlog, ClockOff, Ledger, StoreError};
 use crate::telemetry::Telemetry;
-use crate::upkeep::Upkeep;
+use crate::upkeep;
+use background::Background;
 pub use comparing::ClockDoubt;
 use comparing::Comparing;
 use stopping::Stopper;
@@ -415,7 +417,7 @@ impl Application {
     /// Answers until `stop` is done, then finishes everything that was accepted.
     ///
     /// # Errors
-    /// When the listener fails, or a task that works beside the requests had panicked.
+    /// When the listener fails, or work beside the requests had panicked.
     pub async fn run_until(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -433,9 +435,7 @@ impl Application {
         } = self;
         let door = listener.try_clone()?;
         let server = http::serve(Arc::clone(&app), listener, workers, DRAIN)?;
-        let upkeep = Upkeep::start(Arc::clone(&app), upkeep_every);
-        let sealer = app.sealer.clone().zip(seal_every);
-        let sealing = sealer.map(|(sealer, every)| Sealing::start(sealer, every));
+        let background = background(&app, upkeep_every, seal_every);
         let told = Arc::new(OnceLock::new());
         let stopper = Stopper {
             app: Arc::clone(&app),
@@ -450,9 +450,9 @@ impl Application {
         let _ = timeout(http::TURNING_AWAY, &mut stopper).await;
         stopper.abort();
         let told = told.get().copied().unwrap_or_else(Instant::now);
-        let mut ended = vec![upkeep.stop().await];
-        if let Some(sealing) = sealing {
-            ended.push(sealing.stop().await);
+        let mut sound = true;
+        for work in background {
+            sound &= work.stop().await;
         }
         // The last handle on the queues: the lanes finish what is in them and end.
         drop(app);
@@ -461,15 +461,36 @@ impl Application {
         if lanes_end.is_err() || database_end.is_err() {
             tracing::warn!("the database hangs; stopping without it");
         }
-        ended.extend(lanes_end.into_iter().flatten());
+        sound &= lanes_end.into_iter().flatten().all(|lane| lane.is_ok());
         result?;
-        if ended.iter().any(Result::is_err) {
+        if !sound {
             // Where was said when it happened; what it said may hold data.
-            let panicked = "a task that works beside the requests had panicked";
+            let panicked = "work beside the requests had panicked";
             return Err(std::io::Error::other(panicked));
         }
         Ok(())
     }
+}
+
+/// Begins what goes on beside the requests.
+fn background(
+    app: &Arc<App>,
+    upkeep_every: Duration,
+    seal_every: Option<Duration>,
+) -> Vec<Background> {
+    let shared = Arc::clone(app);
+    let upkeep = Background::start(upkeep_every, move || {
+        let app = Arc::clone(&shared);
+        async move { upkeep::run(&app, upkeep_every).await }
+    });
+    let sealer = app.sealer.clone().zip(seal_every);
+    let sealing = sealer.map(|(sealer, every)| {
+        Background::start(every, move || {
+            let sealer = Arc::clone(&sealer);
+            async move { sealing::run(&sealer, every).await }
+        })
+    });
+    [Some(upkeep), sealing].into_iter().flatten().collect()
 }
 
 /// A socket at this address, on which nobody can connect yet. The address may have connections of an earlier process

@@ -1,6 +1,7 @@
 //! The store by itself: what units come to, alone and side by side, how often a batch waits for PostgreSQL, and how
 //! lanes of several instances take turns.
 
+mod panics;
 mod preparing;
 mod round_trips;
 mod turns;

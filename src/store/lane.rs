@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Client;
@@ -96,7 +98,13 @@ impl Lane {
             } else {
                 Locking::IfFree
             };
-            let again = self.commit(batch, locking).await;
+            let committed = AssertUnwindSafe(self.commit(batch, locking)).catch_unwind();
+            let again = committed.await.unwrap_or_else(|_| {
+                // A defect. Its connection went with it, and nobody was answered: who asks again finds out what happened.
+                tracing::error!("a lane panicked; its batch is not acknowledged");
+                self.health.gave_up();
+                vec![]
+            });
             // They were here first, and they know now what they need.
             for pending in again.into_iter().rev() {
                 waiting.push_front(pending);

@@ -18,12 +18,10 @@ pub mod retry;
 pub mod settling;
 mod subscribing;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::app::App;
@@ -60,38 +58,9 @@ pub enum UpkeepError {
     UnknownDelivery,
 }
 
-/// The running task.
-pub struct Upkeep {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Upkeep {
-    /// Starts it. `every`: how often it looks for what it was not told of.
-    pub fn start(app: Arc<App>, every: Duration) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = stopped => {}
-                () = run(&app, every) => {}
-            }
-        });
-        Self { stop, task }
-    }
-
-    /// Stops it where it is. Units that it handed to the store are finished by the lanes; all else is begun again by
-    /// whoever looks next.
-    ///
-    /// # Errors
-    /// When it had panicked.
-    pub async fn stop(self) -> Result<(), JoinError> {
-        drop(self.stop);
-        self.task.await
-    }
-}
-
-async fn run(app: &App, every: Duration) {
+/// Looks for what is to be done and does it, for ever. `every`: how often it looks for what it was not told of. Units that it
+/// handed to the store are finished by the lanes; all else is begun again by whoever looks next.
+pub async fn run(app: &App, every: Duration) {
     let to_erase = Notify::new();
     tokio::join!(
         look(app, every, &to_erase),

@@ -1,11 +1,8 @@
 //! When seals are made and the server of a witness is told: one task per instance, which may be cut off anywhere.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join;
-use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::witness::Turn;
@@ -14,34 +11,9 @@ use super::{SealError, Sealer};
 /// The longest until a server that did not answer is asked again.
 const PAUSE_MAX: Duration = Duration::from_mins(5);
 
-/// The running task.
-pub struct Sealing {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Sealing {
-    /// Starts it.
-    pub fn start(sealer: Arc<Sealer>, every: Duration) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = stopped => {}
-                _ = join(seal(&sealer, every), tell(&sealer, every)) => {}
-            }
-        });
-        Self { stop, task }
-    }
-
-    /// Stops it where it is. A seal that is not committed is made again by whoever looks next.
-    ///
-    /// # Errors
-    /// When it had panicked.
-    pub async fn stop(self) -> Result<(), JoinError> {
-        drop(self.stop);
-        self.task.await
-    }
+/// Seals, and tells, for ever. A seal that is not committed is made again by whoever looks next.
+pub async fn run(sealer: &Sealer, every: Duration) {
+    join(seal(sealer, every), tell(sealer, every)).await;
 }
 
 async fn seal(sealer: &Sealer, every: Duration) {
