@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpSocket;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -35,7 +36,7 @@ use crate::provider::{BadSecret, Provider, Providers, Rules};
 use crate::reads::Reads;
 use crate::store::{Backlog, ClockOff, Ledger, StoreError};
 use crate::telemetry::Telemetry;
-use crate::upkeep;
+use crate::upkeep::{self, erasing};
 use background::Background;
 pub use comparing::ClockDoubt;
 use comparing::Comparing;
@@ -435,7 +436,7 @@ impl Application {
         } = self;
         let door = listener.try_clone()?;
         let server = http::serve(Arc::clone(&app), listener, workers, DRAIN)?;
-        let background = background(&app, upkeep_every, seal_every);
+        let beside = begin_beside(&app, upkeep_every, seal_every);
         let told = Arc::new(OnceLock::new());
         let stopper = Stopper {
             app: Arc::clone(&app),
@@ -451,7 +452,7 @@ impl Application {
         stopper.abort();
         let told = told.get().copied().unwrap_or_else(Instant::now);
         let mut sound = true;
-        for work in background {
+        for work in beside {
             sound &= work.stop().await;
         }
         // The last handle on the queues: the lanes finish what is in them and end.
@@ -464,7 +465,7 @@ impl Application {
         sound &= lanes_end.into_iter().flatten().all(|lane| lane.is_ok());
         result?;
         if !sound {
-            // Where was said when it happened; what it said may hold data.
+            // Where was logged then; the text of a panic may hold data.
             let panicked = "work beside the requests had panicked";
             return Err(std::io::Error::other(panicked));
         }
@@ -472,25 +473,37 @@ impl Application {
     }
 }
 
-/// Begins what goes on beside the requests.
-fn background(
+/// Begins what goes on beside the requests: each by itself, so that none takes another along.
+fn begin_beside(
     app: &Arc<App>,
     upkeep_every: Duration,
     seal_every: Option<Duration>,
 ) -> Vec<Background> {
-    let shared = Arc::clone(app);
-    let upkeep = Background::start(upkeep_every, move || {
-        let app = Arc::clone(&shared);
-        async move { upkeep::run(&app, upkeep_every).await }
-    });
-    let sealer = app.sealer.clone().zip(seal_every);
-    let sealing = sealer.map(|(sealer, every)| {
-        Background::start(every, move || {
-            let sealer = Arc::clone(&sealer);
-            async move { sealing::run(&sealer, every).await }
-        })
-    });
-    [Some(upkeep), sealing].into_iter().flatten().collect()
+    let to_erase = Arc::new(Notify::new());
+    let (looks, told) = (Arc::clone(app), Arc::clone(&to_erase));
+    let erases = Arc::clone(app);
+    let mut begun = vec![
+        Background::start(upkeep_every, move || {
+            let (app, to_erase) = (Arc::clone(&looks), Arc::clone(&told));
+            async move { upkeep::look(&app, upkeep_every, &to_erase).await }
+        }),
+        Background::start(upkeep_every, move || {
+            let (app, to_erase) = (Arc::clone(&erases), Arc::clone(&to_erase));
+            async move { erasing::run(&app, upkeep_every, &to_erase).await }
+        }),
+    ];
+    if let Some((seals, every)) = app.sealer.clone().zip(seal_every) {
+        let tells = Arc::clone(&seals);
+        begun.push(Background::start(every, move || {
+            let sealer = Arc::clone(&seals);
+            async move { sealing::seal(&sealer, every).await }
+        }));
+        begun.push(Background::start(every, move || {
+            let sealer = Arc::clone(&tells);
+            async move { sealing::tell(&sealer, every).await }
+        }));
+    }
+    begun
 }
 
 /// A socket at this address, on which nobody can connect yet. The address may have connections of an earlier process

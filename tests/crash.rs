@@ -258,7 +258,10 @@ async fn an_acknowledgement_is_durable_whatever_the_default_is() {
     let pid = service.pid();
     let acknowledged = deliver_until(&service, &sent, || {
         let killed = data.signal_postgres(Signal::KILL);
-        assert!(killed > 2, "found {killed} processes");
+        assert!(
+            killed > 2 || !cfg!(target_os = "linux"),
+            "found {killed} processes"
+        );
         kill_nine(pid);
     })
     .await;

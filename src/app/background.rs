@@ -11,6 +11,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+/// After a panic, where the work is done seldom.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// The running work.
 pub(super) struct Background {
     stop: oneshot::Sender<()>,
@@ -19,7 +22,7 @@ pub(super) struct Background {
 
 impl Background {
     /// Begins. The work must leave nothing behind, wherever it is cut off, that it could not begin again with, and does not
-    /// end by itself. `pause`: after a panic.
+    /// end by itself. `pause`: after a panic, at most `PAUSE_MAX`.
     pub fn start<W>(pause: Duration, mut work: impl FnMut() -> W + Send + 'static) -> Self
     where
         W: Future<Output = ()> + Send,
@@ -29,11 +32,12 @@ impl Background {
             let mut panics = 0;
             loop {
                 let once = async {
-                    if AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+                    let whole = AssertUnwindSafe(async { work().await });
+                    if whole.catch_unwind().await.is_err() {
                         tracing::error!("work beside the requests panicked; it begins again");
                         panics += 1;
                     }
-                    sleep(pause).await;
+                    sleep(pause.min(PAUSE_MAX)).await;
                 };
                 tokio::select! {
                     biased;

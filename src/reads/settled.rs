@@ -234,7 +234,7 @@ fn of_account(account: Account, version: i64) -> BalanceRow {
 impl From<StatementError> for ReadError {
     fn from(error: StatementError) -> Self {
         match error {
-            StatementError::Data(..) => Self::Unreadable,
+            StatementError::Data(..) | StatementError::Panicked => Self::Unreadable,
             StatementError::Lost(_)
             | StatementError::Late
             | StatementError::Collided(_)

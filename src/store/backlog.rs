@@ -260,7 +260,7 @@ fn left(row: &Row) -> Result<Left, StoreError> {
         "erasure" => Call::Erasure,
         "subscription" => {
             let subject: String = column(row, "subject")?;
-            SubscriptionKey::parse(subject).map_or(Call::Other, Call::Subscription)
+            Call::Subscription(SubscriptionKey::parse(subject).ok_or_else(corrupt)?)
         }
         _ => Call::Other,
     };

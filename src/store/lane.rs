@@ -98,13 +98,7 @@ impl Lane {
             } else {
                 Locking::IfFree
             };
-            let committed = AssertUnwindSafe(self.commit(batch, locking)).catch_unwind();
-            let again = committed.await.unwrap_or_else(|_| {
-                // A defect. Its connection went with it, and nobody was answered: who asks again finds out what happened.
-                tracing::error!("a lane panicked; its batch is not acknowledged");
-                self.health.gave_up();
-                vec![]
-            });
+            let again = self.commit(batch, locking).await;
             // They were here first, and they know now what they need.
             for pending in again.into_iter().rev() {
                 waiting.push_front(pending);
@@ -127,7 +121,8 @@ impl Lane {
                 Err(_) => client.batch_execute("rollback").await.map(|()| None),
             }
         };
-        let Ok(Ok(taken)) = timeout(TURN_TIMEOUT, taken).await else {
+        let taken = AssertUnwindSafe(taken).catch_unwind();
+        let Ok(Ok(Ok(taken))) = timeout(TURN_TIMEOUT, taken).await else {
             return;
         };
         if let Some(waited) = taken {
@@ -151,8 +146,8 @@ impl Lane {
                     self.turns.collided();
                     return batch;
                 }
-                Err(StatementError::Data(state, place)) => {
-                    return self.isolate(batch, &state, &place).await;
+                Err(alone @ (StatementError::Data(..) | StatementError::Panicked)) => {
+                    return self.isolate(batch, &alone).await;
                 }
                 Err(StatementError::Clock(off)) => return refuse(batch, off),
                 // Who asked was told so by then.
@@ -182,24 +177,29 @@ impl Lane {
 
     /// Runs the units one by one, so that the one that can not be stored harms no other. If it is a delivery, its
     /// bytes are kept and it waits for somebody who understands it.
-    async fn isolate(&mut self, batch: Vec<Pending>, state: &str, place: &str) -> Vec<Pending> {
+    async fn isolate(&mut self, batch: Vec<Pending>, error: &StatementError) -> Vec<Pending> {
         if batch.len() > 1 {
             return self.one_by_one(batch).await;
         }
         let mut again = Vec::new();
         for mut pending in batch {
             let unit = &mut pending.planned.unit;
-            tracing::error!(origin = ?unit.origin, state, place, "a unit can not be stored");
+            tracing::error!(origin = ?unit.origin, %error, "a unit can not be stored");
             let delivery = matches!(unit.origin, Origin::Delivery(_) | Origin::Retry(_));
             if delivery && matches!(unit.work, Work::Apply(_)) {
+                let reason = match error {
+                    StatementError::Data(state, _) => format!("database_refused {state}"),
+                    _ => "panicked".to_owned(),
+                };
                 unit.work = Work::Park {
-                    reason: format!("database_refused {state}"),
+                    reason,
                     waits_for: None,
                 };
                 again.push(pending);
             } else {
-                let reason = format!("SQLSTATE {state} at {place}");
-                let _ = pending.reply.send(Err(StoreError::Failed(reason)));
+                let _ = pending
+                    .reply
+                    .send(Err(StoreError::Failed(error.to_string())));
             }
         }
         again
@@ -214,7 +214,7 @@ impl Lane {
     }
 
     /// One transaction over the batch. On an error nothing was committed, except that after
-    /// [`StatementError::Lost`] and [`StatementError::Late`] it may have been. `None`: nothing was tried, because others have a head.
+    /// [`StatementError::Lost`], [`StatementError::Late`] and [`StatementError::Panicked`] it may have been. `None`: nothing was tried, because others have a head.
     async fn attempt(
         &mut self,
         batch: &mut [Pending],
@@ -235,9 +235,15 @@ impl Lane {
             locking,
             &self.work_left,
         );
-        let Ok(result) = timeout(ATTEMPT_TIMEOUT, run).await else {
-            self.database.give_up(connection.client);
-            return Err(StatementError::Late);
+        let run = AssertUnwindSafe(run).catch_unwind();
+        let result = match timeout(ATTEMPT_TIMEOUT, run).await {
+            Ok(Ok(result)) => result,
+            // Its connection goes, and with it what was not committed. What was is found when it is run again.
+            Ok(Err(_)) => return Err(StatementError::Panicked),
+            Err(_) => {
+                self.database.give_up(connection.client);
+                return Err(StatementError::Late);
+            }
         };
         if !matches!(result, Err(StatementError::Lost(_))) {
             self.connection = Some(connection);

@@ -279,6 +279,9 @@ pub enum StatementError {
     /// full, its schema is not ours.
     #[error("the database is busy: {0}")]
     Busy(String),
+    /// A defect, of the program or of what it is made of. After a `commit` was sent, the outcome is not known.
+    #[error("it panicked")]
+    Panicked,
     /// Nothing may be decided at this time.
     #[error(transparent)]
     Clock(ClockOff),

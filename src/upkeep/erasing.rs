@@ -41,7 +41,7 @@ const ERASED_AT_ONCE: i64 = 100;
 const EVENTS_AT_ONCE: i64 = 1000;
 
 /// Erases until it is dropped. `told`: that there is something in the outbox; `every`: how often it looks without.
-pub(super) async fn run(app: &App, every: Duration, told: &Notify) {
+pub async fn run(app: &App, every: Duration, told: &Notify) {
     loop {
         let next = Instant::now() + every;
         if app.check_clock().await.is_err() {

@@ -58,18 +58,10 @@ pub enum UpkeepError {
     UnknownDelivery,
 }
 
-/// Looks for what is to be done and does it, for ever. `every`: how often it looks for what it was not told of. Units that it
-/// handed to the store are finished by the lanes; all else is begun again by whoever looks next.
-pub async fn run(app: &App, every: Duration) {
-    let to_erase = Notify::new();
-    tokio::join!(
-        look(app, every, &to_erase),
-        erasing::run(app, every, &to_erase)
-    );
-}
-
-/// All but erasing, which is told when there is something to erase.
-async fn look(app: &App, every: Duration, to_erase: &Notify) {
+/// Looks for what is to be done and does it, for ever: all but erasing, which is told when there is something to erase.
+/// `every`: how often it looks for what it was not told of. Units that it handed to the store are finished by the lanes; all
+/// else is begun again by whoever looks next.
+pub async fn look(app: &App, every: Duration, to_erase: &Notify) {
     loop {
         let next = Instant::now() + every;
         if app.check_clock().await.is_err() {

@@ -13,30 +13,22 @@ use crate::support::deliveries::signed;
 
 const AT_ONCE: usize = 16;
 
-/// Statements, bytes that no text has, lines of a log and numbers that do not fit, as JSON spells them: for every member.
-const FOR_EACH: [&str; 4] = [
+/// As JSON spells them: statements, bytes that no text has, lines of a log and numbers that do not fit first.
+const SPELLINGS: [&str; 26] = [
     r#""'; drop table events; --""#,
     r#""a\u0000b""#,
     r#""a\r\n2026-01-01T00:00:00Z ERROR it is all over""#,
     "9223372036854775808",
-];
-
-/// Those and others: one after the other, for every place in which a member is.
-const SPELLINGS: [&str; 26] = [
-    r#""'; drop table events; --""#,
     r#""$1""#,
     r#""%s%n""#,
-    r#""a\u0000b""#,
     r#""\u0000""#,
     r#""\u001b[2J\u001b[8m""#,
-    r#""a\r\n2026-01-01T00:00:00Z ERROR it is all over""#,
     r#""\u2028\u202e\ufeff""#,
     r#""\ud800""#,
     r#""""#,
     r#""../../etc/passwd""#,
     r#"" ""#,
     "9223372036854775807",
-    "9223372036854775808",
     "-9223372036854775808",
     "18446744073709551616",
     "1e400",
@@ -50,6 +42,10 @@ const SPELLINGS: [&str; 26] = [
     "{}",
     r#"[[{"id":"\u0000"}]]"#,
 ];
+
+/// How many of the first are tried for every member that a provider's payloads have. Of all, each payload gets one after the
+/// other.
+const FOR_EACH: usize = 4;
 
 /// Each payload with each of its members replaced.
 fn replaced() -> Vec<(Source, String)> {
@@ -79,7 +75,7 @@ fn replaced() -> Vec<(Source, String)> {
                     payloads.push((source, payload.replace("\"@here@\"", spelling)));
                 };
                 if members.insert((source, without_numbers(&pointer))) {
-                    FOR_EACH.into_iter().for_each(&mut put);
+                    SPELLINGS[..FOR_EACH].iter().copied().for_each(&mut put);
                 }
                 put(spellings.next().unwrap());
             }

@@ -124,14 +124,16 @@ impl Link {
 
     /// Ends all connections. How many there were.
     pub fn cut(&self) -> usize {
+        let connections = self.state.cut.receiver_count();
         self.state.cut.send_modify(|epoch| *epoch += 1);
-        self.state.cut.receiver_count()
+        connections
     }
 
     /// Leaves all connections open, and passes nothing on. Whether there are any.
     pub fn hang(&self) -> bool {
+        let connections = self.state.hang.receiver_count();
         self.state.hang.send_modify(|epoch| *epoch += 1);
-        self.state.hang.receiver_count() > 0
+        connections > 0
     }
 
     /// Keeps everything back, of new connections, too, until it is let go again.

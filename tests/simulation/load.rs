@@ -141,7 +141,7 @@ impl Load {
                 for (number, _, _) in &missing {
                     println!("{}", stage.instances[*number].last_lines());
                 }
-                panic!("after {waited:?} these are away, which have taken so much of: {missing:?}");
+                panic!("after {waited:?} these are away (service, taken, wanted): {missing:?}");
             }
             tokio::time::sleep(PAUSE_BEFORE_RETRY).await;
         }

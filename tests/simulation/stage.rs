@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::instance::Instance;
 use super::link::Link;
 use super::load::ask;
+use super::world::providers::{OF_CLERK, OF_RAZORPAY, OF_STRIPE};
 use crate::support::app::{
     ADMIN_KEY, AUDIT_KEY, CLERK_SECRET, ISSUER, MINT, RAZORPAY_KEY_SECRET, RAZORPAY_SECRET,
     SERVICE_KEY, STRIPE_SECRET, STRIPE_SECRET_KEY,
@@ -449,13 +450,16 @@ const SESSIONS: &str = "
     order by state_change";
 
 /// What no line of a log has in it.
-const NEVER_LOGGED: [&str; 10] = [
+const NEVER_LOGGED: [&str; 13] = [
     "panicked",
     "@example.com",
     CLERK_SECRET,
+    OF_CLERK[1],
     RAZORPAY_SECRET,
+    OF_RAZORPAY[1],
     RAZORPAY_KEY_SECRET,
     STRIPE_SECRET,
+    OF_STRIPE[1],
     STRIPE_SECRET_KEY,
     SERVICE_KEY,
     ADMIN_KEY,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::witness::Turn;
@@ -11,12 +10,8 @@ use super::{SealError, Sealer};
 /// The longest until a server that did not answer is asked again.
 const PAUSE_MAX: Duration = Duration::from_mins(5);
 
-/// Seals, and tells, for ever. A seal that is not committed is made again by whoever looks next.
-pub async fn run(sealer: &Sealer, every: Duration) {
-    join(seal(sealer, every), tell(sealer, every)).await;
-}
-
-async fn seal(sealer: &Sealer, every: Duration) {
+/// Seals, for ever. A seal that is not committed is made again by whoever looks next.
+pub async fn seal(sealer: &Sealer, every: Duration) {
     loop {
         let next = Instant::now() + every;
         sleep_until(next).await;
@@ -33,7 +28,8 @@ async fn seal(sealer: &Sealer, every: Duration) {
     }
 }
 
-async fn tell(sealer: &Sealer, every: Duration) {
+/// Tells the server of a witness what it has not heard of yet, for ever.
+pub async fn tell(sealer: &Sealer, every: Duration) {
     let mut pause = every;
     loop {
         sleep(pause).await;

@@ -11,7 +11,7 @@ mod check;
 mod frontend;
 mod operator;
 pub mod plan;
-mod providers;
+pub mod providers;
 mod sequence;
 
 use std::sync::Arc;
@@ -31,8 +31,10 @@ use apis::Apis;
 use books::{Books, Figures};
 use plan::Plan;
 
-/// Longer than a service may take to answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than a service may take to answer, one that stands still for some seconds, too.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+/// Where it may take longer.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a round may take to come to rest once nothing breaks any more.
 const REST: Duration = Duration::from_secs(90);
 
@@ -116,19 +118,27 @@ impl World {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Asks once. An answer of the 5xx kind that is not `unavailable`, or does not say when to come again, is a finding whoever asked for whatever.
+    /// Asks once. An answer of the 5xx kind that is not `unavailable`, or does not say when to come again, is a finding whoever
+    /// asked for whatever; so is none at all for whoever waits as long as anybody does.
     async fn ask(&self, request: RequestBuilder) -> Said {
         self.books.requests.fetch_add(1, Ordering::Relaxed);
-        let Ok(response) = request.send().await else {
+        let began = Instant::now();
+        let unanswered = |error: reqwest::Error| {
             self.books.unanswered.fetch_add(1, Ordering::Relaxed);
-            return Said::Nothing;
+            let in_vain = error.is_timeout() && began.elapsed() >= REQUEST_TIMEOUT;
+            assert!(!in_vain, "not answered: {error}");
+            Said::Nothing
+        };
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return unanswered(error),
         };
         let status = response.status();
         let retry_after = response.headers().contains_key(RETRY_AFTER);
         let hit = response.headers().contains_key("idempotency-hit");
-        let Ok(body) = response.bytes().await else {
-            self.books.unanswered.fetch_add(1, Ordering::Relaxed);
-            return Said::Nothing;
+        let body = match response.bytes().await {
+            Ok(body) => body,
+            Err(error) => return unanswered(error),
         };
         // Who was frozen with half of what came unread says so without a word, by the HTTP library: ask again.
         if status == StatusCode::REQUEST_TIMEOUT && body.is_empty() {

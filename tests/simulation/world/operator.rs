@@ -7,7 +7,7 @@ use rand::Rng as _;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Said, World};
+use super::{SWEEP_TIMEOUT, Said, World};
 use crate::support::app::ADMIN_KEY;
 
 pub async fn work(world: Arc<World>) {
@@ -26,6 +26,7 @@ pub async fn work(world: Arc<World>) {
                         .client
                         .post(url)
                         .json(&json!({"reason": "to be sure"}))
+                        .timeout(SWEEP_TIMEOUT)
                 }
             };
             if let Said::Answer(status, body, _) = world.ask(request.bearer_auth(ADMIN_KEY)).await {

@@ -25,12 +25,12 @@ use crate::support::lives::{Life, deliveries, razorpay, stripe};
 use crate::support::told::Told;
 
 /// The secrets of each provider: the first, and the one that follows it.
-const OF_CLERK: [&str; 2] = [
+pub const OF_CLERK: [&str; 2] = [
     CLERK_SECRET,
     "whsec_bmV4dC1zZWNyZXQtb2YtdGhlLXNpbXVsYXRpb24=",
 ];
-const OF_STRIPE: [&str; 2] = [STRIPE_SECRET, "whsec_next_secret_of_the_simulation"];
-const OF_RAZORPAY: [&str; 2] = [RAZORPAY_SECRET, "next-razorpay-secret-of-the-simulation"];
+pub const OF_STRIPE: [&str; 2] = [STRIPE_SECRET, "whsec_next_secret_of_the_simulation"];
+pub const OF_RAZORPAY: [&str; 2] = [RAZORPAY_SECRET, "next-razorpay-secret-of-the-simulation"];
 /// What somebody signs with who has no secret.
 const NOBODYS: &str = "whsec_bm9ib2R5cy1zZWNyZXQ=";
 
