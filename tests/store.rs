@@ -14,12 +14,13 @@ use credit_ledger::app::system_clock;
 use credit_ledger::ledger::command::RegisterUser;
 use credit_ledger::ledger::event::ProfileVersion;
 use credit_ledger::ledger::{Command, Credits, Personal, Profile, Salt, Source, UserId};
-use credit_ledger::postgres::ConnectOptions;
+use credit_ledger::postgres::{ConnectOptions, Database};
 use credit_ledger::store::{
     Answer, Delivered, Ledger, LedgerSettings, Origin, Outcome, Request, StoreError, Unit, Work,
 };
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinHandle;
 
 use crate::support::deliveries::{captured, order_paid, payment, unique};
 use crate::support::{TestApp, cluster};
@@ -55,18 +56,29 @@ fn register(key: &str, user_id: &str, plan: &str) -> Unit {
     }
 }
 
-#[tokio::test]
-async fn a_unit_that_can_not_be_stored_harms_no_other_and_is_kept() {
-    let database = cluster::fresh_database().await;
-    // One lane, so that all of them share a batch.
+async fn one_lane(database: &Database) -> (Ledger, Vec<JoinHandle<()>>) {
     let settings = LedgerSettings {
         lanes: 1,
         queue: 100,
         ..LedgerSettings::default()
     };
-    let (ledger, lanes) = Ledger::start(&database, settings, system_clock())
-        .await
-        .unwrap();
+    let started = Ledger::start(database, settings, system_clock()).await;
+    started.unwrap()
+}
+
+/// The lanes finish what they have and end.
+async fn end(ledger: Ledger, lanes: Vec<JoinHandle<()>>) {
+    drop(ledger);
+    for lane in lanes {
+        lane.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_unit_that_can_not_be_stored_harms_no_other_and_is_kept() {
+    let database = cluster::fresh_database().await;
+    // So that all of them share a batch.
+    let (ledger, lanes) = one_lane(&database).await;
     let mut units = vec![];
     for n in 0..20 {
         // PostgreSQL can not hold the character in a text.
@@ -83,10 +95,7 @@ async fn a_unit_that_can_not_be_stored_harms_no_other_and_is_kept() {
         };
         assert_eq!(outcome, Ok(expected), "unit {n}");
     }
-    drop(ledger);
-    for lane in lanes {
-        lane.await.unwrap();
-    }
+    end(ledger, lanes).await;
     let client = database
         .connect_as_login(&credit_ledger::postgres::ConnectOptions::default())
         .await
@@ -112,14 +121,7 @@ async fn a_unit_that_can_not_be_stored_harms_no_other_and_is_kept() {
 #[tokio::test]
 async fn equal_units_in_one_batch_have_one_effect() {
     let database = cluster::fresh_database().await;
-    let settings = LedgerSettings {
-        lanes: 1,
-        queue: 100,
-        ..LedgerSettings::default()
-    };
-    let (ledger, _lanes) = Ledger::start(&database, settings, system_clock())
-        .await
-        .unwrap();
+    let (ledger, _lanes) = one_lane(&database).await;
     let units = (0..50).map(|_| ledger.execute(register("msg_1", "user_1", "free")));
     let outcomes = futures_util::future::join_all(units).await;
     assert_eq!(

@@ -12,14 +12,7 @@ use super::*;
 #[tokio::test]
 async fn a_unit_that_panics_harms_no_other() {
     let database = cluster::fresh_database().await;
-    let settings = LedgerSettings {
-        lanes: 1,
-        queue: 100,
-        ..LedgerSettings::default()
-    };
-    let (ledger, lanes) = Ledger::start(&database, settings, system_clock())
-        .await
-        .unwrap();
+    let (ledger, lanes) = one_lane(&database).await;
     let mut units: Vec<Unit> = (0..20)
         .map(|n| register(&format!("msg_{n}"), &format!("user_{n}"), "free"))
         .collect();
@@ -39,10 +32,7 @@ async fn a_unit_that_panics_harms_no_other() {
         assert_eq!(outcome, expected, "unit {n}");
     }
     assert!(!ledger.gave_up_within(Duration::from_mins(1)));
-    drop(ledger);
-    for lane in lanes {
-        lane.await.unwrap();
-    }
+    end(ledger, lanes).await;
 }
 
 /// A delivery is kept, and waits: it is tried again when its time has come.
@@ -69,8 +59,5 @@ async fn a_delivery_that_panics_is_kept() {
     let stored = "select reason from inbox where key = 'msg_1' and outcome = 'parked'";
     let row = sql.query_one(stored, &[]).await.unwrap();
     assert_eq!(row.get::<_, &str>(0), "panicked");
-    drop(ledger);
-    for lane in lanes {
-        lane.await.unwrap();
-    }
+    end(ledger, lanes).await;
 }

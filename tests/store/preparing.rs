@@ -30,8 +30,5 @@ async fn nobody_else_drives_a_connection_that_is_prepared() {
     });
     let (ledger, lanes) = started.await.unwrap();
     assert_eq!(tasks() - before_the_end, 2, "the lane and its connection");
-    drop(ledger);
-    for lane in lanes {
-        lane.await.unwrap();
-    }
+    end(ledger, lanes).await;
 }
