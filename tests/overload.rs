@@ -30,9 +30,10 @@ use line::{Line, get, post};
 const MEMORY_MAX_MIB: u64 = 512;
 /// Until when an answer has come: that of the commit, and a second on a busy machine.
 const ANSWERED: Duration = Duration::from_secs(11);
-/// Until when it is said of most that what waits is too much, on a machine with few cores and other tests on them, too. What
-/// waits in vain for the database is refused only after ten.
-const SHED_AT_ONCE: Duration = Duration::from_secs(6);
+/// Until when it is said that what waits is too much. What waits in vain for the database is refused only later.
+const SHED_AT_ONCE: Duration = Duration::from_secs(3);
+/// Until when it is said to half of them, on a machine with few cores and other tests on them, too.
+const HALF_SHED: Duration = Duration::from_secs(6);
 /// Until when it is as before.
 const RECOVERED: Duration = Duration::from_secs(5);
 /// What is asked at the same time when nothing is too much.
@@ -261,12 +262,12 @@ async fn three_times_what_it_can_take_is_shed_in_time_and_nothing_acknowledged_i
     assert_eq!(flood.other.first(), None, "of {}", flood.other.len());
     assert_eq!(unready, Vec::<String>::new(), "it is ready all the time");
     // Not only when it was waited for the database in vain.
-    let shed = Tally::within(&flood.shed, 50);
+    let [soonest, half] = [0, 50].map(|hundredth| Tally::within(&flood.shed, hundredth));
     assert!(
-        shed < SHED_AT_ONCE,
-        "half of {} in {shed:?}",
-        flood.shed.len()
+        !flood.shed.is_empty() && soonest < SHED_AT_ONCE,
+        "{soonest:?}"
     );
+    assert!(half < HALF_SHED, "{half:?}");
     assert!(Tally::within(&flood.taken, 100) < ANSWERED);
     assert!(Tally::within(&flood.shed, 100) < ANSWERED);
     assert!(memory < MEMORY_MAX_MIB, "{memory} MiB");
