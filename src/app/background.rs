@@ -17,7 +17,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The running work.
 pub(super) struct Background {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<u32>,
+    task: JoinHandle<bool>,
 }
 
 impl Background {
@@ -29,19 +29,19 @@ impl Background {
     {
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let mut panics = 0;
+            let mut sound = true;
             loop {
                 let once = async {
                     let whole = AssertUnwindSafe(async { work().await });
                     if whole.catch_unwind().await.is_err() {
                         tracing::error!("work beside the requests panicked; it begins again");
-                        panics += 1;
+                        sound = false;
                     }
                     sleep(pause.min(PAUSE_MAX)).await;
                 };
                 tokio::select! {
                     biased;
-                    _ = &mut stopped => return panics,
+                    _ = &mut stopped => return sound,
                     () = once => {}
                 }
             }
@@ -49,10 +49,10 @@ impl Background {
         Self { stop, task }
     }
 
-    /// Stops it where it is. Whether it never panicked.
+    /// Stops it where it is. Whether it was sound: it never panicked.
     pub async fn stop(self) -> bool {
         drop(self.stop);
-        self.task.await.is_ok_and(|panics| panics == 0)
+        self.task.await.unwrap_or(false)
     }
 }
 
